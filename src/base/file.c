@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+void fd_closep(int *fd)
+{
+        if (*fd >= 0)
+                close(*fd);
+}
+
+int file_read(const char *path, size_t max, struct buffer *ret, struct error *err)
+{
+        AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+        size_t total = 0;
+
+        if (fd < 0)
+                return error_sys(err, errno, "open %s", path);
+        for (;;) {
+                size_t chunk = MIN((size_t) 65536, max + 1 - total);
+                ssize_t n = read(fd, buffer_reserve(ret, chunk), chunk);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return error_sys(err, errno, "read %s", path);
+                if (n == 0)
+                        return 0;
+                buffer_commit(ret, (size_t) n);
+                total += (size_t) n;
+                if (total > max)
+                        return error_set(
+                                err, ERR_TOO_LARGE, "%s: larger than %zu bytes", path, max);
+        }
+}
+
+int fd_write_all(int fd, const void *data, size_t len, struct error *err)
+{
+        const char *p = data;
+
+        while (len > 0) {
+                ssize_t n = write(fd, p, len);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return error_sys(err, errno, "write");
+                p += n;
+                len -= (size_t) n;
+        }
+        return 0;
+}
+
+static int sync_directory_of(const char *path, struct error *err)
+{
+        AUTO(mem_freep) char *directory = mem_strdup(path);
+        char *slash = strrchr(directory, '/');
+        AUTO(fd_closep) int fd = -1;
+
+        if (slash == NULL)
+                strcpy(directory, "."); /* NOLINT: a path is at least one byte long */
+        else
+                slash[slash == directory ? 1 : 0] = '\0';
+        fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 || fsync(fd) < 0)
+                return error_sys(err, errno, "sync directory %s", directory);
+        return 0;
+}
+
+int file_replace(const char *path, const void *data, size_t len, mode_t mode, bool durable,
+        struct error *err)
+{
+        AUTO(mem_freep) char *temporary = mem_printf("%s.new", path);
+        AUTO(fd_closep) int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+        if (fd < 0)
+                return error_sys(err, errno, "create %s", temporary);
+        if (fd_write_all(fd, data, len, err) < 0) {
+                unlink(temporary);
+                return error_wrap(err, "write %s", temporary);
+        }
+        if (durable && fsync(fd) < 0) {
+                int e = errno;
+
+                unlink(temporary);
+                return error_sys(err, e, "sync %s", temporary);
+        }
+        if (rename(temporary, path) < 0)
+                return error_sys(err, errno, "rename %s to %s", temporary, path);
+        return durable ? sync_directory_of(path, err) : 0;
+}
+
+int file_mkdirs(const char *path, mode_t mode, struct error *err)
+{
+        AUTO(mem_freep) char *partial = mem_strdup(path);
+
+        for (char *p = partial + 1;; p++) {
+                char c = *p;
+
+                if (c != '/' && c != '\0')
+                        continue;
+                *p = '\0';
+                if (mkdir(partial, mode) < 0 && errno != EEXIST)
+                        return error_sys(err, errno, "create directory %s", partial);
+                *p = c;
+                if (c == '\0')
+                        return 0;
+        }
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+        (void) st;
+        (void) type;
+        (void) ftw;
+        return remove(path);
+}
+
+int file_remove_tree(const char *path, struct error *err)
+{
+        if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT)
+                return error_sys(err, errno, "remove %s", path);
+        return 0;
+}

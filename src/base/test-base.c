@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "base/time.h"
+
+static void error_reads_as_one_sentence(void **state)
+{
+        struct error err = ERROR_INIT;
+
+        (void) state;
+        assert_int_equal(error_sys(&err, EACCES, "open %s", "/x"), -1);
+        assert_int_equal(error_wrap(&err, "start task web.1"), -1);
+        assert_string_equal(err.message, "start task web.1: open /x: Permission denied");
+        assert_int_equal(err.code, ERR_DENIED);
+        assert_int_equal(err.sys_errno, EACCES);
+}
+
+static void error_codes_survive_the_wire(void **state)
+{
+        (void) state;
+        for (int i = 1; i < ERR_CODE_COUNT; i++) {
+                enum error_code code = (enum error_code) i;
+
+                assert_int_equal(error_code_from_http(error_code_http(code)), code);
+                assert_int_equal(error_code_from_name(error_code_name(code)), code);
+        }
+}
+
+static void spans_are_read(void **state)
+{
+        static const struct {
+                const char *text;
+                usec_t usec;
+        } good[] = {
+                { "10s", 10 * USEC_SEC },
+                { "10", 10 * USEC_SEC },
+                { "0.5", USEC_SEC / 2 },
+                { "1m30s", 90 * USEC_SEC },
+                { "1m 30s", 90 * USEC_SEC },
+                { "250ms", 250000 },
+                { "1.5h", 90 * USEC_MINUTE },
+                { "2d", 2 * USEC_DAY },
+                { "0", 0 },
+                { "never", USEC_NEVER },
+        };
+        static const char *const bad[] = { "", "s", "10x", "1 0s x", "-1s", "1..5s", "ten",
+                "9999999999d" };
+        usec_t usec;
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+                assert_true(time_parse_span(good[i].text, &usec));
+                assert_int_equal(usec, good[i].usec);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+                if (time_parse_span(bad[i], &usec))
+                        fail_msg("\"%s\" was read as a duration", bad[i]);
+}
+
+static void spans_are_written(void **state)
+{
+        static const struct {
+                usec_t usec;
+                const char *people, *exact;
+        } rows[] = {
+                { 0, "0us", "0s" },
+                { 250000, "250ms", "250ms" },
+                { 1500000, "1.5s", "1500ms" },
+                { 1000000, "1s", "1s" },
+                { 90 * USEC_SEC, "1m 30s", "90s" },
+                { 26 * USEC_HOUR, "1d 2h", "26h" },
+                { 7 * USEC_DAY, "7d", "7d" },
+                { USEC_NEVER, "never", "never" },
+        };
+        char text[TIME_TEXT_MAX];
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                usec_t back;
+
+                assert_string_equal(time_format_span(text, rows[i].usec), rows[i].people);
+                assert_string_equal(time_format_exact(text, rows[i].usec), rows[i].exact);
+                assert_true(time_parse_span(text, &back));
+                assert_int_equal(back, rows[i].usec);
+        }
+}
+
+static void wall_time_goes_both_ways(void **state)
+{
+        char text[TIME_TEXT_MAX];
+        usec_t wall;
+
+        (void) state;
+        assert_true(time_parse_wall("2026-03-01T12:00:00.25Z", &wall));
+        assert_string_equal(time_format_wall(text, wall), "2026-03-01T12:00:00.250Z");
+        assert_true(time_parse_wall("2026-03-01T14:00:00.25+02:00", &wall));
+        assert_string_equal(time_format_wall(text, wall), "2026-03-01T12:00:00.250Z");
+        assert_false(time_parse_wall("yesterday", &wall));
+        assert_false(time_parse_wall("2026-03-01T12:00:00", &wall));
+}
+
+static void sizes_go_both_ways(void **state)
+{
+        char text[TEXT_SIZE_MAX];
+        uint64_t bytes;
+
+        (void) state;
+        assert_true(text_parse_size("256MiB", &bytes));
+        assert_int_equal(bytes, 256 << 20);
+        assert_string_equal(text_format_size(text, bytes), "256MiB");
+        assert_true(text_parse_size("1.5 G", &bytes));
+        assert_string_equal(text_format_size(text, bytes), "1536MiB");
+        assert_true(text_parse_size("10kB", &bytes));
+        assert_int_equal(bytes, 10000);
+        assert_string_equal(text_format_size(text, 1500), "1500B");
+        assert_string_equal(text_format_size(text, 0), "0B");
+        assert_false(text_parse_size("10 apples", &bytes));
+        assert_false(text_parse_size("-1", &bytes));
+        assert_false(text_parse_size("99999999TiB", &bytes));
+}
+
+static void nearest_name_is_suggested(void **state)
+{
+        static const char *const names[] = { "command", "count", "restart", "env", "user", NULL };
+
+        (void) state;
+        assert_string_equal(text_nearest("comand", names), "command");
+        assert_string_equal(text_nearest("restrat", names), "restart");
+        assert_string_equal(text_nearest("cuont", names), "count");
+        assert_null(text_nearest("zebra", names));
+        assert_null(text_nearest("x", names));
+}
+
+static void names_are_checked(void **state)
+{
+        (void) state;
+        assert_true(text_is_name("web"));
+        assert_true(text_is_name("9-lives_x"));
+        assert_false(text_is_name(""));
+        assert_false(text_is_name("-x"));
+        assert_false(text_is_name("a.b"));
+        assert_false(text_is_name("../x"));
+        assert_false(
+                text_is_name("a23456789012345678901234567890123456789012345678901234567890abcd"));
+}
+
+static void json_strings_are_valid_utf8(void **state)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+
+        (void) state;
+        text_put_json_string(&b, "a\"\\\n\x01"
+                                 "\xc3\xa9"
+                                 "\xff"
+                                 "\xed\xa0\x80"
+                                 "z");
+        assert_string_equal(buffer_str(&b), "\"a\\\"\\\\\\n\\u0001\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd"
+                                            "\xef\xbf\xbd\xef\xbf\xbdz\"");
+}
+
+static void signals_by_name(void **state)
+{
+        (void) state;
+        assert_int_equal(text_parse_signal("TERM"), SIGTERM);
+        assert_int_equal(text_parse_signal("sigusr1"), SIGUSR1);
+        assert_int_equal(text_parse_signal("9"), SIGKILL);
+        assert_int_equal(text_parse_signal("RTMIN+2"), SIGRTMIN + 2);
+        assert_int_equal(text_parse_signal("NOPE"), 0);
+        assert_int_equal(text_parse_signal("0"), 0);
+        assert_string_equal(text_signal_name(SIGKILL), "KILL");
+        assert_string_equal(text_signal_name(SIGRTMIN + 2), "RTMIN+2");
+}
+
+static void files_are_replaced_whole(void **state)
+{
+        char directory[] = "/tmp/reeve-test-base-XXXXXX";
+        AUTO(buffer_done) struct buffer b = { 0 };
+        AUTO(mem_freep) char *deep = NULL;
+        AUTO(mem_freep) char *path = NULL;
+        struct error err = ERROR_INIT;
+
+        (void) state;
+        assert_non_null(mkdtemp(directory));
+        deep = mem_printf("%s/a/b/c", directory);
+        path = mem_printf("%s/file", deep);
+        assert_int_equal(file_mkdirs(deep, 0755, &err), 0);
+        assert_int_equal(file_mkdirs(deep, 0755, &err), 0);
+        assert_int_equal(file_replace(path, "one", 3, 0600, true, &err), 0);
+        assert_int_equal(file_replace(path, "two!", 4, 0600, false, &err), 0);
+        assert_int_equal(file_read(path, 100, &b, &err), 0);
+        assert_string_equal(buffer_str(&b), "two!");
+        assert_int_equal(file_read(path, 3, &b, &err), -1);
+        assert_int_equal(err.code, ERR_TOO_LARGE);
+        assert_int_equal(file_remove_tree(directory, &err), 0);
+        assert_int_equal(file_remove_tree(directory, &err), 0);
+        assert_int_equal(file_read(path, 100, &b, &err), -1);
+        assert_int_equal(err.code, ERR_NOT_FOUND);
+}
+
+static void buffers_grow_and_shrink(void **state)
+{
+        struct buffer b = { 0 };
+        char *taken;
+
+        (void) state;
+        assert_string_equal(buffer_str(&b), "");
+        for (int i = 0; i < 1000; i++)
+                buffer_printf(&b, "%d,", i);
+        buffer_consume(&b, 4);
+        assert_memory_equal(b.data, "2,3,", 4);
+        taken = buffer_take(&b);
+        assert_int_equal(b.len, 0);
+        free(taken);
+        taken = buffer_take(&b);
+        assert_string_equal(taken, "");
+        free(taken);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(error_reads_as_one_sentence),
+                cmocka_unit_test(error_codes_survive_the_wire),
+                cmocka_unit_test(spans_are_read),
+                cmocka_unit_test(spans_are_written),
+                cmocka_unit_test(wall_time_goes_both_ways),
+                cmocka_unit_test(sizes_go_both_ways),
+                cmocka_unit_test(nearest_name_is_suggested),
+                cmocka_unit_test(names_are_checked),
+                cmocka_unit_test(json_strings_are_valid_utf8),
+                cmocka_unit_test(signals_by_name),
+                cmocka_unit_test(files_are_replaced_whole),
+                cmocka_unit_test(buffers_grow_and_shrink),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/time.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/macros.h"
+
+static const struct unit {
+        const char *name;
+        usec_t usec;
+} units[] = {
+        { "d", USEC_DAY },
+        { "h", USEC_HOUR },
+        { "m", USEC_MINUTE },
+        { "s", USEC_SEC },
+        { "ms", USEC_MSEC },
+        { "us", 1 },
+};
+
+static usec_t clock_read(clockid_t id)
+{
+        struct timespec ts;
+
+        clock_gettime(id, &ts);
+        return (usec_t) ts.tv_sec * USEC_SEC + (usec_t) ts.tv_nsec / 1000;
+}
+
+usec_t time_mono(void)
+{
+        return clock_read(CLOCK_BOOTTIME);
+}
+
+usec_t time_wall(void)
+{
+        return clock_read(CLOCK_REALTIME);
+}
+
+const char *time_format_wall(char text[TIME_TEXT_MAX], usec_t wall)
+{
+        time_t sec = (time_t) (wall / USEC_SEC);
+        struct tm tm;
+        size_t len;
+
+        gmtime_r(&sec, &tm);
+        len = strftime(text, TIME_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
+        snprintf(text + len, TIME_TEXT_MAX - len, ".%03uZ",
+                (unsigned) (wall % USEC_SEC / USEC_MSEC));
+        return text;
+}
+
+const char *time_format_local(char text[TIME_TEXT_MAX], usec_t wall, usec_t now_wall)
+{
+        time_t sec = (time_t) (wall / USEC_SEC), now_sec = (time_t) (now_wall / USEC_SEC);
+        struct tm tm, now;
+
+        localtime_r(&sec, &tm);
+        localtime_r(&now_sec, &now);
+        if (tm.tm_year == now.tm_year && tm.tm_yday == now.tm_yday)
+                strftime(text, TIME_TEXT_MAX, "%H:%M:%S", &tm);
+        else
+                strftime(text, TIME_TEXT_MAX, "%Y-%m-%d %H:%M:%S", &tm);
+        return text;
+}
+
+const char *time_format_span(char text[TIME_TEXT_MAX], usec_t span)
+{
+        if (span == USEC_NEVER)
+                snprintf(text, TIME_TEXT_MAX, "never");
+        else if (span < USEC_MSEC)
+                snprintf(text, TIME_TEXT_MAX, "%" PRIu64 "us", span);
+        else if (span < USEC_SEC)
+                snprintf(text, TIME_TEXT_MAX, "%" PRIu64 "ms", span / USEC_MSEC);
+        else if (span < 10 * USEC_SEC && span % USEC_SEC >= 100 * USEC_MSEC)
+                snprintf(text, TIME_TEXT_MAX, "%" PRIu64 ".%" PRIu64 "s", span / USEC_SEC,
+                        span % USEC_SEC / (100 * USEC_MSEC));
+        else if (span < USEC_MINUTE)
+                snprintf(text, TIME_TEXT_MAX, "%" PRIu64 "s", span / USEC_SEC);
+        else
+                for (size_t i = 0; i < 3; i++) {
+                        const struct unit *big = &units[i], *small = &units[i + 1];
+                        usec_t rest = span % big->usec / small->usec;
+
+                        if (span < big->usec)
+                                continue;
+                        if (rest == 0)
+                                snprintf(text, TIME_TEXT_MAX, "%" PRIu64 "%s", span / big->usec,
+                                        big->name);
+                        else
+                                snprintf(text, TIME_TEXT_MAX, "%" PRIu64 "%s %" PRIu64 "%s",
+                                        span / big->usec, big->name, rest, small->name);
+                        break;
+                }
+        return text;
+}
+
+const char *time_format_exact(char text[TIME_TEXT_MAX], usec_t span)
+{
+        if (span == USEC_NEVER) {
+                snprintf(text, TIME_TEXT_MAX, "never");
+                return text;
+        }
+        if (span == 0) {
+                snprintf(text, TIME_TEXT_MAX, "0s");
+                return text;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+                if (span % units[i].usec == 0) {
+                        snprintf(text, TIME_TEXT_MAX, "%" PRIu64 "%s", span / units[i].usec,
+                                units[i].name);
+                        break;
+                }
+        return text;
+}
+
+bool time_parse_span(const char *text, usec_t *ret_span)
+{
+        double total = 0;
+
+        if (strcmp(text, "never") == 0) {
+                *ret_span = USEC_NEVER;
+                return true;
+        }
+        do {
+                size_t digits = strspn(text, "0123456789.");
+                size_t letters;
+                double number, factor = 0;
+                char *end;
+
+                if (digits == 0)
+                        return false;
+                number = strtod(text, &end);
+                if (end != text + digits)
+                        return false;
+                text = end + strspn(end, " ");
+                letters = strspn(text, "abcdefghijklmnopqrstuvwxyz");
+                if (letters == 0 && *text == '\0')
+                        factor = (double) USEC_SEC;
+                for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+                        if (strlen(units[i].name) == letters &&
+                                strncmp(units[i].name, text, letters) == 0)
+                                factor = (double) units[i].usec;
+                if (factor <= 0)
+                        return false;
+                total += number * factor;
+                text += letters;
+                text += strspn(text, " ");
+        } while (*text != '\0');
+
+        if (total >
+                1e17) /* three thousand years; below it a double is exact to a few microseconds */
+                return false;
+        *ret_span = (usec_t) llround(total);
+        return true;
+}
+
+bool time_parse_wall(const char *text, usec_t *ret_wall)
+{
+        struct tm tm = { 0 };
+        const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+        usec_t fraction = 0;
+        long offset = 0;
+        time_t sec;
+
+        if (rest == NULL)
+                return false;
+        if (*rest == '.') {
+                usec_t scale = USEC_SEC / 10;
+
+                for (rest++; *rest >= '0' && *rest <= '9'; rest++, scale /= 10)
+                        fraction += (usec_t) (*rest - '0') * scale;
+        }
+        if (*rest == '+' || *rest == '-') {
+                unsigned hours, minutes;
+                int used = 0;
+
+                if (sscanf(rest + 1, "%2u:%2u%n", &hours, &minutes, &used) != 2 ||
+                        rest[1 + used] != '\0')
+                        return false;
+                offset = (long) (hours * 3600 + minutes * 60) * (*rest == '+' ? 1 : -1);
+        } else if (strcmp(rest, "Z") != 0) {
+                return false;
+        }
+        sec = timegm(&tm) - offset;
+        if (sec < 0)
+                return false;
+        *ret_wall = (usec_t) sec * USEC_SEC + fraction;
+        return true;
+}
