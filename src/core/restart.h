@@ -9,10 +9,10 @@
 
 /* Whether a task whose run has ended runs again, and when. Pure: see restart.c for the policy. */
 
-struct restart_history { /* kept by the task between its runs */
-        uint32_t failures;
-        uint32_t burst_count;
-        usec_t burst_began_mono;
+struct restart_history {         /* kept by the task between its runs */
+        uint32_t failures;       /* in a row: the exponent of the back-off */
+        uint32_t burst_count;    /* failures in the window that began at burst_began_mono */
+        usec_t burst_began_mono; /* means nothing while burst_count is 0 */
 };
 
 struct restart_end { /* how the run ended */
@@ -20,22 +20,39 @@ struct restart_end { /* how the run ended */
         int32_t exit_code; /* -1: by a signal */
         int32_t signal;
         usec_t lasted; /* duration of the run */
+        const char
+                *message; /* it could not even begin, because of this (a failure); NULL: it began */
 };
 
 enum restart_verdict {
         RESTART_VERDICT_AGAIN, /* after `delay` */
         RESTART_VERDICT_END,   /* the task has ended */
-        RESTART_VERDICT_PARK,  /* it would run again, but failed too often: it has ended as failed */
+        RESTART_VERDICT_PARK, /* it would run again, but failed too often: it has ended as failed */
 };
+
+#define RESTART_REASON_MAX 200
 
 struct restart_decision {
         enum restart_verdict verdict;
-        usec_t delay;
+        usec_t delay; /* 0: at once */
         bool success; /* the run counts as a success */
-        char reason[160]; /* "on-failure: exit code 3, failure 2 in a row, delay 2s" */
+
+        /* AGAIN: what stands behind "waits 2s" or "runs again": "after exit code 3 (failure 2 in a
+         * row)". END:   "exit code 3, and policy never does not restart". PARK:  "5 failures within
+         * 1m, the last one: exit code 3". */
+        char reason[RESTART_REASON_MAX];
 };
 
-/* @history is brought up to date. @seed makes the jitter: the delay is spread over 75..125 % of its nominal value, except
- * that no delay stays none. */
+/* A run that could not begin is not tried again sooner than this, whatever the spec says: it takes
+ * no time, and without any delay the agent would do nothing else. */
+#define RESTART_DELAY_UNSTARTED (100 * USEC_MSEC)
+
+/* @history is brought up to date. @now_mono: when the run ended. @seed makes the jitter: the delay
+ * is spread over 75..125 % of its nominal value, except that no delay stays none. */
 void restart_decide(const struct job_spec *spec, struct restart_history *history,
-        const struct restart_end *end, usec_t now_mono, uint64_t seed, struct restart_decision *ret);
+        const struct restart_end *end, usec_t now_mono, uint64_t seed,
+        struct restart_decision *ret);
+
+/* How a run ended, in words that fit behind "the last one: ": "exit code 3", "signal KILL", "exit
+ * status unknown because agent and keeper were both gone", or its message. Returns @text. */
+const char *restart_format_end(char text[RESTART_REASON_MAX], const struct restart_end *end);

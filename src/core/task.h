@@ -8,8 +8,9 @@
 #include "model/job.h"
 #include "model/status.h"
 
-/* The life of one task on its node as a function: state, event and now in, effects out. No pointer inside, so that the agent
- * can keep the machine in a mapped file, where it survives whoever dies. */
+/* The life of one task on its node as a function: state, event and now in, effects out. No pointer
+ * inside, so that the agent can keep the machine in a mapped file, where it survives whoever dies.
+ */
 
 #define TASK_REASON_MAX 200
 
@@ -17,16 +18,19 @@
 struct task_desire {
         bool run;                 /* false: it shall end and stay ended */
         uint32_t version;         /* of the job's spec that is in force */
-        uint32_t restart_version; /* a process begun with an older version cannot take `version` in place: it is replaced */
-        uint64_t generation;      /* grows each time a person asks for a restart: a run begun under an older one is replaced, and
-                                     counters and back-off start afresh; also takes an ended task up again */
+        uint32_t restart_version; /* a process begun with an older version cannot take `version` in
+                                     place: it is replaced */
+        uint64_t generation; /* grows each time a person asks for a restart: a run begun under an
+                                older one is replaced, and counters and back-off start afresh; also
+                                takes an ended task up again */
 };
 
 struct task_machine {
-        uint32_t state;  /* enum task_state; QUEUED, STARTING, RUNNING, STOPPING or ENDED */
-        int32_t result;  /* enum task_result; RESULT_NONE unless ENDED */
+        uint32_t state; /* enum task_state; QUEUED, STARTING, RUNNING, STOPPING or ENDED */
+        int32_t result; /* enum task_result; RESULT_NONE unless ENDED */
         struct task_desire desire;
-        uint32_t run_version;    /* spec version that the current or last run was begun with; 0: none yet */
+        uint32_t run_version; /* spec version that the current or last run was begun with; 0: none
+                                 yet */
         uint64_t run_generation; /* and its generation */
 
         int32_t pid;       /* > 0 in RUNNING and STOPPING */
@@ -40,43 +44,55 @@ struct task_machine {
         uint32_t burst_count; /* failures since burst_began (systemd: src/basic/ratelimit.c) */
         usec_t burst_began_mono;
 
-        usec_t since_wall;    /* in this state */
-        usec_t started_wall;  /* the current or last run */
+        usec_t since_wall;   /* in this state */
+        usec_t started_wall; /* the current or last run */
         usec_t started_mono;
         usec_t deadline_mono; /* when TASK_EV_TIMER is due; USEC_NEVER: not at all */
         usec_t next_run_wall; /* QUEUED with a due time: when; else 0 */
 
-        uint32_t killed;    /* STOPPING: the grace period is over, the group was killed */
-        uint32_t halted;    /* STOPPING or QUEUED because the node goes down: the next agent takes it up again */
+        uint32_t killed; /* STOPPING: the grace period is over, the group was killed */
+        uint32_t halted; /* the node goes down: nothing is begun until BOOT; a run that was wanted
+                            is begun again then. Stays set in every state, so that a desire that
+                            comes late begins nothing either */
         char reason[TASK_REASON_MAX]; /* one sentence: why it is in this state */
 };
 
 enum task_event_type {
-        TASK_EV_DESIRE,       /* desire: what the server wants now (the first one creates the task) */
-        TASK_EV_SPAWNED,      /* pid: the effect `spawn` was carried out */
+        TASK_EV_DESIRE,  /* desire: what the server wants now (the first one creates the task) */
+        TASK_EV_SPAWNED, /* pid: the effect `spawn` was carried out */
         TASK_EV_SPAWN_FAILED, /* message: it could not be; counts as a failed run */
-        TASK_EV_EXITED,       /* known, exit_code or signal, ended_mono: the run ended, nothing of its group is left */
-        TASK_EV_TIMER,        /* now >= deadline_mono */
-        TASK_EV_HALT,         /* the node goes down in order: end the run, keep the desire */
-        TASK_EV_BOOT,         /* first event after the machine was booted anew or the agent began after HALT: whatever ran is gone */
+        TASK_EV_EXITED, /* known, exit_code or signal, ended_mono: the run ended, nothing of its
+                           group is left */
+        TASK_EV_TIMER,  /* now >= deadline_mono */
+        TASK_EV_HALT,   /* the node goes down in order: end the run, keep the desire */
+        TASK_EV_BOOT,   /* first event after the machine was booted anew or the agent began after
+                           HALT: whatever ran is gone */
 };
+
+/* An event that does not fit the state (the end of a run that was told already, a timer that came
+ * early) changes nothing: after a restart the agent may tell what it finds once more. */
 
 struct task_event {
         enum task_event_type type;
         struct task_desire desire;
         int32_t pid;
-        bool known; /* EXITED: false when nobody was left to see the status: the result is `unknown`, never a guess */
+        bool known;        /* EXITED: false when nobody was left to see the status: the result is
+                              `unknown`, never a guess */
         int32_t exit_code; /* -1 if it ended by a signal */
         int32_t signal;
+        usec_t ended_mono; /* EXITED: when, as the keeper saw it; 0: now. Counts for a healthy run
+                              and for the burst window */
         const char *message;
+        const char *id; /* the task's name for texts ("`reeve restart web.0`"); NULL: the job's name
+                           stands there */
 };
 
 #define TASK_NOTES_MAX 4
 
 /* What is to be done, in this order: notes, signal, spawn. A zeroed struct asks for nothing. */
 struct task_effects {
-        bool spawn;  /* begin run number machine->runs with version machine->run_version */
-        int signal;  /* send it to the whole process group; SIGKILL when the grace period is over */
+        bool spawn; /* begin run number machine->runs with version machine->run_version */
+        int signal; /* send it to the whole process group; SIGKILL when the grace period is over */
         bool changed; /* the task's status looks different from outside */
         struct task_note {
                 enum event_kind kind;
@@ -85,14 +101,24 @@ struct task_effects {
         unsigned notes_len;
 };
 
-/* A task nobody has asked for yet. */
+/* A task nobody has asked for yet: QUEUED without a due time, and it stays so until the first
+ * DESIRE. */
 void task_machine_init(struct task_machine *m, usec_t now_wall);
 
-/* The only function that changes a machine.
- * @spec: of version m->desire.version (for DESIRE: of the new desire); decides restart, stop and so on.
- * @seed: a random number; jitter of the back-off is made from it. */
-void task_handle(struct task_machine *m, const struct job_spec *spec, const struct task_event *event,
-        usec_t now_mono, usec_t now_wall, uint64_t seed, struct task_effects *ret);
+/* The only function that changes a machine. It writes fields one by one: a caller whose machines
+ * must survive its own death at any instant works on a copy and puts the copy in place by a step
+ * that cannot be seen half done.
+ * @spec: of version m->desire.version (for DESIRE: of the new desire); decides restart, stop and so
+ * on.
+ * @seed: a random number; jitter of the back-off is made from it.
+ * @ret: overwritten. */
+void task_handle(struct task_machine *m, const struct job_spec *spec,
+        const struct task_event *event, usec_t now_mono, usec_t now_wall, uint64_t seed,
+        struct task_effects *ret);
 
 /* The spec version that is in force for the task as people see it. */
 uint32_t task_version(const struct task_machine *m);
+
+/* Whether all that task.c promises of a machine's fields holds; false for one that was damaged on
+ * its way through a file. */
+bool task_machine_is_valid(const struct task_machine *m);

@@ -1,0 +1,676 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Task: the life of one task on its node.
+ *
+ * A machine is a plain struct without a pointer. task_handle() takes it from one state to the next
+ * and says what is to be done; the agent owns the machine, carries the effects out and tells what
+ * came of them as further events. Nothing here reads a clock, makes a system call or remembers
+ * anything outside the machine.
+ *
+ *              DESIRE                      SPAWNED
+ *   (new) ──► QUEUED ──────────► STARTING ─────────► RUNNING ──────────► STOPPING
+ *              ▲  │   TIMER,      ▲  │ ▲               │  │   DESIRE,     │  │  │
+ *              │  │   DESIRE      │  │ │               │  │   HALT        │  │  │
+ *              │  │               │  │ └───────────────┘  │               │  │  │
+ *              │  │               │  │   EXITED, again    │               │  │  │
+ *              │  │               │  │   at once          │               │  │  │
+ *              ├──│───────────────│──┴────────────────────┤               │  │  │
+ *              │  │               │    SPAWN_FAILED,      │               │  │  │
+ *              │  │               │    EXITED: waits      │               │  │  │
+ *              │  │               ├───────────────────────│───────────────┘  │  │
+ *              │  │               │    EXITED: still wanted                  │  │
+ *              ├──│───────────────│───────────────────────│──────────────────┘  │
+ *              │  │               │    EXITED while the node goes down          │
+ *              │  │ DESIRE        │ DESIRE: asked again,  │ EXITED: over        │ EXITED: not
+ *              │  ▼               │ new version           ▼ or parked           ▼ wanted
+ *              └─────────────────── ENDED ◄────────────────────────────────────────
+ *
+ *   BOOT takes STARTING, RUNNING and STOPPING to STARTING (or ENDED when the task is not wanted),
+ * and QUEUED to STARTING.
+ *
+ * What holds in each state whenever task_handle() returns (task_machine_is_valid() checks it):
+ *
+ *   QUEUED    No process. Exactly one of: nobody has asked for the task yet; it waits, and has a
+ * due time; the node goes down (halted). STARTING  The effect `spawn` is out and nothing is known
+ * of it: there may be a process or not. No deadline: the answer is certain to come. A desire or
+ * HALT that comes now is remembered and acted upon when the answer is there, so that a stop always
+ * knows whom to stop. RUNNING   A process, pid > 0, and the run is wanted as it is. No deadline.
+ *   STOPPING  A process, pid > 0, and it was told to end. The deadline is the end of the grace
+ * period; after the kill it is the moment at which we complain that the group still lives, once.
+ *   ENDED     No process, no deadline, a result. Nothing happens by itself.
+ *
+ *   A run begins only where no process can be: the only ways into STARTING are from states without
+ * one, by EXITED ("nothing of its group is left"), by SPAWN_FAILED, or by BOOT.
+ *
+ * Desires are levels, not edges: what to do follows from the desire and the machine alone, the same
+ * desire again changes nothing, and a desire that was missed does no harm once the next is there.
+ * A run is out of date when a person asked for a restart since (generation), or the job has a
+ * version that its process cannot take in place (restart_version). It is then replaced, which is
+ * neither a failure nor a restart of the restart policy; nor is any end in STOPPING. Whether an end
+ * that nobody asked for is followed by another run is decided in core/restart. Counters start
+ * afresh whenever a person is behind the run: first run, restart, new version, start after a stop.
+ * A machine that was booted anew does not reset the row of failures, only the burst window, whose
+ * clock is gone.
+ *
+ * A stop follows the spec of the desire, not that of the run: who repairs a wrong stop signal does
+ * so in the version that replaces the run.
+ *
+ * Not here: readiness, health, the exit record, who is in the group, and what a run is made of. */
+
+#include "core/task.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/macros.h"
+#include "base/text.h"
+#include "core/restart.h"
+
+/* A group that lives this long after SIGKILL hangs in the kernel; people should hear of it. */
+#define STUCK_AFTER (5 * USEC_SEC)
+
+static const struct {
+        unsigned next; /* states that may follow; itself: another wait, another run, another
+                          deadline */
+        bool here;     /* a state that a task has on its node */
+        bool has_process;
+} task_states[TASK_STATE_COUNT] = {
+        [TASK_QUEUED] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING) | BIT(TASK_ENDED),
+                .here = true },
+        [TASK_STARTING] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING) | BIT(TASK_RUNNING) |
+                                    BIT(TASK_ENDED),
+                .here = true },
+        [TASK_RUNNING] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING) | BIT(TASK_STOPPING) |
+                                   BIT(TASK_ENDED),
+                .here = true,
+                .has_process = true },
+        [TASK_STOPPING] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING) | BIT(TASK_STOPPING) |
+                                    BIT(TASK_ENDED),
+                .here = true,
+                .has_process = true },
+        [TASK_ENDED] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING), .here = true },
+};
+
+/* What one call of task_handle() works with. */
+struct step {
+        struct task_machine *m;
+        const struct job_spec *spec;
+        const struct task_event *event;
+        usec_t now_mono, now_wall;
+        uint64_t seed;
+        struct task_effects *fx;
+};
+
+enum begin_cause {
+        BEGIN_ASKED,   /* a person is behind it: counters start afresh */
+        BEGIN_POLICY,  /* the restart policy is */
+        BEGIN_RESUMED, /* the run before was cut short by the machine */
+};
+
+static usec_t add(usec_t at, usec_t span)
+{
+        return span >= USEC_NEVER - at ? USEC_NEVER : at + span;
+}
+
+/* ---- Saying what happens */
+
+static void PRINTF_LIKE(3, 4) note(struct step *s, enum event_kind kind, const char *format, ...)
+{
+        struct task_note *n = &s->fx->notes[s->fx->notes_len];
+        va_list args;
+
+        assert(s->fx->notes_len < TASK_NOTES_MAX);
+        n->kind = kind;
+        va_start(args, format);
+        vsnprintf(n->message, sizeof n->message, format, args);
+        va_end(args);
+        s->fx->notes_len++;
+}
+
+/* The only function that assigns the state. What belongs to one state only is cleared on the way;
+ * the caller fills in what the new one has (pid, result, killed). Staying in a state keeps `since`.
+ */
+static void PRINTF_LIKE(4, 5) task_set_state(
+        struct step *s, enum task_state to, usec_t deadline_mono, const char *format, ...)
+{
+        struct task_machine *m = s->m;
+        char reason[TASK_REASON_MAX]; /* the old one may be among the arguments */
+        va_list args;
+
+        assert(task_states[m->state].next & BIT(to));
+        va_start(args, format);
+        vsnprintf(reason, sizeof reason, format, args);
+        va_end(args);
+        memcpy(m->reason, reason, sizeof reason);
+
+        if (m->state != to) {
+                m->since_wall = s->now_wall;
+                m->result = RESULT_NONE;
+                m->parked = 0;
+                m->killed = 0;
+                if (!task_states[to].has_process)
+                        m->pid = 0;
+        }
+        m->state = to;
+        m->deadline_mono = deadline_mono;
+        m->next_run_wall = to == TASK_QUEUED && deadline_mono != USEC_NEVER
+                                   ? add(s->now_wall, deadline_mono - s->now_mono)
+                                   : 0;
+}
+
+/* ---- What is wanted */
+
+static bool is_out_of_date(const struct task_machine *m)
+{
+        return m->desire.generation > m->run_generation ||
+               m->desire.restart_version > m->run_version;
+}
+
+/* Whether a process of the current run has to go. */
+static bool must_stop(const struct task_machine *m)
+{
+        return m->halted || !m->desire.run || is_out_of_date(m);
+}
+
+#define WHY_MAX 80
+
+/* Why the run has to go, or had to. */
+static const char *format_why(char text[WHY_MAX], const struct task_machine *m)
+{
+        if (m->halted)
+                snprintf(text, WHY_MAX, "the node goes down");
+        else if (!m->desire.run)
+                snprintf(text, WHY_MAX, "was asked to stop");
+        else if (m->desire.generation > m->run_generation)
+                snprintf(text, WHY_MAX, "a restart was asked for");
+        else if (m->desire.restart_version > m->run_version && m->run_version == 0)
+                snprintf(text, WHY_MAX, "was asked to run");
+        else if (m->desire.restart_version > m->run_version)
+                snprintf(text, WHY_MAX, "version %" PRIu32 " replaces version %" PRIu32,
+                        m->desire.version, m->run_version);
+        else
+                snprintf(text, WHY_MAX, "was asked to stop, then to run again");
+        return text;
+}
+
+/* ---- Moves */
+
+static void PRINTF_LIKE(3, 4)
+        begin_run(struct step *s, enum begin_cause cause, const char *format, ...)
+{
+        struct task_machine *m = s->m;
+        char reason[TASK_REASON_MAX];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(reason, sizeof reason, format, args);
+        va_end(args);
+        task_set_state(s, TASK_STARTING, USEC_NEVER, "%s", reason);
+
+        if (cause == BEGIN_ASKED || is_out_of_date(m)) {
+                m->failures = 0;
+                m->burst_count = 0;
+                m->burst_began_mono = 0;
+        } else if (cause == BEGIN_POLICY) {
+                m->restarts++;
+        }
+        m->runs++;
+        m->run_version = m->desire.version;
+        m->run_generation = m->desire.generation;
+        m->started_wall = s->now_wall;
+        m->started_mono = s->now_mono;
+        s->fx->spawn = true;
+}
+
+/* A person's wish is behind the run. */
+static void begin_asked(struct step *s)
+{
+        char why[WHY_MAX];
+
+        if (s->m->runs == 0)
+                begin_run(s, BEGIN_ASKED, "was asked to run");
+        else if (is_out_of_date(s->m))
+                begin_run(s, BEGIN_ASKED, "runs again: %s", format_why(why, s->m));
+        else
+                begin_run(s, BEGIN_ASKED, "runs again: was asked to");
+}
+
+/* The wait that the restart policy laid down is over. Every reason of a wait reads "waits 2s after
+ * ...". */
+static void begin_after_wait(struct step *s)
+{
+        const char *after = strstr(s->m->reason, " after ");
+
+        begin_run(s, BEGIN_POLICY, "runs again%s", after != NULL ? after : "");
+}
+
+static void end_task(struct step *s, enum task_result result, const char *reason)
+{
+        task_set_state(s, TASK_ENDED, USEC_NEVER, "%s", reason);
+        s->m->result = result;
+}
+
+static void end_stopped(struct step *s)
+{
+        end_task(s, RESULT_STOPPED, "was asked to stop");
+        note(s, EVENT_TASK_STOPPED, "stopped: was asked to stop");
+}
+
+static void begin_stop(struct step *s)
+{
+        struct task_machine *m = s->m;
+        int signal = s->spec->stop.signal;
+        bool at_once = s->spec->stop.grace == 0 || signal == SIGKILL;
+        char why[WHY_MAX], grace[TIME_TEXT_MAX];
+
+        format_why(why, m);
+        task_set_state(s, TASK_STOPPING,
+                add(s->now_mono, at_once ? STUCK_AFTER : s->spec->stop.grace), "%s", why);
+        m->killed = at_once;
+        s->fx->signal = at_once ? SIGKILL : signal;
+        if (at_once)
+                note(s, EVENT_TASK_STOPPING, "stopping run %" PRIu64 " (KILL at once): %s", m->runs,
+                        why);
+        else
+                note(s, EVENT_TASK_STOPPING, "stopping run %" PRIu64 " (%s, grace period %s): %s",
+                        m->runs, text_signal_name(signal),
+                        time_format_exact(grace, s->spec->stop.grace), why);
+}
+
+static void kill_group(struct step *s)
+{
+        struct task_machine *m = s->m;
+        char grace[TIME_TEXT_MAX];
+
+        time_format_exact(grace, s->spec->stop.grace);
+        note(s, EVENT_TASK_STOPPING,
+                "the grace period of %s is over: killing the group of run %" PRIu64, grace,
+                m->runs);
+        task_set_state(s, TASK_STOPPING, add(s->now_mono, STUCK_AFTER),
+                "%s; the grace period of %s is over, killed", m->reason, grace);
+        m->killed = 1;
+        s->fx->signal = SIGKILL;
+}
+
+static void complain_stuck(struct step *s)
+{
+        char span[TIME_TEXT_MAX];
+
+        time_format_exact(span, STUCK_AFTER);
+        note(s, EVENT_TASK_STOPPING,
+                "run %" PRIu64 " still lives %s after KILL: the kernel does not let it end "
+                "(uninterruptible wait)",
+                s->m->runs, span);
+        task_set_state(s, TASK_STOPPING, USEC_NEVER,
+                "still lives %s after KILL: the kernel does not let it end (uninterruptible wait)",
+                span);
+}
+
+/* ---- The end of a run */
+
+static void note_end(struct step *s, const struct restart_end *end)
+{
+        char how[RESTART_REASON_MAX], lasted[TIME_TEXT_MAX];
+        uint64_t run = s->m->runs;
+
+        time_format_span(lasted, end->lasted);
+        restart_format_end(how, end);
+        if (end->message != NULL)
+                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " could not begin: %s", run, how);
+        else if (!end->known)
+                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: %s", run, how);
+        else if (end->exit_code < 0)
+                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: killed by %s after %s", run,
+                        text_signal_name(end->signal), lasted);
+        else
+                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: %s after %s", run, how, lasted);
+}
+
+static void park(struct step *s, const struct restart_decision *d)
+{
+        struct task_machine *m = s->m;
+        const char *id = s->event->id != NULL ? s->event->id : s->spec->name;
+        char reason[TASK_REASON_MAX + 100];
+
+        snprintf(reason, sizeof reason, "parked, `reeve restart %s` takes it up again: %s", id,
+                d->reason);
+        end_task(s, RESULT_FAILED, reason);
+        m->parked = 1;
+        note(s, EVENT_TASK_PARKED, "%s", m->reason);
+}
+
+static void begin_or_wait(struct step *s, const struct restart_decision *d)
+{
+        char delay[TIME_TEXT_MAX];
+
+        if (d->delay == 0) {
+                begin_run(s, BEGIN_POLICY, "runs again %s", d->reason);
+                return;
+        }
+        task_set_state(s, TASK_QUEUED, add(s->now_mono, d->delay), "waits %s %s",
+                time_format_span(delay, d->delay), d->reason);
+        note(s, EVENT_TASK_WAITING, "%s", s->m->reason);
+}
+
+static enum task_result result_of(const struct restart_end *end, const struct restart_decision *d)
+{
+        if (end->message == NULL && !end->known)
+                return RESULT_UNKNOWN;
+        return d->success ? RESULT_SUCCEEDED : RESULT_FAILED;
+}
+
+/* Nobody asked for the end of the run. */
+static void decide_next(struct step *s, const struct restart_end *end, usec_t ended_mono)
+{
+        struct task_machine *m = s->m;
+        struct restart_history history = { m->failures, m->burst_count, m->burst_began_mono };
+        struct restart_decision d;
+
+        restart_decide(s->spec, &history, end, ended_mono, s->seed, &d);
+        m->failures = history.failures;
+        m->burst_count = history.burst_count;
+        m->burst_began_mono = history.burst_began_mono;
+
+        switch (d.verdict) {
+        case RESTART_VERDICT_AGAIN:
+                begin_or_wait(s, &d);
+                break;
+        case RESTART_VERDICT_END:
+                end_task(s, result_of(end, &d), d.reason);
+                break;
+        case RESTART_VERDICT_PARK:
+                park(s, &d);
+                break;
+        }
+}
+
+/* The run had to go, and has. */
+static void follow_stop(struct step *s)
+{
+        if (!s->m->desire.run)
+                end_stopped(s);
+        else if (s->m->halted)
+                task_set_state(s, TASK_QUEUED, USEC_NEVER, "the node went down");
+        else
+                begin_asked(s);
+}
+
+static void end_run(struct step *s, const struct restart_end *end, usec_t ended_mono)
+{
+        struct task_machine *m = s->m;
+
+        m->exit_code = end->exit_code;
+        m->signal = end->signal;
+        note_end(s, end);
+        if (m->state == TASK_STOPPING || must_stop(m))
+                follow_stop(s);
+        else
+                decide_next(s, end, ended_mono);
+}
+
+/* ---- Events */
+
+/* The desire has changed, or came again: moves that follow from it at once. */
+static void reconcile_queued(struct step *s)
+{
+        struct task_machine *m = s->m;
+        bool waits = m->deadline_mono != USEC_NEVER;
+
+        if (!m->desire.run)
+                end_stopped(s);
+        else if (!m->halted && (!waits || is_out_of_date(m)))
+                begin_asked(s);
+}
+
+static void reconcile_ended(struct step *s)
+{
+        struct task_machine *m = s->m;
+
+        if (!m->desire.run || (m->result != RESULT_STOPPED && !is_out_of_date(m)))
+                return;
+        if (m->halted)
+                task_set_state(s, TASK_QUEUED, USEC_NEVER, "the node goes down");
+        else
+                begin_asked(s);
+}
+
+/* It is on its way out; only the reason may have become another. */
+static void reconcile_stopping(struct step *s)
+{
+        char why[WHY_MAX];
+
+        if (!s->m->killed)
+                task_set_state(s, TASK_STOPPING, s->m->deadline_mono, "%s", format_why(why, s->m));
+}
+
+static void on_desire(struct step *s)
+{
+        struct task_machine *m = s->m;
+
+        m->desire = s->event->desire;
+        /* A version that is older than what it must not be older than could be begun for ever. */
+        m->desire.restart_version = MIN(m->desire.restart_version, m->desire.version);
+
+        if (m->state == TASK_QUEUED)
+                reconcile_queued(s);
+        else if (m->state == TASK_RUNNING && must_stop(m))
+                begin_stop(s);
+        else if (m->state == TASK_STOPPING)
+                reconcile_stopping(s);
+        else if (m->state == TASK_ENDED)
+                reconcile_ended(s);
+}
+
+static void on_spawned(struct step *s)
+{
+        struct task_machine *m = s->m;
+
+        if (m->state != TASK_STARTING)
+                return;
+        assert(s->event->pid > 0);
+        task_set_state(s, TASK_RUNNING, USEC_NEVER, "%s", m->reason);
+        m->pid = s->event->pid;
+        note(s, EVENT_TASK_STARTED, "run %" PRIu64 " started, pid %" PRId32 ", version %" PRIu32,
+                m->runs, m->pid, m->run_version);
+        if (must_stop(m))
+                begin_stop(s);
+}
+
+static void on_spawn_failed(struct step *s)
+{
+        const char *message = s->event->message;
+        struct restart_end end = { .exit_code = -1,
+                .message = message != NULL ? message : "could not begin" };
+
+        if (s->m->state == TASK_STARTING)
+                end_run(s, &end, s->now_mono);
+}
+
+static void on_exited(struct step *s)
+{
+        const struct task_event *ev = s->event;
+        struct task_machine *m = s->m;
+        struct restart_end end = { .known = ev->known, .exit_code = -1 };
+        usec_t ended = ev->ended_mono != 0 ? MIN(ev->ended_mono, s->now_mono) : s->now_mono;
+
+        if (!task_states[m->state].has_process && m->state != TASK_STARTING)
+                return;
+        if (ev->known && ev->exit_code >= 0)
+                end.exit_code = ev->exit_code;
+        else if (ev->known)
+                end.signal = ev->signal;
+        end.lasted = ended > m->started_mono ? ended - m->started_mono : 0;
+        end_run(s, &end, ended);
+}
+
+static void on_timer(struct step *s)
+{
+        struct task_machine *m = s->m;
+
+        if (m->deadline_mono == USEC_NEVER || s->now_mono < m->deadline_mono)
+                return;
+        if (m->state == TASK_QUEUED)
+                begin_after_wait(s);
+        else if (!m->killed)
+                kill_group(s);
+        else
+                complain_stuck(s);
+}
+
+static void on_halt(struct step *s)
+{
+        struct task_machine *m = s->m;
+
+        if (m->halted)
+                return;
+        m->halted = 1;
+        if (m->state == TASK_QUEUED)
+                task_set_state(s, TASK_QUEUED, USEC_NEVER, "the node went down");
+        else if (m->state == TASK_RUNNING)
+                begin_stop(s);
+        else if (m->state == TASK_STOPPING)
+                reconcile_stopping(s);
+}
+
+static void on_boot(struct step *s)
+{
+        struct task_machine *m = s->m;
+        const char *what = m->halted ? "the node went down" : "the machine was started anew";
+        bool waited = m->state == TASK_QUEUED && m->deadline_mono != USEC_NEVER;
+
+        m->halted = 0;
+        m->burst_count = 0;
+        m->burst_began_mono = 0;
+        if (m->state == TASK_ENDED || (m->state == TASK_QUEUED && !m->desire.run))
+                return;
+        if (m->state != TASK_QUEUED) {
+                m->exit_code = -1;
+                m->signal = 0;
+                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: exit status unknown, %s", m->runs,
+                        what);
+        }
+        if (!m->desire.run)
+                end_stopped(s);
+        else if (waited)
+                begin_after_wait(s);
+        else
+                begin_run(s, BEGIN_RESUMED, "runs again: %s", what);
+}
+
+/* ---- The whole */
+
+static bool text_is_same(const char *a, const char *b)
+{
+        return strncmp(a, b, TASK_REASON_MAX) == 0;
+}
+
+static bool desire_is_same(const struct task_desire *a, const struct task_desire *b)
+{
+        return a->run == b->run && a->version == b->version &&
+               a->restart_version == b->restart_version && a->generation == b->generation;
+}
+
+/* Whether the server's picture of the task, its desire included, is still right. */
+static bool looks_same(const struct task_machine *a, const struct task_machine *b)
+{
+        return a->state == b->state && a->result == b->result && a->pid == b->pid &&
+               a->exit_code == b->exit_code && a->signal == b->signal && a->parked == b->parked &&
+               a->runs == b->runs && a->restarts == b->restarts && a->since_wall == b->since_wall &&
+               a->started_wall == b->started_wall && a->next_run_wall == b->next_run_wall &&
+               desire_is_same(&a->desire, &b->desire) && text_is_same(a->reason, b->reason);
+}
+
+void task_machine_init(struct task_machine *m, usec_t now_wall)
+{
+        *m = (struct task_machine){
+                .state = TASK_QUEUED,
+                .result = RESULT_NONE,
+                .exit_code = -1,
+                .since_wall = now_wall,
+                .deadline_mono = USEC_NEVER,
+                .reason = "nobody has asked for it yet",
+        };
+}
+
+void task_handle(struct task_machine *m, const struct job_spec *spec,
+        const struct task_event *event, usec_t now_mono, usec_t now_wall, uint64_t seed,
+        struct task_effects *ret)
+{
+        struct task_machine before = *m;
+        struct step s = { m, spec, event, now_mono, now_wall, seed, ret };
+
+        *ret = (struct task_effects){ 0 };
+        switch (event->type) {
+        case TASK_EV_DESIRE:
+                on_desire(&s);
+                break;
+        case TASK_EV_SPAWNED:
+                on_spawned(&s);
+                break;
+        case TASK_EV_SPAWN_FAILED:
+                on_spawn_failed(&s);
+                break;
+        case TASK_EV_EXITED:
+                on_exited(&s);
+                break;
+        case TASK_EV_TIMER:
+                on_timer(&s);
+                break;
+        case TASK_EV_HALT:
+                on_halt(&s);
+                break;
+        case TASK_EV_BOOT:
+                on_boot(&s);
+                break;
+        }
+        ret->changed = !looks_same(&before, m);
+        assert(task_machine_is_valid(m));
+}
+
+uint32_t task_version(const struct task_machine *m)
+{
+        if (m->run_version == 0 || m->run_version >= m->desire.restart_version)
+                return m->desire.version;
+        return m->run_version;
+}
+
+static bool state_is_valid(const struct task_machine *m)
+{
+        bool due = m->deadline_mono != USEC_NEVER;
+
+        switch ((enum task_state) m->state) {
+        case TASK_QUEUED:
+                return m->desire.run ? due != (m->halted != 0) : !due;
+        case TASK_STARTING:
+                return !due && m->runs > 0;
+        case TASK_RUNNING:
+                return !due && m->runs > 0 && !must_stop(m);
+        case TASK_STOPPING:
+                return m->runs > 0;
+        case TASK_ENDED:
+                return !due;
+        case TASK_PLACED:
+        case TASK_PREPARING:
+        case TASK_LOST:
+        case TASK_STATE_COUNT:
+                return false;
+        }
+        return false;
+}
+
+bool task_machine_is_valid(const struct task_machine *m)
+{
+        if (m->state >= TASK_STATE_COUNT || !task_states[m->state].here)
+                return false;
+        return state_is_valid(m) && (m->pid > 0) == task_states[m->state].has_process &&
+               m->pid >= 0 && m->result >= RESULT_NONE && m->result <= RESULT_UNKNOWN &&
+               (m->result != RESULT_NONE) == (m->state == TASK_ENDED) &&
+               (!m->parked || m->result == RESULT_FAILED) &&
+               (!m->killed || m->state == TASK_STOPPING) &&
+               (m->next_run_wall == 0 || m->state == TASK_QUEUED) && m->restarts <= m->runs &&
+               m->exit_code >= -1 && memchr(m->reason, '\0', sizeof m->reason) != NULL;
+}
