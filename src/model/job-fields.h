@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "model/job.h"
+
+/* The one table of what a job spec can say; reading, writing, diff, schema and reference page walk
+ * it. Internal to src/model. */
+
+enum field_type {
+        FIELD_SECTION, /* an object whose fields lie in the same struct */
+        FIELD_RULES,   /* list of objects: struct restart_rule *, size_t at offset2 */
+        FIELD_ENUM,    /* enum, through names */
+        FIELD_COUNT,   /* uint32_t, min..max */
+        FIELD_TEXT,    /* char *; NULL when not given */
+        FIELD_PATH,    /* char *; absolute */
+        FIELD_SPAN,    /* usec_t, min..max */
+        FIELD_SIZE,    /* uint64_t of bytes, min..max */
+        FIELD_SIGNAL,  /* int */
+        FIELD_CODES,   /* int * of exit codes, sorted; size_t at offset2 */
+        FIELD_SIGNALS, /* int * of signals, sorted; size_t at offset2 */
+        FIELD_COMMAND, /* char ** ended by NULL; bool "for the shell" at offset2 */
+        FIELD_ENV,     /* char ** of NAME=value, sorted by name, ended by NULL; NULL if none */
+};
+
+#define JOB_RULES_MAX     64
+#define JOB_EXIT_CODE_MAX 255
+
+/* The default of restart.policy, until the kind is known. */
+#define FIELD_DEFAULT_BY_KIND UINT32_MAX
+
+struct job_field {
+        const char *name; /* "delay"; a table ends with a NULL here */
+        const char *path; /* "restart.delay" */
+        enum field_type type;
+        bool required;
+        bool needs_restart; /* a running process cannot take a change */
+        bool has_default;
+        uint64_t initial; /* the default: a number, microseconds, bytes, a signal, an index into
+                             names, or the only exit code of a list */
+        uint64_t min, max;
+        size_t offset, offset2;
+        const char *const *names;
+        const struct job_field *fields; /* of a section or a rule */
+        const char *without;            /* for people: what holds when nothing is given */
+        const char *help;
+        const char *example; /* as it stands in YAML */
+};
+
+extern const struct job_field job_fields[];
+
+extern const char *const restart_policy_names[]; /* ended by NULL, as all of these */
+extern const char *const restart_action_names[];
+extern const char *const logs_when_full_names[];
+
+/* What an environment variable and a job may be called, for the schema. */
+#define JOB_ENV_NAME_PATTERN "^[A-Za-z_][A-Za-z0-9_.-]*$"
+#define JOB_NAME_PATTERN     "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+
+/* Borrows the member of @base (a struct job_spec or restart_rule) that @field describes. */
+void *job_field_at(const struct job_field *field, void *base);
+const void *job_field_get(const struct job_field *field, const void *base);
+size_t job_field_len(const struct job_field *field, const void *base);
+
+/* The field called @name in a table, or NULL. */
+const struct job_field *job_field_find(const struct job_field *fields, const char *name);
+
+/* Sets every field of a table to its default; the struct was zeroed. */
+void job_fields_init(const struct job_field *fields, void *base);
+
+/* Frees what the fields of a table own. */
+void job_fields_done(const struct job_field *fields, void *base);
+
+/* The value of a field as JSON; NULL for a list in a rule that is not given. New reference. */
+json_t *job_field_to_json(const struct job_field *field, const void *base);
+json_t *job_fields_to_json(const struct job_field *fields, const void *base);

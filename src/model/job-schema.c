@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The JSON schema (draft 2020-12) of a job file, made from the field table: what editors need to
+ * complete and check while one types.
+ *
+ * What it accepts, job_file_parse() accepts, but for the limits of durations and sizes written
+ * with units and for what two fields say together. It is a little stricter where being lenient
+ * would teach bad habits: null as "not given" is only in it where job_spec_to_json() writes it. */
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "model/job-fields.h"
+
+#define SPAN_PATTERN                                                                               \
+        "^([0-9]+(\\.[0-9]+)? ?(us|ms|s|m|h|d) ?)*[0-9]+(\\.[0-9]+)? ?(us|ms|s|m|h|d)?$"
+#define SIZE_PATTERN "^[0-9]+(\\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB|K|M|G|T|kB|MB|GB|TB)?$"
+
+static json_t *fields_schema(const struct job_field *fields, const struct job_spec *defaults);
+
+static json_t *reference(const char *definition)
+{
+        return json_pack("{s:o}", "$ref", json_sprintf("#/$defs/%s", definition));
+}
+
+/* What may stand where text is wanted. */
+static json_t *scalar_schema(void)
+{
+        return json_pack("{s:[s,s,s]}", "type", "string", "number", "boolean");
+}
+
+static json_t *one_or_list_schema(const char *definition)
+{
+        return json_pack("{s:[o,{s:s,s:i,s:o}]}", "anyOf", reference(definition), "type", "array",
+                "minItems", 1, "items", reference(definition));
+}
+
+static json_t *command_schema(void)
+{
+        return json_pack("{s:[{s:s,s:i},{s:s,s:i,s:o}]}", "anyOf", "type", "string", "minLength", 1,
+                "type", "array", "minItems", 1, "items", scalar_schema());
+}
+
+static json_t *env_schema(void)
+{
+        return json_pack("{s:s,s:{s:s},s:o}", "type", "object", "propertyNames", "pattern",
+                JOB_ENV_NAME_PATTERN, "additionalProperties", scalar_schema());
+}
+
+static json_t *text_schema(const struct job_field *field)
+{
+        if (field->type == FIELD_PATH)
+                return json_pack("{s:[s,s],s:s}", "type", "string", "null", "pattern", "^/");
+        return json_pack("{s:[s,s,s],s:i}", "type", "string", "integer", "null", "minLength", 1);
+}
+
+static json_t *enum_schema(const struct job_field *field)
+{
+        json_t *words = json_array();
+
+        for (size_t i = 0; field->names[i] != NULL; i++)
+                json_array_append_new(words, json_string(field->names[i]));
+        return json_pack("{s:o}", "enum", words);
+}
+
+static json_t *type_schema(const struct job_field *field, const struct job_spec *defaults)
+{
+        switch (field->type) {
+        case FIELD_SECTION:
+                return fields_schema(field->fields, defaults);
+        case FIELD_RULES:
+                return json_pack("{s:s,s:i,s:o}", "type", "array", "maxItems", JOB_RULES_MAX,
+                        "items", fields_schema(field->fields, NULL));
+        case FIELD_ENUM:
+                return enum_schema(field);
+        case FIELD_COUNT:
+                return json_pack("{s:s,s:I,s:I}", "type", "integer", "minimum",
+                        (json_int_t) field->min, "maximum", (json_int_t) field->max);
+        case FIELD_TEXT:
+        case FIELD_PATH:
+                return text_schema(field);
+        case FIELD_SPAN:
+                return reference("duration");
+        case FIELD_SIZE:
+                return reference("size");
+        case FIELD_SIGNAL:
+                return reference("signal");
+        case FIELD_CODES:
+                return one_or_list_schema("exit_code");
+        case FIELD_SIGNALS:
+                return one_or_list_schema("signal");
+        case FIELD_COMMAND:
+                return command_schema();
+        case FIELD_ENV:
+                return env_schema();
+        }
+        abort();
+}
+
+/* @defaults: a spec in which nothing was given; NULL in a rule. */
+static json_t *field_schema(const struct job_field *field, const struct job_spec *defaults)
+{
+        json_t *schema = type_schema(field, defaults);
+
+        json_object_set_new(schema, "description", json_string(field->help));
+        if (defaults != NULL && field->has_default && field->initial != FIELD_DEFAULT_BY_KIND)
+                json_object_set_new(schema, "default", job_field_to_json(field, defaults));
+        return schema;
+}
+
+static json_t *fields_schema(const struct job_field *fields, const struct job_spec *defaults)
+{
+        json_t *properties = json_object(), *required = json_array(), *schema;
+
+        for (; fields->name != NULL; fields++) {
+                json_object_set_new(properties, fields->name, field_schema(fields, defaults));
+                if (fields->required)
+                        json_array_append_new(required, json_string(fields->name));
+        }
+        schema = json_pack("{s:s,s:o,s:b}", "type", "object", "properties", properties,
+                "additionalProperties", 0);
+        if (json_array_size(required) > 0)
+                json_object_set(schema, "required", required);
+        json_decref(required);
+        return schema;
+}
+
+static json_t *definitions(void)
+{
+        struct job_spec defaults = { 0 };
+        json_t *job;
+
+        job_fields_init(job_fields, &defaults);
+        job = fields_schema(job_fields, &defaults);
+        job_fields_done(job_fields, &defaults);
+        return json_pack("{s:o, s:{s:s,s:[s,s],s:s,s:i}, s:{s:s,s:[s,s],s:s,s:i}, s:{s:s,s:[s,s]},"
+                         " s:{s:s,s:i,s:i}}",
+                "job", job, "duration", "description",
+                "Seconds, or text with units: us, ms, s, m, h, d", "type", "number", "string",
+                "pattern", SPAN_PATTERN, "minimum", 0, "size", "description",
+                "Bytes, or text with a unit: B, KiB, MiB, GiB, TiB, kB, MB, GB, TB", "type",
+                "integer", "string", "pattern", SIZE_PATTERN, "minimum", 0, "signal", "description",
+                "A signal by name, with or without SIG, or by number", "type", "string", "integer",
+                "exit_code", "type", "integer", "minimum", 0, "maximum", JOB_EXIT_CODE_MAX);
+}
+
+json_t *job_schema(void)
+{
+        json_t *jobs = json_pack("{s:s,s:s,s:i,s:{s:s},s:o}", "description",
+                "The jobs of this file by their names", "type", "object", "minProperties", 1,
+                "propertyNames", "pattern", JOB_NAME_PATTERN, "additionalProperties",
+                reference("job"));
+
+        return json_pack("{s:s,s:s,s:s,s:[s],s:{s:o},s:b,s:o}", "$schema",
+                "https://json-schema.org/draft/2020-12/schema", "title", "Reeve job file", "type",
+                "object", "required", "jobs", "properties", "jobs", jobs, "additionalProperties", 0,
+                "$defs", definitions());
+}

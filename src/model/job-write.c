@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A job spec as JSON: every field in the order of the table, defaults written out, spans and sizes
+ * as exact text with units. What is written here is read back as the same spec. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "base/time.h"
+#include "model/job-fields.h"
+
+static json_t *text_or_null(const char *text)
+{
+        return text == NULL ? json_null() : json_string(text);
+}
+
+static json_t *rules_to_json(const struct job_field *field, const void *base)
+{
+        const struct restart_rule *rules =
+                *(struct restart_rule *const *) job_field_get(field, base);
+        json_t *list = json_array();
+
+        for (size_t i = 0, len = job_field_len(field, base); i < len; i++)
+                json_array_append_new(list, job_fields_to_json(field->fields, &rules[i]));
+        return list;
+}
+
+static json_t *ints_to_json(const struct job_field *field, const void *base)
+{
+        const int *values = *(int *const *) job_field_get(field, base);
+        size_t len = job_field_len(field, base);
+        json_t *list;
+
+        if (len == 0)
+                return NULL;
+        list = json_array();
+        for (size_t i = 0; i < len; i++)
+                json_array_append_new(list, field->type == FIELD_SIGNALS
+                                                    ? json_string(text_signal_name(values[i]))
+                                                    : json_integer(values[i]));
+        return list;
+}
+
+static json_t *command_to_json(const struct job_field *field, const void *base)
+{
+        char *const *command = *(char **const *) job_field_get(field, base);
+        bool shell = *(const bool *) ((const char *) base + field->offset2);
+        json_t *list;
+
+        if (shell)
+                return json_string(command[0]);
+        list = json_array();
+        for (; *command != NULL; command++)
+                json_array_append_new(list, json_string(*command));
+        return list;
+}
+
+static json_t *env_to_json(const struct job_field *field, const void *base)
+{
+        char *const *env = *(char **const *) job_field_get(field, base);
+        json_t *object = json_object();
+
+        for (; env != NULL && *env != NULL; env++) {
+                const char *equals = strchr(*env, '=');
+
+                json_object_setn_new(
+                        object, *env, (size_t) (equals - *env), json_string(equals + 1));
+        }
+        return object;
+}
+
+json_t *job_field_to_json(const struct job_field *field, const void *base)
+{
+        const void *at = job_field_get(field, base);
+        char span[TIME_TEXT_MAX], size[TEXT_SIZE_MAX];
+
+        switch (field->type) {
+        case FIELD_SECTION:
+                return job_fields_to_json(field->fields, base);
+        case FIELD_RULES:
+                return rules_to_json(field, base);
+        case FIELD_ENUM:
+                return json_string(field->names[*(const uint32_t *) at]);
+        case FIELD_COUNT:
+                return json_integer(*(const uint32_t *) at);
+        case FIELD_TEXT:
+        case FIELD_PATH:
+                return text_or_null(*(char *const *) at);
+        case FIELD_SPAN:
+                return json_string(time_format_exact(span, *(const usec_t *) at));
+        case FIELD_SIZE:
+                return json_string(text_format_size(size, *(const uint64_t *) at));
+        case FIELD_SIGNAL:
+                return json_string(text_signal_name(*(const int *) at));
+        case FIELD_CODES:
+        case FIELD_SIGNALS:
+                return ints_to_json(field, base);
+        case FIELD_COMMAND:
+                return command_to_json(field, base);
+        case FIELD_ENV:
+                return env_to_json(field, base);
+        }
+        abort();
+}
+
+json_t *job_fields_to_json(const struct job_field *fields, const void *base)
+{
+        json_t *object = json_object();
+
+        for (; fields->name != NULL; fields++) {
+                json_t *value = job_field_to_json(fields, base);
+
+                if (value != NULL)
+                        json_object_set_new(object, fields->name, value);
+        }
+        return object;
+}
+
+json_t *job_spec_to_json(const struct job_spec *spec)
+{
+        return job_fields_to_json(job_fields, spec);
+}
