@@ -18,7 +18,10 @@
  * (which lets the log be used again from its beginning) and the transaction tried once more; then
  * it is reported. Moving the log otherwise happens after the reports, when the log has TIDY_PAGES.
  *
- * Rows are in a table without rowid, so that a key is looked up in one tree instead of two. */
+ * Measured, 2,000 puts in one batch: 3 to 4 ms with values of 100 bytes, 4 to 10 ms with 1,000. A
+ * table without rowid saves a look-up but keeps the values in the inner nodes of its tree, and took
+ * 25 to 50 ms for the latter; so there is a rowid, and INSERT with an update instead of REPLACE, so
+ * that a row keeps it. */
 #include "store/backend.h"
 
 #include <assert.h>
@@ -61,7 +64,8 @@ static const char *const write_sql[W_COUNT] = {
         [W_BEGIN] = "BEGIN IMMEDIATE",
         [W_COMMIT] = "COMMIT",
         [W_ROLLBACK] = "ROLLBACK",
-        [W_PUT] = "REPLACE INTO kv(key, value) VALUES(?1, ?2)",
+        [W_PUT] = "INSERT INTO kv(key, value) VALUES(?1, ?2)"
+                  " ON CONFLICT(key) DO UPDATE SET value = excluded.value",
         [W_DELETE] = "DELETE FROM kv WHERE key = ?1",
         [W_DELETE_RANGE] = "DELETE FROM kv WHERE key >= ?1 AND key < ?2",
         [W_DELETE_FROM] = "DELETE FROM kv WHERE key >= ?1",
@@ -78,7 +82,7 @@ static const char *const read_sql[R_COUNT] = {
 
 static const char create_sql[] =
         "BEGIN IMMEDIATE;"
-        "CREATE TABLE kv(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;"
+        "CREATE TABLE kv(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL);"
         "CREATE TABLE revision(number INTEGER NOT NULL);"
         "INSERT INTO revision VALUES(0);"
         "PRAGMA application_id = %d;"
