@@ -64,8 +64,7 @@ static const char *const write_sql[W_COUNT] = {
         [W_BEGIN] = "BEGIN IMMEDIATE",
         [W_COMMIT] = "COMMIT",
         [W_ROLLBACK] = "ROLLBACK",
-        [W_PUT] = "INSERT INTO kv(key, value) VALUES(?1, ?2)"
-                  " ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+        [W_PUT] = "INSERT INTO kv VALUES(?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
         [W_DELETE] = "DELETE FROM kv WHERE key = ?1",
         [W_DELETE_RANGE] = "DELETE FROM kv WHERE key >= ?1 AND key < ?2",
         [W_DELETE_FROM] = "DELETE FROM kv WHERE key >= ?1",
