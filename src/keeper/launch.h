@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "keeper/protocol.h"
+
+/* Starting a new keeper after the old one was killed: what an agent or a server, whoever sees it
+ * first, does. Needs nothing but libc. */
+
+struct keeper_handover {
+        enum keeper_message_type type; /* KEEPER_PUT or KEEPER_ADOPT */
+        const char *name;
+        const int *fds; /* borrowed */
+        size_t fds_len;
+        uint64_t value; /* ADOPT: the program's pid */
+};
+
+enum keeper_launched {
+        KEEPER_LAUNCH_FAILED = -1, /* @text says why */
+        KEEPER_LAUNCHED,     /* it has taken everything over and starts the programs that were not
+                                adopted */
+        KEEPER_LAUNCH_TAKEN, /* there is another keeper already */
+};
+
+/* Where the keeper's arguments are kept, relative to its directory: NUL-terminated strings, the
+ * first the absolute path of its program. */
+#define KEEPER_ARGUMENTS_FILE "keeper.argv"
+
+/* Writes the arguments down, durably enough to outlive any process. Returns 0 or a negative errno.
+ */
+int keeper_save_arguments(const char *directory, char *const *arguments);
+
+/* Starts a keeper that is nobody's child, with the saved arguments, and hands @items over. Waits
+ * until it has taken them. */
+enum keeper_launched keeper_launch(const char *directory, const struct keeper_handover *items,
+        size_t len, char *text, size_t size);
+
+/* The pid that holds the lock file DIRECTORY/NAME (a decimal number, locked by flock(2) as long as
+ * its writer lives), or 0 if nobody does. */
+int64_t keeper_lock_owner(const char *directory, const char *name);
+
+/* Takes that lock and writes our pid. Returns the descriptor (keep it; close-on-exec), or a
+ * negative errno: -EWOULDBLOCK if somebody has it. @wait: waits for it instead. */
+int keeper_lock_take(const char *directory, const char *name, int wait);
