@@ -50,7 +50,7 @@ static const char intro[] =
         "- A file has at most 1 MiB and is nested at most 64 deep.\n"
         "\n"
         "A change of a field marked **new run** is taken up by starting the tasks again, as\n"
-        "`update` says; all others take effect without touching what runs.\n";
+        "`update` says; all others take effect without that.\n";
 
 static void put_range(const struct job_field *field, struct buffer *out)
 {

@@ -36,7 +36,8 @@ static const char *nearest(const char *word, const struct job_field *fields)
 static int fail_with_list(
         const struct reader *r, const struct place *place, const struct job_field *fields)
 {
-        place_fail(r, place, "unknown field; there are ");
+        place_fail(
+                r, place, "unknown field; there %s ", fields[1].name == NULL ? "is only" : "are");
         for (; fields->name != NULL; fields++)
                 place_fail_more(r, "%s%s", fields->name,
                         fields[1].name == NULL   ? ""

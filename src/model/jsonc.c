@@ -93,6 +93,9 @@ static int blank_extras(struct buffer *text, const char *label, struct error *er
                         b.line++;
                 else if (c != ' ' && c != '\t' && c != '\r')
                         blanker_token(&b, c);
+                if (c == '\0')
+                        return error_set(err, ERR_INVALID, "%s:%zu: a NUL character is not allowed",
+                                label, b.line);
                 if (b.depth > DOCUMENT_DEPTH_MAX)
                         return error_set(
                                 err, ERR_INVALID, "%s:%zu: nested too deeply", label, b.line);
@@ -192,6 +195,12 @@ static int load_failed(const char *label, json_error_t *e, struct error *err)
         for (char *c = e->text; *c != '\0'; c++)
                 if ((unsigned char) *c < ' ' || *c == 0x7f)
                         *c = '?';
+        if (json_error_code(e) == json_error_numeric_overflow)
+                return error_set(
+                        err, ERR_INVALID, "%s:%d: the number is too large", label, e->line);
+        if (json_error_code(e) == json_error_null_character)
+                return error_set(
+                        err, ERR_INVALID, "%s:%d: a NUL character is not allowed", label, e->line);
         if (json_error_code(e) == json_error_duplicate_key && near != NULL)
                 return error_set(err, ERR_INVALID, "%s:%d: duplicate key %.*s", label, e->line,
                         (int) strlen(near) - 8, near + 7);

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Job files that must be refused, each with the sentence its author reads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buffer.h"
+#include "base/macros.h"
+#include "model/job.h"
+
+struct row {
+        const char *text;
+        const char *message;
+};
+
+/* The first lines of a file with one good job, so that what follows begins on line 4. */
+#define WEB "jobs:\n  web:\n    command: [run]\n"
+
+static const struct row yaml_rows[] = {
+        /* the file */
+        { "", "f:1: the file is empty; a job file has \"jobs\"" },
+        { "# nothing\n", "f:1: the file is empty; a job file has \"jobs\"" },
+        { "--- \n...\n", "f:2: the file is empty; a job file has \"jobs\"" },
+        { "hello", "f:1: expected an object with \"jobs\", got \"hello\"" },
+        { "[1]", "f:1: expected an object with \"jobs\", got a list" },
+        { "12", "f:1: expected an object with \"jobs\", got 12" },
+        { "{}", "f:1: \"jobs\" is missing" },
+        { "jobs:\n", "f:1: jobs: there is no job in it" },
+        { "jobs: {}\n", "f:1: jobs: there is no job in it" },
+        { "jobs: []\n", "f:1: jobs: expected an object of names and specs, got a list" },
+        { "jobs: web\n", "f:1: jobs: expected an object of names and specs, got \"web\"" },
+        { "\njob:\n  web: {command: x}\n", "f:2: job: unknown field; did you mean \"jobs\"?" },
+        { WEB "version: 1\n", "f:4: version: unknown field; a job file has only \"jobs\"" },
+        { "kind: batch\ncommand: make\n",
+                "f:1: kind: unknown field; the spec of a job stands under its name: "
+                "jobs: {NAME: {kind: ...}}" },
+        { "command: make\n",
+                "f:1: command: unknown field; the spec of a job stands under its name: "
+                "jobs: {NAME: {command: ...}}" },
+        { "web:\n  command: make\n", "f:1: web: unknown field; a job stands under \"jobs\"" },
+        /* names of jobs */
+        { "jobs:\n  a b: {command: x}\n",
+                "f:2: jobs.\"a b\": not a name: 1 to 63 letters, digits, \"-\" and \"_\", a letter "
+                "or digit first" },
+        { "jobs:\n  -a: {command: x}\n",
+                "f:2: jobs.-a: not a name: 1 to 63 letters, digits, \"-\" and \"_\", a letter or "
+                "digit first" },
+        { "jobs:\n  \"\": {command: x}\n",
+                "f:2: jobs.\"\": not a name: 1 to 63 letters, digits, \"-\" and \"_\", a letter or "
+                "digit first" },
+        { "jobs:\n  web.0: {command: x}\n",
+                "f:2: jobs.\"web.0\": not a name: 1 to 63 letters, digits, \"-\" and \"_\", a "
+                "letter or digit first" },
+        { "jobs:\n  web: run\n", "f:2: jobs.web: expected the spec of a job, an object, got "
+                                 "\"run\"" },
+        { "jobs:\n  web:\n", "f:2: jobs.web: expected the spec of a job, an object, got null" },
+        { "jobs:\n  web: [run]\n",
+                "f:2: jobs.web: expected the spec of a job, an object, got a list" },
+        /* unknown fields */
+        { WEB "    restrat: {}\n", "f:4: jobs.web.restrat: unknown field; did you mean "
+                                   "\"restart\"?" },
+        { WEB "    kidn: batch\n", "f:4: jobs.web.kidn: unknown field; did you mean \"kind\"?" },
+        { WEB "    delay: 1s\n", "f:4: jobs.web.delay: unknown field; \"delay\" belongs under "
+                                 "\"restart\"" },
+        { WEB "    signal: TERM\n",
+                "f:4: jobs.web.signal: unknown field; \"signal\" belongs under \"restart.rules\" "
+                "or \"stop\"" },
+        { WEB "    stop:\n      files: 3\n",
+                "f:5: jobs.web.stop.files: unknown field; \"files\" belongs under \"logs\"" },
+        { WEB "    stop:\n      grace: 1s\n      count: 3\n",
+                "f:6: jobs.web.stop.count: unknown field; \"count\" belongs beside \"stop\", not "
+                "under it" },
+        { WEB "    restart:\n      rules:\n      - exit: 1\n        then: end\n        user: x\n",
+                "f:8: jobs.web.restart.rules[0].user: unknown field; \"user\" belongs beside "
+                "\"restart\", not under it" },
+        { WEB "    restart: {brust: 3}\n",
+                "f:4: jobs.web.restart.brust: unknown field; did you mean \"burst\"?" },
+        { WEB "    stop:\n      timeout: 3\n",
+                "f:5: jobs.web.stop.timeout: unknown field; there are signal and grace" },
+        { WEB "    update: {zzz: 1}\n",
+                "f:4: jobs.web.update.zzz: unknown field; there is only parallel" },
+        { WEB "    resources: {}\n",
+                "f:4: jobs.web.resources: unknown field; there are kind, count, command, user, "
+                "group, directory, env, success_codes, restart, stop, logs and update" },
+        { WEB "    ? \"x\\ny\\e[31m\"\n    : 1\n",
+                "f:4: jobs.web.\"x\\ny\\u001b[31m\": unknown field; there are kind, count, "
+                "command, user, group, directory, env, success_codes, restart, stop, logs and "
+                "update" },
+        { WEB "    <<: {}\n",
+                "f:4: jobs.web.\"<<\": unknown field; there are kind, count, command, user, "
+                "group, directory, env, success_codes, restart, stop, logs and update" },
+        /* kind, count */
+        { WEB "    kind: servise\n", "f:4: jobs.web.kind: expected \"service\" or \"batch\", got "
+                                     "\"servise\"; did you mean \"service\"?" },
+        { WEB "    kind: cron\n", "f:4: jobs.web.kind: expected \"service\" or \"batch\", got "
+                                  "\"cron\"" },
+        { WEB "    kind: Service\n", "f:4: jobs.web.kind: expected \"service\" or \"batch\", got "
+                                     "\"Service\"; did you mean \"service\"?" },
+        { WEB "    kind: 1\n", "f:4: jobs.web.kind: expected \"service\" or \"batch\", got 1" },
+        { WEB "    count: x\n", "f:4: jobs.web.count: expected a number, got \"x\"" },
+        { WEB "    count: \"3\"\n", "f:4: jobs.web.count: expected a number, got \"3\"" },
+        { WEB "    count: 03\n", "f:4: jobs.web.count: expected a number, got \"03\"" },
+        { WEB "    count: 1.50\n", "f:4: jobs.web.count: expected a whole number, got 1.50" },
+        { WEB "    count: true\n", "f:4: jobs.web.count: expected a number, got true" },
+        { WEB "    count: [1]\n", "f:4: jobs.web.count: expected a number, got a list" },
+        { WEB "    count: -1\n", "f:4: jobs.web.count: expected a number from 0 to 100000, got "
+                                 "-1" },
+        { WEB "    count: 100001\n", "f:4: jobs.web.count: expected a number from 0 to 100000, "
+                                     "got 100001" },
+        { WEB "    count: 9223372036854775807\n",
+                "f:4: jobs.web.count: expected a number from 0 to 100000, got "
+                "9223372036854775807" },
+        { WEB "    count: 9223372036854775808\n", "f:4: the number is too large" },
+        { WEB "    count: 1e999\n", "f:4: the number is too large" },
+        /* command */
+        { "jobs:\n\n  web:\n    count: 1\n", "f:3: jobs.web: \"command\" is missing" },
+        { "jobs:\n  web: {}\n", "f:2: jobs.web: \"command\" is missing" },
+        { "jobs:\n  web:\n    command:\n", "f:2: jobs.web: \"command\" is missing" },
+        { "jobs:\n  web:\n    command: []\n", "f:3: jobs.web.command: the list is empty" },
+        { "jobs:\n  web:\n    command: \"\"\n", "f:3: jobs.web.command: expected a list of texts, "
+                                                "or one text for the shell, got \"\"" },
+        { "jobs:\n  web:\n    command: {a: b}\n",
+                "f:3: jobs.web.command: expected a list of texts, or one text for the shell, got "
+                "an object" },
+        { "jobs:\n  web:\n    command:\n    - \"\"\n",
+                "f:4: jobs.web.command[0]: expected the program to run, got \"\"" },
+        { "jobs:\n  web:\n    command:\n    - a\n    - [b]\n",
+                "f:5: jobs.web.command[1]: expected text, got a list" },
+        { "jobs:\n  web:\n    command: [a, null]\n",
+                "f:3: jobs.web.command[1]: expected text, got null" },
+        { "jobs:\n  web:\n    command: [a, \"b\\0c\"]\n", "f:3: a NUL character is not allowed" },
+        /* user, group, directory */
+        { WEB "    user: \"\"\n", "f:4: jobs.web.user: expected text, got \"\"" },
+        { WEB "    user: [a]\n", "f:4: jobs.web.user: expected text, got a list" },
+        { WEB "    group: {}\n", "f:4: jobs.web.group: expected text, got an object" },
+        { WEB "    directory: srv\n", "f:4: jobs.web.directory: expected an absolute path, got "
+                                      "\"srv\"" },
+        { WEB "    directory: 5\n", "f:4: jobs.web.directory: expected an absolute path, got 5" },
+        /* env */
+        { WEB "    env: [A]\n", "f:4: jobs.web.env: expected an object of names and values, got a "
+                                "list" },
+        { WEB "    env:\n      A: 1\n      B: [1]\n",
+                "f:6: jobs.web.env.B: expected text, got a list" },
+        { WEB "    env: {A: }\n",
+                "f:4: jobs.web.env.A: expected text (\"\" for an empty value), got null" },
+        { WEB "    env: {1A: x}\n", "f:4: jobs.web.env.1A: not the name of a variable: letters, "
+                                    "digits, \"_\", \".\" and \"-\", not a digit first" },
+        { WEB "    env: {\"A=B\": x}\n",
+                "f:4: jobs.web.env.\"A=B\": not the name of a variable: letters, digits, \"_\", "
+                "\".\" and \"-\", not a digit first" },
+        { WEB "    env: {\"\": x}\n",
+                "f:4: jobs.web.env.\"\": not the name of a variable: letters, digits, \"_\", "
+                "\".\" and \"-\", not a digit first" },
+        /* success_codes */
+        { WEB "    success_codes: []\n", "f:4: jobs.web.success_codes: the list is empty" },
+        { WEB "    success_codes: 256\n", "f:4: jobs.web.success_codes: expected an exit code "
+                                          "from 0 to 255, got 256" },
+        { WEB "    success_codes:\n    - 0\n    - -1\n",
+                "f:6: jobs.web.success_codes[1]: expected an exit code from 0 to 255, got -1" },
+        { WEB "    success_codes: ok\n", "f:4: jobs.web.success_codes: expected an exit code from "
+                                         "0 to 255, got \"ok\"" },
+        /* restart */
+        { WEB "    restart: always\n", "f:4: jobs.web.restart: expected an object, got "
+                                       "\"always\"" },
+        { WEB "    restart:\n      policy: on-faliure\n",
+                "f:5: jobs.web.restart.policy: expected \"always\", \"on-failure\" or \"never\", "
+                "got \"on-faliure\"; did you mean \"on-failure\"?" },
+        { WEB "    restart:\n      policy: no\n",
+                "f:5: jobs.web.restart.policy: expected \"always\", \"on-failure\" or \"never\", "
+                "got \"no\"" },
+        { WEB "    restart:\n      delay: 5 parsecs\n",
+                "f:5: jobs.web.restart.delay: expected a duration such as \"1m30s\" (units: us, "
+                "ms, s, m, h, d), got \"5 parsecs\"" },
+        { WEB "    restart:\n      delay: never\n",
+                "f:5: jobs.web.restart.delay: expected a duration such as \"1m30s\" (units: us, "
+                "ms, s, m, h, d), got \"never\"" },
+        { WEB "    restart:\n      delay: true\n",
+                "f:5: jobs.web.restart.delay: expected a duration such as \"1m30s\", got true" },
+        { WEB "    restart:\n      delay: -1\n",
+                "f:5: jobs.web.restart.delay: expected a duration from 0s to 365d, got -1" },
+        { WEB "    restart:\n      delay: 1e300\n",
+                "f:5: jobs.web.restart.delay: expected a duration from 0s to 365d, got 1e300" },
+        { WEB "    restart:\n      delay: 366d\n",
+                "f:5: jobs.web.restart.delay: expected a duration from 0s to 365d, got "
+                "\"366d\"" },
+        { WEB "    restart:\n      window: 0\n",
+                "f:5: jobs.web.restart.window: expected a duration from 1ms to 365d, got 0" },
+        { WEB "    restart:\n      delay: 10s\n      max_delay: 5s\n",
+                "f:6: jobs.web.restart.max_delay: expected no less than the delay of 10s, got "
+                "\"5s\"" },
+        { WEB "    restart:\n      max_delay: 0.5\n",
+                "f:5: jobs.web.restart.max_delay: expected no less than the delay of 1s, got "
+                "0.5" },
+        { WEB "    restart:\n      burst: x\n",
+                "f:5: jobs.web.restart.burst: expected a number, got \"x\"" },
+        { WEB "    restart:\n      rules: {exit: 1}\n",
+                "f:5: jobs.web.restart.rules: expected a list of rules, got an object" },
+        { WEB "    restart:\n      rules:\n      - 5\n",
+                "f:6: jobs.web.restart.rules[0]: expected an object such as "
+                "{exit: 78, then: end}, got 5" },
+        { WEB "    restart:\n      rules:\n      - {exit: 1, then: end}\n      - exit: 1\n",
+                "f:7: jobs.web.restart.rules[1]: \"then\" is missing" },
+        { WEB "    restart:\n      rules:\n      - then: end\n",
+                "f:6: jobs.web.restart.rules[0]: \"exit\" or \"signal\" is missing" },
+        { WEB "    restart:\n      rules:\n      - exit: 1\n        then: stop\n",
+                "f:7: jobs.web.restart.rules[0].then: expected \"restart\" or \"end\", got "
+                "\"stop\"" },
+        { WEB "    restart:\n      rules:\n      - signal: [TERM, FOO]\n        then: end\n",
+                "f:6: jobs.web.restart.rules[0].signal[1]: expected a signal such as TERM or 15, "
+                "got \"FOO\"" },
+        { WEB "    restart:\n      rules:\n      - exit:\n        - 1\n        - x\n",
+                "f:8: jobs.web.restart.rules[0].exit[1]: expected an exit code from 0 to 255, got "
+                "\"x\"" },
+        /* stop, logs, update */
+        { WEB "    stop: {signal: SIGFOO}\n",
+                "f:4: jobs.web.stop.signal: expected a signal such as TERM or 15, got "
+                "\"SIGFOO\"" },
+        { WEB "    stop: {signal: 0}\n",
+                "f:4: jobs.web.stop.signal: expected a signal such as TERM or 15, got 0" },
+        { WEB "    stop: {signal: 65}\n",
+                "f:4: jobs.web.stop.signal: expected a signal such as TERM or 15, got 65" },
+        { WEB "    stop: {grace: 10 s 5}\n    logs: {size: 1}\n",
+                "f:5: jobs.web.logs.size: expected a size from 4KiB to 1TiB, got 1" },
+        { WEB "    logs: {size: 10 MiBs}\n",
+                "f:4: jobs.web.logs.size: expected a size such as \"10MiB\" (units: B, KiB, MiB, "
+                "GiB, TiB, kB, MB, GB, TB), got \"10 MiBs\"" },
+        { WEB "    logs: {size: 1.5}\n",
+                "f:4: jobs.web.logs.size: expected a size such as \"10MiB\", got 1.5" },
+        { WEB "    logs: {size: -5}\n",
+                "f:4: jobs.web.logs.size: expected a size from 4KiB to 1TiB, got -5" },
+        { WEB "    logs: {size: 9000000TiB}\n",
+                "f:4: jobs.web.logs.size: expected a size such as \"10MiB\" (units: B, KiB, MiB, "
+                "GiB, TiB, kB, MB, GB, TB), got \"9000000TiB\"" },
+        { WEB "    logs: {files: 1001}\n",
+                "f:4: jobs.web.logs.files: expected a number from 0 to 1000, got 1001" },
+        { WEB "    logs: {when_full: spill}\n",
+                "f:4: jobs.web.logs.when_full: expected \"block\" or \"drop\", got \"spill\"" },
+        { WEB "    update: {parallel: 0}\n",
+                "f:4: jobs.web.update.parallel: expected a number from 1 to 100000, got 0" },
+        { WEB "    update: 1\n", "f:4: jobs.web.update: expected an object, got 1" },
+        /* what YAML could, and job files cannot */
+        { "jobs: &a\n  web: {command: x}\n",
+                "f:1: anchors (&name) are not supported; write the value again" },
+        { WEB "    user: &u x\n", "f:4: anchors (&name) are not supported; write the value again" },
+        { WEB "    env: *u\n", "f:4: aliases (*name) are not supported; write the value again" },
+        { WEB "    *u : x\n", "f:4: aliases (*name) are not supported; write the value again" },
+        { WEB "    user: !!str 5\n", "f:4: tags (!name) are not supported" },
+        { WEB "    !x user: 5\n", "f:4: tags (!name) are not supported" },
+        { WEB "    env: !!map {}\n", "f:4: tags (!name) are not supported" },
+        { WEB "    success_codes: !!seq []\n", "f:4: tags (!name) are not supported" },
+        { WEB "    ? [a]\n    : 1\n", "f:4: a key must be a word, not a list or an object" },
+        { WEB "    count: 1\n    count: 2\n", "f:5: duplicate key \"count\"" },
+        { "jobs:\n  web: {command: x}\n  web: {command: x}\n", "f:3: duplicate key \"web\"" },
+        { WEB "---\njobs: {}\n", "f:4: a second document begins here; a file has one" },
+        { "jobs:\n\tweb:\n", "f:2: not valid YAML: indented with a tab; use spaces" },
+        { "jobs: [a\nb: c\n",
+                "f:2: not valid YAML: did not find expected ',' or ']' (while parsing a flow "
+                "sequence that begins on line 1)" },
+        { "jobs: 'a\n", "f:2: not valid YAML: found unexpected end of stream (while scanning a "
+                        "quoted scalar that begins on line 1)" },
+        { "jobs:\n  x: \"\xff\"\n", "f:2: not valid YAML: invalid leading UTF-8 octet" },
+        { "jobs:\n  x: \x01\n", "f:2: not valid YAML: control characters are not allowed" },
+};
+
+static const struct row json_rows[] = {
+        { "", "f:1: the file is empty; a job file has \"jobs\"" },
+        { " // nothing\n", "f:2: the file is empty; a job file has \"jobs\"" },
+        { "null", "f:1: the file is empty; a job file has \"jobs\"" },
+        { "[]", "f:1: expected an object with \"jobs\", got a list" },
+        { "{\"jobs\": {\n\"web\": {\n\"command\": [\"x\"],\n\"count\":\n\"x\"}}}",
+                "f:4: jobs.web.count: expected a number, got \"x\"" },
+        { "{\"jobs\": {\"web\": {\n\"command\": [\n\"x\",\n// two\n/* three\n */ 1, [],\n],}}}",
+                "f:6: jobs.web.command[2]: expected text, got a list" },
+        { "{\"jobs\": {\"a\": {\"command\": \"x\", \"env\": {\"A\": \"}]\\\"\\\\\"}},\n"
+          "\"b\": {\"command\": \"x\"},\n\"c\": {\"command\": \"x\",\n\"kidn\": 1}}}",
+                "f:4: jobs.c.kidn: unknown field; did you mean \"kind\"?" },
+        { "{\"jobs\": {\"a\": {\"command\": \"x\", \"count\": 1.50}}}",
+                "f:1: jobs.a.count: expected a whole number, got 1.50" },
+        { "{\"a\": 1,\n\"b\": 2,\n\"a\": 3}", "f:3: duplicate key \"a\"" },
+        { "{\"a\": 1,\n", "f:2: not valid JSON: string or '}' expected near end of file" },
+        { "{\"a\": 1,,}", "f:1: not valid JSON: string or '}' expected near ','" },
+        { "[,]", "f:1: not valid JSON: unexpected token near ','" },
+        { "{,}", "f:1: not valid JSON: string or '}' expected near ','" },
+        { "{\"a\":,}", "f:1: not valid JSON: unexpected token near ','" },
+        { "[1,,]", "f:1: not valid JSON: unexpected token near ','" },
+        { "[1] 2", "f:1: not valid JSON: end of file expected near '2'" },
+        { "[1]\n// fine\n]", "f:3: not valid JSON: end of file expected near ']'" },
+        { "[1, /* \n]", "f:1: the comment has no end" },
+        { "\n/*/", "f:2: the comment has no end" },
+        { "/", "f:1: not valid JSON: invalid token near '/'" },
+        { "[1 # no\n]", "f:1: not valid JSON: ']' expected near '#'" },
+        { "['a']", "f:1: not valid JSON: invalid token near '''" },
+        { "[\"a\n\"]", "f:1: not valid JSON: unexpected newline near '\"a'" },
+        { "[\"a\\u0000\"]", "f:1: a NUL character is not allowed" },
+        { "[\"\xff\"]", "f:1: not valid JSON: unable to decode byte 0xff near '\"'" },
+        { "[99999999999999999999]", "f:1: the number is too large" },
+        { "[1e999]", "f:1: the number is too large" },
+        { "[012]", "f:1: not valid JSON: invalid token near '0'" },
+        { "{\"jobs\": {\"a\": {\"command\": \"x\", \"stop\": {\"grace\": NaN}}}}",
+                "f:1: not valid JSON: invalid token near 'NaN'" },
+};
+
+static void check(const char *text, size_t len, enum job_format format, const char *message)
+{
+        struct job_file file = { 0 };
+        struct error err = ERROR_INIT;
+
+        assert_int_equal(job_file_parse("f", text, len, format, &file, &err), -1);
+        assert_string_equal(err.message, message);
+        assert_int_equal(err.code, ERR_INVALID);
+        assert_null(file.jobs);
+}
+
+static void bad_yaml_is_refused(void **state)
+{
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(yaml_rows); i++)
+                check(yaml_rows[i].text, strlen(yaml_rows[i].text), JOB_FORMAT_YAML,
+                        yaml_rows[i].message);
+}
+
+static void bad_json_is_refused(void **state)
+{
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(json_rows); i++)
+                check(json_rows[i].text, strlen(json_rows[i].text), JOB_FORMAT_JSON,
+                        json_rows[i].message);
+}
+
+/* @before, @count times @unit, @after */
+static void fill(
+        struct buffer *b, const char *before, const char *unit, size_t count, const char *after)
+{
+        buffer_reset(b);
+        buffer_puts(b, before);
+        for (size_t i = 0; i < count; i++)
+                buffer_puts(b, unit);
+        buffer_puts(b, after);
+}
+
+static void deep_nesting_is_refused(void **state)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+
+        (void) state;
+        fill(&b, "", "[", 500000, "");
+        check(b.data, b.len, JOB_FORMAT_JSON, "f:1: nested too deeply");
+        check(b.data, b.len, JOB_FORMAT_YAML, "f:1: nested too deeply");
+        fill(&b, "", "{\"a\":\n", 100000, "");
+        check(b.data, b.len, JOB_FORMAT_JSON, "f:65: nested too deeply");
+        check(b.data, b.len, JOB_FORMAT_YAML, "f:65: nested too deeply");
+        fill(&b, "", "- ", 1000, "");
+        check(b.data, b.len, JOB_FORMAT_YAML, "f:1: nested too deeply");
+}
+
+static void the_deepest_that_is_allowed_is_read(void **state)
+{
+        AUTO(buffer_done) struct buffer open = { 0 }, both = { 0 };
+
+        (void) state;
+        fill(&open, "", "[", 64, "");
+        fill(&both, buffer_str(&open), "]", 64, "");
+        check(both.data, both.len, JOB_FORMAT_JSON,
+                "f:1: expected an object with \"jobs\", got a list");
+        check(both.data, both.len, JOB_FORMAT_YAML,
+                "f:1: expected an object with \"jobs\", got a list");
+}
+
+static void a_billion_laughs_are_refused(void **state)
+{
+        static const char text[] = "a: &a [lol, lol, lol]\n"
+                                   "b: &b [*a, *a, *a]\n"
+                                   "c: &c [*b, *b, *b]\n";
+
+        (void) state;
+        check(text, strlen(text), JOB_FORMAT_YAML,
+                "f:1: anchors (&name) are not supported; write the value again");
+}
+
+static void a_file_has_a_size_limit(void **state)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+        struct job_file file = { 0 };
+        struct error err = ERROR_INIT;
+
+        (void) state;
+        fill(&b, "jobs: {a: {command: x}}\n#", ".", (1 << 20) - 25, "");
+        assert_int_equal(b.len, 1 << 20);
+        assert_int_equal(job_file_parse("f", b.data, b.len, JOB_FORMAT_YAML, &file, &err), 0);
+        job_file_done(&file);
+        buffer_putc(&b, '.');
+        for (int format = JOB_FORMAT_YAML; format <= JOB_FORMAT_JSON; format++) {
+                assert_int_equal(
+                        job_file_parse("f", b.data, b.len, (enum job_format) format, &file, &err),
+                        -1);
+                assert_int_equal(err.code, ERR_TOO_LARGE);
+                assert_string_equal(err.message, "f: 1048577 bytes; at most 1 MiB is read");
+        }
+}
+
+static void nul_bytes_are_refused(void **state)
+{
+        (void) state;
+        check("jobs:\n a\0b: 1\n", 14, JOB_FORMAT_YAML,
+                "f:2: not valid YAML: control characters are not allowed");
+        check("{\"a\0\": 1}", 9, JOB_FORMAT_JSON,
+                "f:1: not valid JSON: control character 0x0 near '\"a'");
+        check("[1]\n\0", 5, JOB_FORMAT_JSON, "f:2: a NUL character is not allowed");
+        check("\0", 1, JOB_FORMAT_JSON, "f:1: a NUL character is not allowed");
+}
+
+static void long_values_are_cut_in_messages(void **state)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+
+        (void) state;
+        fill(&b, "jobs: {a: {command: x, kind: \"", "\xc3\xa9", 100000, "\"}}");
+        check(b.data, b.len, JOB_FORMAT_YAML,
+                "f:1: jobs.a.kind: expected \"service\" or \"batch\", got "
+                "\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+                "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+                "\xc3\xa9\xc3\xa9...\"");
+        fill(&b, "jobs: {a: {command: x, ", "k", 500, ": 1}}");
+        check(b.data, b.len, JOB_FORMAT_YAML,
+                "f:1: jobs.a.\"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk...\": unknown field; there "
+                "are kind, count, command, user, group, directory, env, success_codes, restart, "
+                "stop, logs and update");
+}
+
+static void too_many_rules_are_refused(void **state)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+
+        (void) state;
+        fill(&b, "jobs: {a: {command: x, restart: {rules: [", "{exit: 1, then: end},", 65, "]}}}");
+        check(b.data, b.len, JOB_FORMAT_YAML, "f:1: jobs.a.restart.rules: 65 rules; at most 64");
+}
+
+static void a_spec_from_a_request_has_no_line(void **state)
+{
+        json_t *object = json_pack("{s:s,s:{s:s}}", "command", "x", "restart", "burst", "x");
+        json_t *nul = json_pack("{s:[s%]}", "command", "a\0b", (size_t) 3);
+        struct job_spec *spec = NULL;
+        struct error err = ERROR_INIT;
+
+        (void) state;
+        assert_int_equal(job_spec_from_json("web", object, &spec, &err), -1);
+        assert_string_equal(err.message, "jobs.web.restart.burst: expected a number, got \"x\"");
+        assert_int_equal(job_spec_from_json("web", nul, &spec, &err), -1);
+        assert_string_equal(err.message, "jobs.web.command[0]: a NUL character is not allowed");
+        assert_int_equal(job_spec_from_json("web", json_null(), &spec, &err), -1);
+        assert_string_equal(err.message, "jobs.web: expected the spec of a job, an object, got "
+                                         "null");
+        assert_int_equal(job_spec_from_json("we b", object, &spec, NULL), -1);
+        assert_null(spec);
+        json_decref(object);
+        json_decref(nul);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(bad_yaml_is_refused),
+                cmocka_unit_test(bad_json_is_refused),
+                cmocka_unit_test(deep_nesting_is_refused),
+                cmocka_unit_test(the_deepest_that_is_allowed_is_read),
+                cmocka_unit_test(a_billion_laughs_are_refused),
+                cmocka_unit_test(a_file_has_a_size_limit),
+                cmocka_unit_test(nul_bytes_are_refused),
+                cmocka_unit_test(long_values_are_cut_in_messages),
+                cmocka_unit_test(too_many_rules_are_refused),
+                cmocka_unit_test(a_spec_from_a_request_has_no_line),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
