@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Addresses as people write them: "unix:/run/reeve/reeve.sock", "http://host:7433", ":7433".
+ *
+ * Only the text is judged here; names are looked up when a connection is made (net/conn). A path or
+ * a query behind the port is refused: an address says where a server is, not what is asked of it.
+ */
+#include "net/address.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+
+static int parse_unix(const char *path, struct address *ret, struct error *err)
+{
+        if (path[0] != '/')
+                return error_set(err, ERR_INVALID,
+                        "address \"unix:%s\": expected an absolute path, as in "
+                        "\"unix:/run/x.sock\"",
+                        path);
+        if (strlen(path) >= sizeof ret->path)
+                return error_set(err, ERR_INVALID,
+                        "address \"unix:%s\": a socket's path has at most %zu bytes", path,
+                        sizeof ret->path - 1);
+
+        *ret = (struct address){ .is_unix = true };
+        memcpy(ret->path, path, strlen(path) + 1);
+        return 0;
+}
+
+static bool host_is_sane(const char *host, size_t len, bool bracketed)
+{
+        const char *allowed = bracketed ? "0123456789abcdefABCDEF:.%"
+                                          "ghijklmnopqrstuvwxyz-_"
+                                        : "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789.-_";
+
+        return strspn(host, allowed) >= len;
+}
+
+/* @text is what stands in front of the first '/': host, [host], host:port, [host]:port, :port. */
+static int parse_host_port(
+        const char *whole, const char *text, struct address *ret, struct error *err)
+{
+        struct address a = { .port = ADDRESS_DEFAULT_PORT };
+        bool bracketed = text[0] == '[';
+        const char *host = bracketed ? text + 1 : text;
+        size_t len = strcspn(host, bracketed ? "]" : ":");
+        const char *rest = host + len;
+        int64_t port;
+
+        if (bracketed && *rest++ != ']')
+                return error_set(err, ERR_INVALID, "address \"%s\": \"[\" without \"]\"", whole);
+        if (len >= sizeof a.host || !host_is_sane(host, len, bracketed))
+                return error_set(err, ERR_INVALID, "address \"%s\": not a host name", whole);
+        if (*rest != '\0') {
+                if (*rest != ':' || !text_parse_int(rest + 1, 0, UINT16_MAX, &port))
+                        return error_set(err, ERR_INVALID,
+                                "address \"%s\": expected a port from 0 to 65535 behind the host "
+                                "(an IPv6 address stands in brackets)",
+                                whole);
+                a.port = (uint16_t) port;
+        }
+        if (len == 0 && *rest == '\0')
+                return error_set(err, ERR_INVALID, "address \"%s\": no host and no port", whole);
+
+        memcpy(a.host, host, len);
+        *ret = a;
+        return 0;
+}
+
+int address_parse(const char *text, struct address *ret, struct error *err)
+{
+        char authority[sizeof ret->host + 32];
+        const char *start = text;
+        size_t len;
+
+        if (strncasecmp(text, "unix:", 5) == 0)
+                return parse_unix(text + 5, ret, err);
+        if (text[0] == '/')
+                return error_set(err, ERR_INVALID,
+                        "address \"%s\": the path of a socket is written \"unix:%s\"", text, text);
+        if (strncasecmp(text, "https://", 8) == 0)
+                return error_set(err, ERR_INVALID, "address \"%s\": this program has no TLS", text);
+        if (strncasecmp(text, "http://", 7) == 0)
+                start += 7;
+
+        len = strcspn(start, "/");
+        if (len >= sizeof authority)
+                return error_set(err, ERR_INVALID, "address \"%s\": too long", text);
+        if (start[len] == '/' && start[len + 1] != '\0')
+                return error_set(err, ERR_INVALID,
+                        "address \"%s\": expected nothing behind the host and port", text);
+        memcpy(authority, start, len);
+        authority[len] = '\0';
+        return parse_host_port(text, authority, ret, err);
+}
+
+const char *address_format(char text[ADDRESS_TEXT_MAX], const struct address *address)
+{
+        const char *format = "http://%s:%u";
+
+        if (address->is_unix) {
+                snprintf(text, ADDRESS_TEXT_MAX, "unix:%s", address->path);
+                return text;
+        }
+        if (address->host[0] == '\0')
+                format = "%s:%u";
+        else if (strchr(address->host, ':') != NULL)
+                format = "http://[%s]:%u";
+
+                /* all three are literals of the same shape */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        snprintf(text, ADDRESS_TEXT_MAX, format, address->host, (unsigned) address->port);
+#pragma GCC diagnostic pop
+        return text;
+}
+
+bool address_is_loopback(const struct address *address)
+{
+        struct in_addr v4;
+        struct in6_addr v6;
+
+        if (address->is_unix || strcasecmp(address->host, "localhost") == 0)
+                return true;
+        if (inet_pton(AF_INET, address->host, &v4) == 1)
+                return (ntohl(v4.s_addr) >> 24) == 127;
+        return inet_pton(AF_INET6, address->host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
