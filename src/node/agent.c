@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Agent: the program that runs tasks on a node, put together.
+ *
+ * A start is always a take-over. In this order: the lock on DIR/node/lock (waiting for it is
+ * waiting for the former agent and for any child that it left between clone and exec, see spawn.c);
+ * the table of tasks; the log bytes that a former agent had in its hands (capture_new()); then
+ * HELLO to the keeper, which tells its deposits, the ends of children that nobody has acknowledged,
+ * and READY. Only then is it clear what became of every run: tasks_begin() judges, the kept records
+ * are handled, and the link to the server is opened.
+ *
+ * An end comes in three ways. TERM: the tasks run on and the next agent takes them over. `down`:
+ * all runs are ended first, then the keeper is told to end. The keeper's own death: a new one is
+ * started, everything is handed to it, and this agent makes room for the one that it starts, as its
+ * child, so that new tasks are its children, too. */
+#include "node/agent.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "keeper/launch.h"
+#include "node/capture.h"
+#include "node/keeper-client.h"
+#include "node/link.h"
+#include "node/outbox.h"
+#include "node/process.h"
+#include "node/spawn.h"
+#include "node/specs.h"
+#include "node/table.h"
+#include "node/task.h"
+
+#define OLD_LOGS_AGE     (24 * 3600) /* seconds that the logs of a forgotten task are kept */
+#define SWEEP_EVERY_MS   (3600 * 1000)
+#define RETRY_MS         250 /* of a record that could not be written down */
+#define RELAUNCH_MS      1000
+#define DOWN_PATIENCE_MS 1000 /* for the server to acknowledge the last events */
+#define TERM_PATIENCE_MS 500
+
+struct agent {
+        uv_loop_t loop;
+        char *directory; /* DIR, absolute */
+        char *node_directory;
+        char *node;
+        int lock;
+
+        struct table *table;
+        struct outbox *outbox;
+        struct specs *specs;
+        struct capture *capture;
+        struct keeper_client *keeper;
+        struct tasks *tasks;
+        struct link *link;
+
+        pid_t keeper_pid;
+        struct keeper_record
+                *records; /* not handled yet: before READY, or they could not be written down */
+        size_t records_len;
+        bool down;      /* all runs are being ended, then Reeve ends on this node */
+        bool down_said; /* the keeper was told so */
+        uv_timer_t retry, sweep, patience, relaunch;
+        uv_signal_t term, ignored[3];
+};
+
+/* ---- records of the keeper */
+
+static void on_retry(uv_timer_t *timer);
+
+static void handle_records(struct agent *a)
+{
+        size_t done = 0;
+        uint64_t seq = 0;
+
+        while (done < a->records_len && tasks_record(a->tasks, &a->records[done]))
+                seq = a->records[done++].seq;
+        if (done > 0)
+                keeper_client_ack(a->keeper, seq);
+        a->records_len -= done;
+        memmove(a->records, a->records + done, a->records_len * sizeof *a->records);
+        if (a->records_len > 0)
+                uv_timer_start(&a->retry, on_retry, RETRY_MS, 0);
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+        handle_records(timer->data);
+}
+
+static void on_record(void *data, const struct keeper_record *record)
+{
+        struct agent *a = data;
+
+        if (a->keeper_pid != 0 && a->records_len == 0 && tasks_record(a->tasks, record)) {
+                keeper_client_ack(a->keeper, record->seq);
+                return;
+        }
+        a->records = mem_resize(a->records, a->records_len + 1, sizeof *a->records);
+        a->records[a->records_len++] = *record;
+        if (a->keeper_pid != 0)
+                uv_timer_start(&a->retry, on_retry, RETRY_MS, 0);
+}
+
+/* ---- going down */
+
+static void finish_down(struct agent *a)
+{
+        if (a->down_said)
+                return;
+        a->down_said = true;
+        log_info("all tasks are stopped");
+        link_bye(a->link, "halt");
+        keeper_client_end(a->keeper); /* it sends us TERM */
+}
+
+static void on_patience(uv_timer_t *timer)
+{
+        struct agent *a = timer->data;
+
+        if (a->down)
+                finish_down(a);
+        else
+                uv_stop(&a->loop);
+}
+
+static void check_down(struct agent *a)
+{
+        if (!a->down || a->down_said || tasks_any_process(a->tasks))
+                return;
+        if (outbox_empty(a->outbox))
+                finish_down(a);
+        else if (!uv_is_active((uv_handle_t *) &a->patience))
+                uv_timer_start(&a->patience, on_patience, DOWN_PATIENCE_MS, 0);
+}
+
+static void begin_down(void *data)
+{
+        struct agent *a = data;
+
+        if (a->down)
+                return;
+        log_info("stopping all tasks");
+        a->down = true;
+        tasks_halt(a->tasks);
+        check_down(a);
+}
+
+static void on_tasks_changed(void *data)
+{
+        struct agent *a = data;
+
+        if (a->link != NULL)
+                link_wake(a->link);
+        check_down(a);
+}
+
+/* ---- keeper */
+
+static void on_deposit(void *data, const char *name, const int *fds, size_t len)
+{
+        struct agent *a = data;
+
+        tasks_take_deposit(a->tasks, name, fds, len);
+}
+
+static void on_ready(void *data, pid_t keeper)
+{
+        struct agent *a = data;
+
+        a->keeper_pid = keeper;
+        tasks_begin(a->tasks, keeper);
+        handle_records(a);
+        link_start(a->link);
+}
+
+static void on_failed(void *data, const char *what, int sys_errno)
+{
+        (void) data;
+        log_error("the keeper could not do it (%s): %s", what, strerror(sys_errno));
+}
+
+static void on_relaunch(uv_timer_t *timer);
+
+/* Never returns if it succeeds: the agent that the new keeper starts takes over. */
+static void relaunch_keeper(struct agent *a)
+{
+        struct keeper_handover *items;
+        char text[256] = "it ended at once";
+        size_t len;
+        int64_t server;
+        int pidfd = -1;
+        enum keeper_launched r;
+
+        tasks_drain(a->tasks);
+        len = tasks_hand_over(a->tasks, &items);
+        server = keeper_lock_owner(a->directory, "server.lock");
+        if (server > 0)
+                pidfd = process_open((pid_t) server);
+        if (pidfd >= 0 && keeper_lock_owner(a->directory, "server.lock") == server)
+                items[len++] = (struct keeper_handover){ KEEPER_ADOPT, "server", &pidfd, 1,
+                        (uint64_t) server };
+        r = keeper_launch(a->directory, items, len, text, sizeof text);
+        if (r == KEEPER_LAUNCHED ||
+                (r == KEEPER_LAUNCH_TAKEN && keeper_lock_owner(a->directory, "keeper.lock") > 0)) {
+                log_info("handed over to a new keeper");
+                _exit(0);
+        }
+        log_error("there is no keeper: %s; trying again", text);
+        tasks_keeper_gone(a->tasks);
+        uv_timer_start(&a->relaunch, on_relaunch, RELAUNCH_MS, 0);
+}
+
+static void on_relaunch(uv_timer_t *timer)
+{
+        relaunch_keeper(timer->data);
+}
+
+static void on_lost(void *data)
+{
+        struct agent *a = data;
+
+        if (a->down_said) { /* it ended as it was told */
+                uv_stop(&a->loop);
+                return;
+        }
+        log_warning("the keeper is dead: starting a new one");
+        relaunch_keeper(a);
+}
+
+static const struct keeper_client_handlers keeper_handlers = {
+        .on_deposit = on_deposit,
+        .on_record = on_record,
+        .on_ready = on_ready,
+        .on_down = begin_down,
+        .on_failed = on_failed,
+        .on_lost = on_lost,
+};
+
+/* ---- logs */
+
+static void on_grown(void *data, struct capture_stream *stream)
+{
+        struct agent *a = data;
+        const struct task *t = capture_stream_get_owner(stream);
+
+        if (a->link != NULL && t != NULL)
+                link_log_grown(
+                        a->link, t->id, stream == t->streams[TASK_STDERR] ? "stderr" : "stdout");
+}
+
+static void on_flow(
+        void *data, struct capture_stream *stream, enum capture_flow flow, const struct error *why)
+{
+        struct task *t = capture_stream_get_owner(stream);
+
+        (void) data;
+        if (t != NULL)
+                task_note_flow(t, stream, flow, why);
+}
+
+/* Deletes the logs of tasks that were forgotten a day ago. */
+static void on_sweep(uv_timer_t *timer)
+{
+        struct agent *a = timer->data;
+        AUTO(mem_freep) char *path = mem_printf("%s/tasks", a->node_directory);
+        DIR *directory = opendir(path);
+        struct stat st;
+
+        if (directory == NULL)
+                return;
+        for (const struct dirent *e; (e = readdir(directory)) != NULL;) {
+                AUTO(mem_freep) char *task = mem_printf("%s/%s", path, e->d_name);
+                struct error err = ERROR_INIT;
+
+                if (e->d_name[0] == '.' || tasks_find(a->tasks, e->d_name) != NULL ||
+                        stat(task, &st) < 0 || st.st_mtime + OLD_LOGS_AGE > time(NULL))
+                        continue;
+                if (file_remove_tree(task, &err) < 0)
+                        log_warning("old logs: %s", err.message);
+        }
+        closedir(directory);
+}
+
+/* ---- what the link asks */
+
+static void describe_node(void *data, struct node_status *ret)
+{
+        static char version[] = REEVE_VERSION;
+        static struct utsname system_name;
+        struct agent *a = data;
+
+        uname(&system_name);
+        *ret = (struct node_status){
+                .name = a->node,
+                .state = NODE_READY,
+                .tasks = RECORD_NULL,
+                .running = RECORD_NULL,
+                .version = version,
+                .kernel = system_name.release,
+                .cores = sysconf(_SC_NPROCESSORS_ONLN),
+                .memory = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE),
+                .agent_pid = getpid(),
+                .keeper_pid = a->keeper_pid,
+        };
+}
+
+static void on_upgrade(void *data, const char *keeper_path)
+{
+        struct agent *a = data;
+
+        log_info("upgrading");
+        keeper_client_upgrade(a->keeper, keeper_path);
+}
+
+/* ---- start and end */
+
+static void on_term(uv_signal_t *handle, int number)
+{
+        struct agent *a = handle->data;
+
+        (void) number;
+        if (!a->down_said)
+                link_bye(a->link, "restart");
+        uv_timer_start(
+                &a->patience, on_patience, 0, 0); /* one more turn, in which the goodbye leaves */
+        a->down = false;
+}
+
+static void on_ignored(uv_signal_t *handle, int number)
+{
+        (void) handle;
+        (void) number;
+}
+
+static void watch_signals(struct agent *a)
+{
+        static const int ignored[] = { SIGINT, SIGHUP,
+                SIGPIPE }; /* the keeper's business, or nobody's */
+
+        uv_signal_init(&a->loop, &a->term);
+        a->term.data = a;
+        uv_signal_start(&a->term, on_term, SIGTERM);
+        for (size_t i = 0; i < ARRAY_SIZE(ignored); i++) {
+                uv_signal_init(&a->loop, &a->ignored[i]);
+                uv_signal_start(&a->ignored[i], on_ignored, ignored[i]);
+        }
+}
+
+static void init_timer(struct agent *a, uv_timer_t *timer)
+{
+        uv_timer_init(&a->loop, timer);
+        timer->data = a;
+}
+
+static int make_directories(struct agent *a, const char *data, struct error *err)
+{
+        AUTO(mem_freep) char *jobs = NULL;
+        AUTO(mem_freep) char *tasks = NULL;
+        char *real = realpath(data, NULL);
+
+        if (real == NULL)
+                return error_sys(err, errno, "data directory %s", data);
+        a->directory = real;
+        a->node_directory = mem_printf("%s/node", real);
+        jobs = mem_printf("%s/jobs", a->node_directory);
+        tasks = mem_printf("%s/tasks", a->node_directory);
+        if (file_mkdirs(jobs, 0755, err) < 0 || file_mkdirs(tasks, 0755, err) < 0)
+                return -1;
+        a->lock = keeper_lock_take(a->node_directory, "lock", 1);
+        return a->lock < 0 ? error_sys(err, -a->lock, "lock %s/lock", a->node_directory) : 0;
+}
+
+static int open_state(struct agent *a, struct error *err)
+{
+        AUTO(mem_freep) char *table = mem_printf("%s/table", a->node_directory);
+        AUTO(mem_freep) char *outbox = mem_printf("%s/outbox", a->node_directory);
+        AUTO(mem_freep) char *staging = mem_printf("%s/staging", a->node_directory);
+        AUTO(mem_freep) char *jobs = mem_printf("%s/jobs", a->node_directory);
+        struct capture_events events = { .grown = on_grown, .flow = on_flow, .data = a };
+
+        if (table_open(table, &a->table, err) < 0 ||
+                outbox_open(outbox, table_note_seq(a->table), &a->outbox, err) < 0 ||
+                capture_new(&a->loop, staging, &events, &a->capture, err) < 0)
+                return -1;
+        a->specs = specs_new(jobs);
+        return 0;
+}
+
+static int assemble(struct agent *a, const struct address *server, struct error *err)
+{
+        struct tasks_config tasks = {
+                .loop = &a->loop,
+                .directory = a->node_directory,
+                .node = a->node,
+                .table = a->table,
+                .outbox = a->outbox,
+                .specs = a->specs,
+                .capture = a->capture,
+                .on_changed = on_tasks_changed,
+                .data = a,
+        };
+        struct link_config link = {
+                .loop = &a->loop,
+                .server = *server,
+                .specs = a->specs,
+                .outbox = a->outbox,
+                .describe_node = describe_node,
+                .on_down = begin_down,
+                .on_upgrade = on_upgrade,
+                .data = a,
+        };
+
+        if (keeper_client_new(&a->loop, &keeper_handlers, a, &a->keeper, err) < 0)
+                return -1;
+        tasks.keeper = a->keeper;
+        a->tasks = tasks_new(&tasks);
+        tasks_load(a->tasks);
+        link.tasks = a->tasks;
+        a->link = link_new(&link);
+        return 0;
+}
+
+static int run(struct agent *a, const char *data, const struct address *server, struct error *err)
+{
+        spawn_init();
+        uv_loop_init(&a->loop);
+        init_timer(a, &a->retry);
+        init_timer(a, &a->sweep);
+        init_timer(a, &a->patience);
+        init_timer(a, &a->relaunch);
+        watch_signals(a);
+        if (make_directories(a, data, err) < 0 || open_state(a, err) < 0 ||
+                assemble(a, server, err) < 0)
+                return -1;
+        uv_timer_start(&a->sweep, on_sweep, SWEEP_EVERY_MS, SWEEP_EVERY_MS);
+        uv_run(&a->loop, UV_RUN_DEFAULT);
+        return 0;
+}
+
+static const struct option options[] = {
+        { "data", required_argument, NULL, 'd' },
+        { "socket", required_argument, NULL, 's' },
+        { "node", required_argument, NULL, 'n' },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+};
+
+static const char usage[] = "Usage: reeve agent --data DIR --socket PATH [--node NAME]\n"
+                            "\n"
+                            "Runs tasks on this machine as the server behind the UNIX socket PATH "
+                            "tells it. Started by\n"
+                            "reeve-keeper (see `reeve up`), which it needs for a parent.\n";
+
+int agent_main(int argc, char **argv)
+{
+        static struct agent a = { .lock = -1 };
+        struct address server = { .is_unix = true };
+        struct error err = ERROR_INIT;
+        const char *data = NULL, *node = NULL;
+        char host[256];
+        int c;
+
+        log_init("agent");
+        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1)
+                switch (c) {
+                case 'd':
+                        data = optarg;
+                        break;
+                case 's':
+                        snprintf(server.path, sizeof server.path, "%s", optarg);
+                        break;
+                case 'n':
+                        node = optarg;
+                        break;
+                case 'h':
+                        fputs(usage, stdout);
+                        return 0;
+                default:
+                        fputs(usage, stderr);
+                        return 2;
+                }
+        if (data == NULL || server.path[0] == '\0' || optind < argc) {
+                fputs(usage, stderr);
+                return 2;
+        }
+        if (node == NULL) {
+                gethostname(host, sizeof host);
+                node = host;
+        }
+        a.node = mem_strdup(node);
+        if (run(&a, data, &server, &err) < 0) {
+                log_error("%s", err.message);
+                return error_code_exit(err.code);
+        }
+        return 0; /* what is mapped and open is let go of by the kernel, as after a SIGKILL */
+}

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Link: the agent's side of the one connection to its server.
+ *
+ * Nothing here is state that matters: after any break everything is said anew in `hello`, and the
+ * server answers with all it wants. Between the two only differences travel: reports of tasks whose
+ * status changed, at most one message per turn of the loop, and outbox entries, of which at most
+ * NOTES_IN_FLIGHT are unacknowledged.
+ *
+ * A task that cannot be created here (a full disk) is not answered at all; the link breaks itself a
+ * little later, and the server's next list is the next try. */
+#include "node/link.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/websocket.h"
+#include "node/logserve.h"
+
+#define LINK_PROTOCOL        1
+#define LINK_PATH            "/v1/link"
+#define NOTES_IN_FLIGHT      500
+#define RECONNECT_MIN_MS     20
+#define RECONNECT_MAX_MS     2000
+#define TRY_AGAIN_MS         1000
+#define REPORT_BYTES_AT_ONCE (1024 * 1024)
+
+struct link {
+        struct link_config config;
+        struct websocket *ws;
+        struct logserve *logs;
+        bool connected; /* the handshake is done and hello was sent */
+        bool closed;    /* link_bye() */
+        uv_timer_t reconnect;
+        uint64_t delay_ms;
+        uv_idle_t flush; /* active when something is to be sent in this turn */
+        unsigned handles;
+        char *last_reason; /* of the last break, so that a server that stays away is logged once */
+};
+
+static void connect_now(struct link *l);
+
+static void on_reconnect(uv_timer_t *timer)
+{
+        connect_now(timer->data);
+}
+
+static void reconnect_later(struct link *l)
+{
+        if (l->closed)
+                return;
+        uv_timer_start(&l->reconnect, on_reconnect, l->delay_ms, 0);
+        l->delay_ms = MIN(l->delay_ms * 2, (uint64_t) RECONNECT_MAX_MS);
+}
+
+static void send_text(struct link *l, const struct buffer *text)
+{
+        websocket_send(l->ws, true, text->data, text->len);
+}
+
+static void end_connection(struct link *l)
+{
+        l->ws = NULL;
+        l->connected = false;
+        logserve_free(take_ptr(l->logs));
+}
+
+/* ---- to the server */
+
+static void put_report(void *data, struct task *t)
+{
+        struct buffer *out = data;
+
+        if (out->data[out->len - 1] != '[')
+                buffer_putc(out, ',');
+        task_report(t, out);
+}
+
+static void send_hello(struct link *l)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+        struct node_status node = { 0 };
+        struct task *t;
+
+        l->config.describe_node(l->config.data, &node);
+        buffer_printf(&b, "{\"type\":\"hello\",\"protocol\":%d,\"note_seq\":%" PRIu64 ",\"node\":",
+                LINK_PROTOCOL, outbox_last(l->config.outbox));
+        record_write(&node_table, &node, &b);
+        buffer_puts(&b, ",\"tasks\":[");
+        while ((t = tasks_next_changed(l->config.tasks)) != NULL) /* all of them follow */
+                continue;
+        tasks_each(l->config.tasks, put_report, &b);
+        buffer_puts(&b, "]}");
+        send_text(l, &b);
+        outbox_rewind(l->config.outbox);
+}
+
+static void send_reports(struct link *l)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+        struct task *t;
+
+        buffer_puts(&b, "{\"type\":\"report\",\"tasks\":[");
+        while (b.len < REPORT_BYTES_AT_ONCE && (t = tasks_next_changed(l->config.tasks)) != NULL)
+                put_report(&b, t);
+        if (b.data[b.len - 1] == '[')
+                return;
+        buffer_puts(&b, "]}");
+        send_text(l, &b);
+}
+
+static void send_notes(struct link *l)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+
+        buffer_puts(&b, "{\"type\":\"notes\",\"notes\":[");
+        if (outbox_read(l->config.outbox, NOTES_IN_FLIGHT, &b) == 0)
+                return;
+        buffer_puts(&b, "]}");
+        send_text(l, &b);
+}
+
+static void on_flush(uv_idle_t *idle)
+{
+        struct link *l = idle->data;
+
+        uv_idle_stop(&l->flush);
+        if (!l->connected)
+                return;
+        send_notes(l); /* what happened, before what is */
+        send_reports(l);
+}
+
+void link_wake(struct link *l)
+{
+        if (l->connected)
+                uv_idle_start(&l->flush, on_flush);
+}
+
+/* ---- from the server */
+
+static void read_desire(const json_t *object, struct task_desire *ret)
+{
+        const json_t *desire = json_object_get(object, "desire");
+
+        *ret = (struct task_desire){
+                .run = json_is_true(json_object_get(desire, "run")),
+                .version = (uint32_t) json_integer_value(json_object_get(desire, "version")),
+                .restart_version =
+                        (uint32_t) json_integer_value(json_object_get(desire, "restart_version")),
+                .generation = (uint64_t) json_integer_value(json_object_get(desire, "generation")),
+        };
+}
+
+static void try_again(struct link *l, const struct error *err)
+{
+        log_error("%s; the server is asked again in a second", err->message);
+        l->delay_ms = TRY_AGAIN_MS;
+        websocket_close(l->ws, 1000, "try again");
+        end_connection(l);
+        reconnect_later(l);
+}
+
+struct wanted {              /* the tasks of an assign that names all */
+        const json_t *tasks; /* object: id -> anything */
+        struct link *link;
+};
+
+static void forget_unwanted(void *data, struct task *t)
+{
+        const struct wanted *wanted = data;
+
+        if (json_object_get(wanted->tasks, t->id) == NULL)
+                tasks_forget(wanted->link->config.tasks, t->id, false);
+}
+
+static int assign_one(struct link *l, const json_t *object, struct error *err)
+{
+        const char *id = json_string_value(json_object_get(object, "task"));
+        const char *job = json_string_value(json_object_get(object, "job"));
+        struct task_desire desire;
+
+        if (id == NULL)
+                return error_set(err, ERR_INVALID, "the server assigned a task without a name");
+        if (json_is_true(json_object_get(object, "forget"))) {
+                tasks_forget(
+                        l->config.tasks, id, json_is_true(json_object_get(object, "purge_logs")));
+                return 0;
+        }
+        if (job == NULL || !text_is_name(job))
+                return error_set(
+                        err, ERR_INVALID, "the server assigned task %s without its job", id);
+        read_desire(object, &desire);
+        return tasks_desire(l->config.tasks, job,
+                (uint32_t) json_integer_value(json_object_get(object, "index")), &desire, err);
+}
+
+static void on_assign(struct link *l, const json_t *message)
+{
+        const json_t *tasks = json_object_get(message, "tasks");
+        struct error err = ERROR_INIT;
+        size_t failed = 0, i;
+        json_t *object;
+
+        if (json_is_true(json_object_get(message, "all"))) {
+                json_t *ids = json_object();
+
+                json_array_foreach (tasks, i, object)
+                        json_object_set_new(ids, json_string_value(json_object_get(object, "task")),
+                                json_true());
+                tasks_each(l->config.tasks, forget_unwanted, &(struct wanted){ ids, l });
+                json_decref(ids);
+                specs_sweep(l->config.specs);
+        }
+        json_array_foreach (tasks, i, object)
+                if (assign_one(l, object, &err) < 0)
+                        failed++;
+        if (failed > 0)
+                try_again(l, &err);
+}
+
+static void on_specs(struct link *l, const json_t *message)
+{
+        struct error err = ERROR_INIT;
+        json_t *object;
+        size_t i;
+
+        json_array_foreach (json_object_get(message, "specs"), i, object) {
+                const char *job = json_string_value(json_object_get(object, "job"));
+
+                if (job == NULL || !text_is_name(job))
+                        continue;
+                if (specs_learn(l->config.specs, job,
+                            (uint32_t) json_integer_value(json_object_get(object, "version")),
+                            json_object_get(object, "spec"), &err) < 0)
+                        log_error("%s", err.message);
+        }
+}
+
+static void on_note_ack(struct link *l, uint64_t seq)
+{
+        outbox_ack(l->config.outbox, seq);
+        link_wake(l); /* there is room for more */
+}
+
+static void on_welcome(struct link *l, const json_t *message)
+{
+        log_info("connected to the server (version %s)",
+                json_string_value(json_object_get(message, "server")));
+        l->delay_ms = RECONNECT_MIN_MS;
+        free(l->last_reason);
+        l->last_reason = NULL;
+        on_note_ack(l, (uint64_t) json_integer_value(json_object_get(message, "note_seq")));
+}
+
+static void on_down(struct link *l, const json_t *message)
+{
+        (void) message;
+        l->config.on_down(l->config.data);
+}
+
+static void on_upgrade(struct link *l, const json_t *message)
+{
+        l->config.on_upgrade(l->config.data, json_string_value(json_object_get(message, "keeper")));
+}
+
+static void on_note_ack_message(struct link *l, const json_t *message)
+{
+        on_note_ack(l, (uint64_t) json_integer_value(json_object_get(message, "seq")));
+}
+
+static void on_log_message(struct link *l, const json_t *message)
+{
+        logserve_message(l->logs, message);
+}
+
+static const struct {
+        const char *type;
+        void (*handle)(struct link *l, const json_t *message);
+} messages[] = {
+        { "welcome", on_welcome },
+        { "specs", on_specs },
+        { "assign", on_assign },
+        { "note-ack", on_note_ack_message },
+        { "log-open", on_log_message },
+        { "log-more", on_log_message },
+        { "log-close", on_log_message },
+        { "down", on_down },
+        { "upgrade", on_upgrade },
+};
+
+static void on_message(void *data, bool text, const void *bytes, size_t len)
+{
+        struct link *l = data;
+        json_error_t json_error;
+        json_t *message = text ? json_loadb(bytes, len, 0, &json_error) : NULL;
+        const char *type = json_string_value(json_object_get(message, "type"));
+        bool known = false;
+
+        for (size_t i = 0; type != NULL && i < ARRAY_SIZE(messages) && !known; i++)
+                if (strcmp(messages[i].type, type) == 0) {
+                        known = true;
+                        messages[i].handle(l, message);
+                }
+        if (!known)
+                log_warning("the server sent a message that this version does not know (%s)",
+                        type != NULL ? type : "no type");
+        json_decref(message);
+}
+
+static void on_drain(void *data)
+{
+        struct link *l = data;
+
+        logserve_drained(l->logs);
+}
+
+/* ---- the connection */
+
+static void on_open(void *data)
+{
+        struct link *l = data;
+
+        l->connected = true;
+        l->logs = logserve_new(l->config.loop, l->ws, l->config.tasks);
+        send_hello(l);
+        link_wake(l);
+}
+
+static void on_close(void *data, const char *reason)
+{
+        struct link *l = data;
+
+        end_connection(l);
+        if (l->last_reason == NULL || strcmp(l->last_reason, reason) != 0)
+                log_warning("no connection to the server: %s", reason);
+        free(l->last_reason);
+        l->last_reason = mem_strdup(reason);
+        reconnect_later(l);
+}
+
+static const struct websocket_handlers handlers = {
+        .on_open = on_open,
+        .on_message = on_message,
+        .on_drain = on_drain,
+        .on_close = on_close,
+};
+
+static void connect_now(struct link *l)
+{
+        struct error err = ERROR_INIT;
+
+        if (websocket_connect(l->config.loop, &l->config.server, LINK_PATH, NULL, &handlers, l,
+                    &l->ws, &err) < 0) {
+                log_error("connect to the server: %s", err.message);
+                reconnect_later(l);
+        }
+}
+
+struct link *link_new(const struct link_config *config)
+{
+        struct link *l = mem_alloc(sizeof *l);
+
+        l->config = *config;
+        l->delay_ms = RECONNECT_MIN_MS;
+        uv_timer_init(config->loop, &l->reconnect);
+        uv_idle_init(config->loop, &l->flush);
+        l->reconnect.data = l->flush.data = l;
+        l->handles = 2;
+        return l;
+}
+
+void link_start(struct link *l)
+{
+        connect_now(l);
+}
+
+void link_log_grown(struct link *l, const char *task, const char *stream)
+{
+        if (l->connected)
+                logserve_grown(l->logs, task, stream);
+}
+
+void link_bye(struct link *l, const char *reason)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+
+        l->closed = true;
+        uv_timer_stop(&l->reconnect);
+        if (!l->connected)
+                return;
+        on_flush(&l->flush);
+        buffer_printf(&b, "{\"type\":\"bye\",\"reason\":\"%s\"}", reason);
+        send_text(l, &b);
+        websocket_close(l->ws, 1001, reason);
+        end_connection(l);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+        struct link *l = handle->data;
+
+        if (--l->handles > 0)
+                return;
+        free(l->last_reason);
+        free(l);
+}
+
+void link_free(struct link *l)
+{
+        if (l == NULL)
+                return;
+        l->closed = true;
+        if (l->ws != NULL)
+                websocket_close(l->ws, 1001, NULL);
+        end_connection(l);
+        uv_close((uv_handle_t *) &l->reconnect, on_handle_closed);
+        uv_close((uv_handle_t *) &l->flush, on_handle_closed);
+}

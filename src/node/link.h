@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <uv.h>
+
+#include "model/status.h"
+#include "net/address.h"
+#include "node/outbox.h"
+#include "node/specs.h"
+#include "node/task.h"
+
+/* The agent's end of the link (docs/link.md): keeps a connection to the server, tells what is,
+ * learns what shall be. */
+
+struct link;
+
+struct link_config {
+        uv_loop_t *loop;
+        struct address server;
+        struct tasks *tasks;
+        struct specs *specs;
+        struct outbox *outbox;
+        void (*describe_node)(
+                void *data, struct node_status *ret); /* for hello; strings borrowed */
+        void (*on_down)(void *data);
+        void (*on_upgrade)(void *data, const char *keeper_path);
+        void *data;
+};
+
+struct link *link_new(const struct link_config *config);
+void link_free(struct link *l); /* NULL is fine */
+
+/* Begins to connect; from then on it never gives up. */
+void link_start(struct link *l);
+
+/* Something waits in tasks_next_changed() or the outbox: it is sent at the end of this turn of the
+ * loop. */
+void link_wake(struct link *l);
+
+/* A captured stream has grown: followers are waiting. */
+void link_log_grown(struct link *l, const char *task, const char *stream);
+
+/* Says goodbye: `halt` or `restart` (docs/link.md), and stays closed. */
+void link_bye(struct link *l, const char *reason);

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "node/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* From linux/pidfd.h of Linux 6.15 and 6.9; Debian 12's headers are older. */
+struct pidfd_info_exit {
+        uint64_t mask;
+        uint64_t cgroupid;
+        uint32_t pid, tgid, ppid;
+        uint32_t ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+        int32_t exit_code;
+};
+#define PIDFD_INFO_EXIT_MASK (UINT64_C(1) << 3)
+#define PIDFD_GET_INFO_EXIT  _IOWR(0xFF, 11, struct pidfd_info_exit)
+#define PIDFD_SIGNAL_GROUP   (1u << 2)
+
+static const uint64_t tick_ns = 10000000; /* USER_HZ is 100 on every architecture that we run on */
+
+bool process_parse_stat(const char *text, struct process_stat *ret)
+{
+        const char *p = strrchr(text, ')');
+        int parent, exit_code = 0;
+
+        if (p == NULL)
+                return false;
+        *ret = (struct process_stat){ 0 };
+        /* fields 3, 4, skip 5 to 21, 22; then 23 to 51, 52 */
+        if (sscanf(p + 1,
+                    " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
+                    "%" SCNu64 " %*u %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*d "
+                               "%*d %*u %*u %*u "
+                    "%*u %*d %*u %*u %*u %*u %*u %*u %*u %d",
+                    &ret->state, &parent, &ret->start_ticks, &exit_code) < 3)
+                return false;
+        ret->parent = parent;
+        ret->exit_code = exit_code;
+        return true;
+}
+
+bool process_read_stat(pid_t pid, struct process_stat *ret)
+{
+        char path[32], text[1024];
+        ssize_t n;
+        int fd;
+
+        snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return false;
+        n = read(fd, text, sizeof text - 1);
+        close(fd);
+        if (n <= 0)
+                return false;
+        text[n] = '\0';
+        return process_parse_stat(text, ret);
+}
+
+bool process_matches(const struct table_run *record, uint64_t start_ticks)
+{
+        return start_ticks >= record->before_ns / tick_ns &&
+               start_ticks <= record->after_ns / tick_ns;
+}
+
+static bool read_exit_info(int pidfd, int *ret_status)
+{
+        struct pidfd_info_exit info = { .mask = PIDFD_INFO_EXIT_MASK };
+
+        if (ioctl(pidfd, PIDFD_GET_INFO_EXIT, &info) < 0 || !(info.mask & PIDFD_INFO_EXIT_MASK))
+                return false;
+        *ret_status = info.exit_code;
+        return true;
+}
+
+enum process_end process_ended(int pidfd, const struct table_run *record, int *ret_status)
+{
+        struct process_stat st;
+
+        if (pidfd >= 0 && read_exit_info(pidfd, ret_status))
+                return PROCESS_END_KNOWN;
+        if (process_read_stat(record->pid, &st) && process_matches(record, st.start_ticks)) {
+                if (st.state != 'Z')
+                        return PROCESS_END_NOT_YET;
+                if (geteuid() != 0)
+                        return PROCESS_END_NOT_YET; /* the kernel may show 0 to those who may not
+                                                       know */
+                *ret_status = st.exit_code;
+                return PROCESS_END_KNOWN;
+        }
+        if (pidfd >= 0 && read_exit_info(pidfd, ret_status)) /* reaped meanwhile */
+                return PROCESS_END_KNOWN;
+        return PROCESS_END_UNKNOWN;
+}
+
+int process_open(pid_t pid)
+{
+        return (int) syscall(SYS_pidfd_open, pid, 0); /* close-on-exec always */
+}
+
+void process_signal_group(int pidfd, pid_t pid, int signal)
+{
+        if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, PIDFD_SIGNAL_GROUP) == 0)
+                return;
+        if (errno == EINVAL) /* an older kernel: the group's number is free for reuse only when the
+                                whole group is gone */
+                kill(-pid, signal);
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Spawn: from a spec to a running process, in one clone.
+ *
+ * The child is made with CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD (clone(2)): it borrows
+ * the agent's memory, so the cost does not depend on the agent's size; the agent waits until it
+ * executes or ends; its parent is the agent's parent, the keeper, so that it survives the agent and
+ * its exit status does, too.
+ *
+ * As long as the child borrows our memory it must not disturb it: all signals are blocked from
+ * before the clone, every handler is reset before they are unblocked, and only raw system calls are
+ * made (glibc's setuid() would signal the threads of the agent; its wrappers set the agent's
+ * errno). Everything that needs a look-up or memory is in the spawn plan.
+ *
+ * An agent that is killed while its child is between clone and exec leaves a child that goes on by
+ * itself: it still has the memory. The next agent must not look at the run record before that child
+ * has executed: both hold the lock on DIR/node/lock (close-on-exec), so waiting for the lock is
+ * waiting for the child. */
+#include "node/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+#define CHILD_STACK_SIZE (64 * 1024)
+#define GROUPS_LIMIT     65536
+#define DEFAULT_PATH     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+static struct rlimit task_nofile; /* what tasks get: the limit that we were started with */
+
+void spawn_init(void)
+{
+        struct rlimit own;
+
+        getrlimit(RLIMIT_NOFILE, &task_nofile);
+        own = task_nofile;
+        own.rlim_cur = own.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &own);
+}
+
+/* ---- the plan */
+
+static const char *find_in_env(char *const *env, const char *name)
+{
+        size_t len = strlen(name);
+
+        for (; env != NULL && *env != NULL; env++)
+                if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+                        return *env + len + 1;
+        return NULL;
+}
+
+/* Where execvp(3) would find @name. A name that is nowhere is returned as it is: exec then says
+ * ENOENT. */
+static char *find_program(const char *name, const char *path)
+{
+        if (strchr(name, '/') != NULL)
+                return mem_strdup(name);
+        while (*path != '\0') {
+                size_t len = strcspn(path, ":");
+                AUTO(mem_freep)
+                char *candidate = mem_printf("%.*s/%s", (int) len, len > 0 ? path : ".", name);
+
+                if (access(candidate, X_OK) == 0)
+                        return take_ptr(candidate);
+                path += len;
+                path += *path == ':';
+        }
+        return mem_strdup(name);
+}
+
+static int plan_user(const struct job_spec *spec, struct spawn_plan *plan, struct error *err)
+{
+        const struct passwd *user = NULL;
+        const struct group *group = NULL;
+        int groups_len = 64;
+
+        if (spec->user == NULL && spec->group == NULL)
+                return 0;
+        if (spec->user != NULL) {
+                user = getpwnam(spec->user);
+                if (user == NULL)
+                        return error_set(err, ERR_INVALID,
+                                "user: there is no user \"%s\" on this machine", spec->user);
+                plan->uid = user->pw_uid;
+                plan->gid = user->pw_gid;
+        } else {
+                plan->uid = geteuid();
+        }
+        if (spec->group != NULL) {
+                group = getgrnam(spec->group);
+                if (group == NULL)
+                        return error_set(err, ERR_INVALID,
+                                "group: there is no group \"%s\" on this machine", spec->group);
+                plan->gid = group->gr_gid;
+        }
+        if (plan->uid == geteuid() && plan->gid == getegid() && spec->group == NULL)
+                return 0; /* it is us */
+        plan->change_user = true;
+        if (user == NULL)
+                return 0;
+        plan->groups = mem_resize(NULL, (size_t) groups_len, sizeof *plan->groups);
+        while (getgrouplist(spec->user, plan->gid, plan->groups, &groups_len) < 0) {
+                if (groups_len > GROUPS_LIMIT)
+                        return error_set(
+                                err, ERR_INVALID, "user: \"%s\" is in too many groups", spec->user);
+                plan->groups = mem_resize(plan->groups, (size_t) groups_len, sizeof *plan->groups);
+        }
+        plan->groups_len = (size_t) groups_len;
+        return 0;
+}
+
+static void plan_environment(const struct job_spec *spec, struct spawn_plan *plan)
+{
+        const char *path = getenv("PATH");
+        size_t n = 0, k = 0;
+
+        while (spec->env != NULL && spec->env[n] != NULL)
+                n++;
+        plan->env = mem_alloc((n + 2) * sizeof *plan->env);
+        if (find_in_env(spec->env, "PATH") == NULL)
+                plan->env[k++] = mem_printf("PATH=%s", path != NULL ? path : DEFAULT_PATH);
+        for (size_t i = 0; i < n; i++)
+                plan->env[k++] = mem_strdup(spec->env[i]);
+}
+
+static void plan_command(const struct job_spec *spec, struct spawn_plan *plan)
+{
+        size_t n = 0;
+
+        if (spec->command_shell) {
+                plan->argv = mem_alloc(4 * sizeof *plan->argv);
+                plan->argv[0] = mem_strdup("/bin/sh");
+                plan->argv[1] = mem_strdup("-c");
+                plan->argv[2] = mem_strdup(spec->command[0]);
+        } else {
+                while (spec->command[n] != NULL)
+                        n++;
+                plan->argv = mem_alloc((n + 1) * sizeof *plan->argv);
+                for (size_t i = 0; i < n; i++)
+                        plan->argv[i] = mem_strdup(spec->command[i]);
+        }
+        plan->program = find_program(plan->argv[0], find_in_env(plan->env, "PATH"));
+}
+
+int spawn_plan_make(const struct job_spec *spec, struct spawn_plan *ret, struct error *err)
+{
+        struct spawn_plan plan = { 0 };
+
+        if (plan_user(spec, &plan, err) < 0) {
+                spawn_plan_done(&plan);
+                return -1;
+        }
+        plan_environment(spec, &plan);
+        plan_command(spec, &plan);
+        plan.directory = mem_strdup(spec->directory != NULL ? spec->directory : "/");
+        *ret = plan;
+        return 0;
+}
+
+static void strings_free(char **strings)
+{
+        for (char **s = strings; s != NULL && *s != NULL; s++)
+                free(*s);
+        free(strings);
+}
+
+void spawn_plan_done(struct spawn_plan *plan)
+{
+        strings_free(plan->argv);
+        strings_free(plan->env);
+        free(plan->program);
+        free(plan->directory);
+        free(plan->groups);
+        *plan = (struct spawn_plan){ 0 };
+}
+
+/* ---- the child */
+
+struct kernel_sigaction { /* what rt_sigaction(2) takes on x86-64 and arm64 */
+        void (*handler)(int);
+        unsigned long flags;
+        void (*restorer)(void);
+        unsigned long mask;
+};
+
+struct child {
+        const struct spawn_plan *plan;
+        char *const *env;
+        const char *const *fifos;
+        struct table_run *record;
+        uint64_t run;
+};
+
+/* A system call that leaves the agent's errno alone: returns a negative errno. */
+static long raw(long number, long a, long b, long c, long d)
+{
+        long r = 0;
+#if defined(__x86_64__)
+        register long r10 __asm__("r10") = d;
+
+        __asm__ volatile("syscall"
+                         : "=a"(r)
+                         : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
+                         : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+        register long x8 __asm__("x8") = number;
+        register long x0 __asm__("x0") = a;
+        register long x1 __asm__("x1") = b;
+        register long x2 __asm__("x2") = c;
+        register long x3 __asm__("x3") = d;
+
+        __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+        r = x0;
+#else
+#error "spawn.c needs the system call convention of this architecture"
+#endif
+        return r;
+}
+
+static _Noreturn void child_fail(const struct child *child, enum spawn_step step, long r)
+{
+        child->record->failed_step = step;
+        child->record->failed_errno = (int32_t) -r;
+        for (;;)
+                raw(SYS_exit_group, 127, 0, 0, 0);
+}
+
+static void child_write_record(const struct child *child)
+{
+        struct timespec ts = { 0 };
+        struct table_run *record = child->record;
+
+        record->pid = (int32_t) raw(SYS_getpid, 0, 0, 0, 0);
+        record->parent = (int32_t) raw(SYS_getppid, 0, 0, 0, 0);
+        raw(SYS_clock_gettime, CLOCK_BOOTTIME, (long) &ts, 0, 0);
+        record->after_ns = (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
+        atomic_signal_fence(memory_order_seq_cst);
+        __atomic_store_n(&record->run, child->run, __ATOMIC_RELEASE);
+}
+
+static void child_open(
+        const struct child *child, const char *path, int flags, int to, enum spawn_step step)
+{
+        long fd = raw(SYS_openat, AT_FDCWD, (long) path, flags | O_CLOEXEC, 0);
+
+        if (fd < 0)
+                child_fail(child, step, fd);
+        if (fd == to) { /* a descriptor that was closed in the agent: keep it over exec */
+                raw(SYS_fcntl, fd, F_SETFD, 0, 0);
+                return;
+        }
+        fd = raw(SYS_dup3, fd, to, 0, 0);
+        if (fd < 0)
+                child_fail(child, step, fd);
+}
+
+static void child_change_user(const struct child *child)
+{
+        const struct spawn_plan *plan = child->plan;
+        long r;
+
+        r = raw(SYS_setgroups, (long) plan->groups_len, (long) plan->groups, 0, 0);
+        if (r < 0)
+                child_fail(child, SPAWN_STEP_GROUPS, r);
+        r = raw(SYS_setresgid, plan->gid, plan->gid, plan->gid, 0);
+        if (r < 0)
+                child_fail(child, SPAWN_STEP_GROUP, r);
+        r = raw(SYS_setresuid, plan->uid, plan->uid, plan->uid, 0);
+        if (r < 0)
+                child_fail(child, SPAWN_STEP_USER, r);
+}
+
+static void child_reset_signals(void)
+{
+        struct kernel_sigaction action = { 0 }; /* SIG_DFL */
+        unsigned long none = 0;
+
+        for (int i = 1; i <= 64; i++)
+                raw(SYS_rt_sigaction, i, (long) &action, 0, sizeof none);
+        raw(SYS_rt_sigprocmask, SIG_SETMASK, (long) &none, 0, sizeof none);
+}
+
+static int child_main(void *argument)
+{
+        const struct child *child = argument;
+        const struct spawn_plan *plan = child->plan;
+        long r;
+
+        child_write_record(child);
+        r = raw(SYS_setsid, 0, 0, 0, 0);
+        if (r < 0)
+                child_fail(child, SPAWN_STEP_SESSION, r);
+        child_open(child, "/dev/null", O_RDONLY, STDIN_FILENO, SPAWN_STEP_STDIN);
+        child_open(child, child->fifos[0], O_RDWR, STDOUT_FILENO, SPAWN_STEP_STDOUT);
+        child_open(child, child->fifos[1], O_RDWR, STDERR_FILENO, SPAWN_STEP_STDERR);
+        raw(SYS_prlimit64, 0, RLIMIT_NOFILE, (long) &task_nofile, 0);
+        if (plan->change_user)
+                child_change_user(child);
+        r = raw(SYS_chdir, (long) plan->directory, 0, 0, 0);
+        if (r < 0)
+                child_fail(child, SPAWN_STEP_DIRECTORY, r);
+        child_reset_signals();
+        r = raw(SYS_execve, (long) plan->program, (long) plan->argv, (long) child->env, 0);
+        child_fail(child, SPAWN_STEP_EXECUTE, r);
+}
+
+/* ---- the agent's side */
+
+int spawn_failure(const struct spawn_plan *plan, const struct table_run *record, struct error *err)
+{
+        switch ((enum spawn_step) record->failed_step) {
+        case SPAWN_STEP_SESSION:
+                return error_sys(err, record->failed_errno, "begin a session");
+        case SPAWN_STEP_STDIN:
+                return error_sys(err, record->failed_errno, "open /dev/null");
+        case SPAWN_STEP_STDOUT:
+                return error_sys(err, record->failed_errno, "open the FIFO for stdout");
+        case SPAWN_STEP_STDERR:
+                return error_sys(err, record->failed_errno, "open the FIFO for stderr");
+        case SPAWN_STEP_GROUPS:
+                return error_sys(err, record->failed_errno, "user: set the supplementary groups");
+        case SPAWN_STEP_GROUP:
+                return error_sys(err, record->failed_errno, "group: become group %u", plan->gid);
+        case SPAWN_STEP_USER:
+                return error_sys(err, record->failed_errno, "user: become user %u", plan->uid);
+        case SPAWN_STEP_DIRECTORY:
+                return error_sys(
+                        err, record->failed_errno, "directory: cannot enter %s", plan->directory);
+        case SPAWN_STEP_EXECUTE:
+                return error_sys(
+                        err, record->failed_errno, "command: cannot execute %s", plan->program);
+        }
+        return error_set(err, ERR_SYSTEM, "start failed at step %u", record->failed_step);
+}
+
+static size_t count(char *const *strings)
+{
+        size_t n = 0;
+
+        while (strings[n] != NULL)
+                n++;
+        return n;
+}
+
+/* The plan's variables and then the run's; the strings are borrowed. */
+static char **join_env(char *const *plan_env, char *const *run_env)
+{
+        size_t a = count(plan_env), b = count(run_env);
+        char **env = mem_resize(NULL, a + b + 1, sizeof *env);
+
+        memcpy(env, plan_env, a * sizeof *env);
+        memcpy(env + a, run_env, (b + 1) * sizeof *env);
+        return env;
+}
+
+int spawn_run(const struct spawn_plan *plan, uint64_t run, char *const *run_env,
+        const char *const fifos[2], struct table_run *record, pid_t *ret_pid, int *ret_pidfd,
+        struct error *err)
+{
+        static _Alignas(16) char stack[CHILD_STACK_SIZE]; /* vfork: one child at a time */
+        AUTO(mem_freep) char **env = join_env(plan->env, run_env);
+        struct child child = { plan, env, fifos, record, run };
+        struct timespec ts;
+        sigset_t all, old;
+        int pidfd = -1, clone_errno;
+        pid_t pid;
+
+        clock_gettime(CLOCK_BOOTTIME, &ts);
+        *record = (struct table_run){
+                .before_ns = (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec,
+        };
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+        pid = clone(child_main, stack + sizeof stack,
+                CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD | SIGCHLD, &child, &pidfd);
+        clone_errno = errno;
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        if (pid < 0)
+                return error_sys(err, clone_errno, "create a process");
+        if (record->failed_step != 0) {
+                close(pidfd);
+                return spawn_failure(plan, record, err);
+        }
+        *ret_pid = pid;
+        *ret_pidfd = pidfd;
+        return 0;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <signal.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "model/job.h"
+#include "node/table.h"
+
+/* Starts the process of a run as a child of the keeper. */
+
+/* The steps at which a start can fail, as the child notes them in its run record. */
+enum spawn_step {
+        SPAWN_STEP_SESSION = 1,
+        SPAWN_STEP_STDIN,
+        SPAWN_STEP_STDOUT,
+        SPAWN_STEP_STDERR,
+        SPAWN_STEP_GROUPS,
+        SPAWN_STEP_GROUP,
+        SPAWN_STEP_USER,
+        SPAWN_STEP_DIRECTORY,
+        SPAWN_STEP_EXECUTE,
+};
+
+/* What all tasks of a job version share: looked up and put together once, because between clone and
+ * exec the child may only make raw system calls. */
+struct spawn_plan {
+        char *program; /* path to execute, found along PATH */
+        char **argv;
+        char **env; /* from the spec and the agent's PATH; the run's own variables are added at each
+                       start */
+        char *directory;
+        bool change_user;
+        uid_t uid;
+        gid_t gid;
+        gid_t *groups;
+        size_t groups_len;
+};
+
+/* Looks up user, group, groups and program. A name that does not exist is an error of the spec
+ * (ERR_INVALID). A program that is not there is none yet: it is tried at every start. */
+int spawn_plan_make(const struct job_spec *spec, struct spawn_plan *ret, struct error *err);
+void spawn_plan_done(struct spawn_plan *plan);
+
+/* Reads RLIMIT_NOFILE and remembers it for the tasks, then raises our own soft limit to the hard
+ * one. Call once at start. */
+void spawn_init(void);
+
+/* Starts one run. @record is in a shared mapping; the child fills it before exec. @fifos: paths of
+ * the FIFOs for stdout and stderr.
+ * @run_env: "NAME=value" of this run, ended by NULL. Returns pid and a pidfd (the caller owns it).
+ * If the program could not be executed, returns -1 with a sentence that names the step; the child
+ * has been reaped by the keeper or will be. */
+int spawn_run(const struct spawn_plan *plan, uint64_t run, char *const *run_env,
+        const char *const fifos[2], struct table_run *record, pid_t *ret_pid, int *ret_pidfd,
+        struct error *err);
+
+/* The sentence for a failed start that a run record tells of. Returns -1. */
+int spawn_failure(const struct spawn_plan *plan, const struct table_run *record, struct error *err);

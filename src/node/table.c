@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Table: what the agent knows of its tasks, in a file that it maps shared.
+ *
+ * The kernel keeps the pages of a shared mapping when the process dies, so a plain store is all it
+ * takes to make something survive SIGKILL, at no system call per change. It does not survive power
+ * loss, and need not: after a boot nothing runs any more, and the server says anew what shall.
+ *
+ * A slot holds two copies of the task's state and the index of the one that holds. A change writes
+ * the other copy and then stores the index, one aligned word: there is no instant at which the
+ * state is half changed. x86 and arm64 alike need the release store only against the compiler and
+ * against a second CPU that runs the next agent.
+ *
+ * The file grows by posix_fallocate(3), never sparsely: touching a page of a mapping that the full
+ * disk cannot back would be SIGBUS. The whole address range is reserved at once so that slots never
+ * move. */
+#include "node/table.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+#define TABLE_MAGIC       0x31656c6261746572u /* "retable1" */
+#define TABLE_HEADER_SIZE 4096
+#define TABLE_GROW_SLOTS  64
+#define BOOT_ID_LEN       36
+
+struct table_header {
+        uint64_t magic;
+        uint32_t slot_size;
+        uint32_t machine_size; /* grows with newer versions; never read across a change */
+        char boot_id[BOOT_ID_LEN + 4];
+        uint32_t halted;
+        uint32_t unused;
+        uint64_t note_seq; /* at least; slots may know a higher one */
+};
+
+struct table_copy {
+        uint64_t note_seq;
+        struct task_machine machine;
+};
+
+struct table_slot {
+        _Atomic uint32_t used;
+        _Atomic uint32_t current; /* which copy holds */
+        uint32_t index;
+        char job[TEXT_NAME_MAX + 1];
+        struct table_run run;
+        struct table_copy copies[2];
+};
+
+struct table {
+        int fd;
+        struct table_header *header;
+        struct table_slot *slots;
+        size_t slots_len;  /* backed by the file */
+        size_t first_free; /* no free slot lies before it */
+        bool booted_anew;
+};
+
+static const size_t map_size = TABLE_HEADER_SIZE + TABLE_SLOTS_MAX * sizeof(struct table_slot);
+
+static int read_boot_id(char ret[BOOT_ID_LEN + 4], struct error *err)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+
+        if (file_read("/proc/sys/kernel/random/boot_id", 128, &b, err) < 0)
+                return -1;
+        memset(ret, 0, BOOT_ID_LEN + 4);
+        memcpy(ret, buffer_str(&b), MIN(b.len, (size_t) BOOT_ID_LEN));
+        return 0;
+}
+
+static int grow(struct table *t, size_t slots, struct error *err)
+{
+        off_t size = (off_t) (TABLE_HEADER_SIZE + slots * sizeof(struct table_slot));
+        int r = posix_fallocate(t->fd, 0, size);
+
+        if (r != 0)
+                return error_sys(err, r, "make room for %zu tasks in the task table", slots);
+        t->slots_len = slots;
+        return 0;
+}
+
+static int check_header(struct table *t, const char *path, off_t size, struct error *err)
+{
+        struct table_header *h = t->header;
+
+        if (size == 0) {
+                if (grow(t, TABLE_GROW_SLOTS, err) < 0)
+                        return -1;
+                h->slot_size = sizeof(struct table_slot);
+                h->machine_size = sizeof(struct task_machine);
+                h->magic = TABLE_MAGIC;
+                return 0;
+        }
+        if (size < TABLE_HEADER_SIZE || h->magic != TABLE_MAGIC)
+                return error_set(err, ERR_INVALID, "%s: not a task table", path);
+        if (h->slot_size != sizeof(struct table_slot) ||
+                h->machine_size != sizeof(struct task_machine))
+                return error_set(err, ERR_INVALID,
+                        "%s: written by another version of Reeve (slots of %u bytes, not %zu)",
+                        path, h->slot_size, sizeof(struct table_slot));
+        t->slots_len = ((size_t) size - TABLE_HEADER_SIZE) / sizeof(struct table_slot);
+        return 0;
+}
+
+static void table_closep(struct table **t)
+{
+        table_close(*t);
+}
+
+int table_open(const char *path, struct table **ret, struct error *err)
+{
+        AUTO(table_closep) struct table *t = mem_alloc(sizeof *t);
+        char boot_id[BOOT_ID_LEN + 4];
+        struct stat st;
+        void *map;
+
+        t->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (t->fd < 0 || fstat(t->fd, &st) < 0)
+                return error_sys(err, errno, "open %s", path);
+        map = mmap(NULL, map_size, PROT_READ | PROT_WRITE, MAP_SHARED, t->fd, 0);
+        if (map == MAP_FAILED)
+                return error_sys(err, errno, "map %s", path);
+        t->header = map;
+        t->slots = (struct table_slot *) (void *) ((char *) map + TABLE_HEADER_SIZE);
+        if (check_header(t, path, st.st_size, err) < 0 || read_boot_id(boot_id, err) < 0)
+                return -1;
+        t->booted_anew = t->header->boot_id[0] != '\0' &&
+                         memcmp(t->header->boot_id, boot_id, sizeof boot_id) != 0;
+        memcpy(t->header->boot_id, boot_id, sizeof boot_id);
+        *ret = take_ptr(t);
+        return 0;
+}
+
+void table_close(struct table *t)
+{
+        if (t == NULL)
+                return;
+        if (t->header != NULL)
+                munmap(t->header, map_size);
+        if (t->fd >= 0)
+                close(t->fd);
+        free(t);
+}
+
+bool table_booted_anew(const struct table *t)
+{
+        return t->booted_anew;
+}
+
+bool table_halted(const struct table *t)
+{
+        return t->header->halted != 0;
+}
+
+void table_set_halted(struct table *t, bool halted)
+{
+        t->header->halted = halted;
+}
+
+int table_take(struct table *t, const char *job, uint32_t index, struct table_slot **ret,
+        struct error *err)
+{
+        struct table_slot *slot;
+        size_t i = t->first_free;
+
+        while (i < t->slots_len && atomic_load_explicit(&t->slots[i].used, memory_order_relaxed))
+                i++;
+        if (i == TABLE_SLOTS_MAX)
+                return error_set(
+                        err, ERR_TOO_LARGE, "a node runs at most %d tasks", TABLE_SLOTS_MAX);
+        if (i == t->slots_len &&
+                grow(t,
+                        MIN(t->slots_len + MAX(t->slots_len / 2, (size_t) TABLE_GROW_SLOTS),
+                                (size_t) TABLE_SLOTS_MAX),
+                        err) < 0)
+                return -1;
+        t->first_free = i + 1;
+        slot = &t->slots[i];
+        memset(slot, 0, sizeof *slot);
+        assert(strlen(job) < sizeof slot->job);
+        strcpy(slot->job, job); /* NOLINT: asserted above */
+        slot->index = index;
+        *ret = slot;
+        return 0;
+}
+
+void table_drop(struct table *t, struct table_slot *slot)
+{
+        t->header->note_seq = table_note_seq(t);
+        atomic_store_explicit(&slot->used, 0, memory_order_release);
+        t->first_free = MIN(t->first_free, (size_t) (slot - t->slots));
+}
+
+void table_each(struct table *t, void (*each)(void *data, struct table_slot *slot), void *data)
+{
+        for (size_t i = 0; i < t->slots_len; i++)
+                if (atomic_load_explicit(&t->slots[i].used, memory_order_acquire))
+                        each(data, &t->slots[i]);
+}
+
+const char *table_slot_job(const struct table_slot *slot)
+{
+        return slot->job;
+}
+
+uint32_t table_slot_index(const struct table_slot *slot)
+{
+        return slot->index;
+}
+
+static const struct table_copy *current_copy(const struct table_slot *slot)
+{
+        return &slot->copies[atomic_load_explicit(&slot->current, memory_order_acquire) & 1];
+}
+
+const struct task_machine *table_machine(const struct table_slot *slot)
+{
+        return &current_copy(slot)->machine;
+}
+
+void table_commit(
+        struct table *t, struct table_slot *slot, const struct task_machine *m, uint64_t note_seq)
+{
+        const struct table_copy *old = current_copy(slot);
+        uint32_t next = 1 - (atomic_load_explicit(&slot->current, memory_order_relaxed) & 1);
+
+        (void) t;
+        slot->copies[next].machine = *m;
+        slot->copies[next].note_seq = MAX(old->note_seq, note_seq);
+        atomic_store_explicit(&slot->current, next, memory_order_release);
+        atomic_store_explicit(
+                &slot->used, 1, memory_order_release); /* the first commit makes the task exist */
+}
+
+uint64_t table_note_seq(const struct table *t)
+{
+        uint64_t seq = t->header->note_seq;
+
+        for (size_t i = 0; i < t->slots_len; i++)
+                if (atomic_load_explicit(&t->slots[i].used, memory_order_relaxed))
+                        seq = MAX(seq, current_copy(&t->slots[i])->note_seq);
+        return seq;
+}
+
+struct table_run *table_run_record(struct table_slot *slot)
+{
+        return &slot->run;
+}

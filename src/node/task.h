@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <uthash.h>
+#include <uv.h>
+
+#include "core/cluster.h"
+#include "core/task.h"
+#include "keeper/launch.h"
+#include "keeper/protocol.h"
+#include "node/capture.h"
+#include "node/keeper-client.h"
+#include "node/outbox.h"
+#include "node/specs.h"
+#include "node/table.h"
+
+/* The tasks on this node: carries out what core/task decides. */
+
+enum task_stream { TASK_STDOUT, TASK_STDERR, TASK_STREAMS };
+
+#define TASK_ID_MAX (TEXT_NAME_MAX + 12)
+
+struct tasks;
+struct orphan;
+
+struct task {
+        struct tasks *owner;
+        struct table_slot *slot;
+        struct spec *spec;     /* of the desired version; NULL until it is known here */
+        int pidfd;             /* >= 0 while a process is there */
+        struct orphan *orphan; /* watches pidfd when the process is not our keeper's child */
+        uv_timer_t timer;      /* deadline of the machine */
+        struct capture_stream *streams[TASK_STREAMS];
+        bool forget;   /* drop it once it has ended ... */
+        bool purge;    /* ... with its logs */
+        bool spawning; /* in the queue of runs to be started */
+        bool changed;  /* to be reported */
+        struct task *next_spawn, *next_changed;
+        pid_t pid;         /* key of hh_pid; 0: not in it */
+        bool deposited;    /* the keeper holds its FIFOs */
+        UT_hash_handle hh; /* by id */
+        UT_hash_handle hh_pid;
+        char id[];
+};
+
+struct tasks_config {
+        uv_loop_t *loop;
+        const char *directory; /* DIR/node */
+        const char *node;
+        struct table *table;
+        struct outbox *outbox;
+        struct specs *specs;
+        struct capture *capture;
+        struct keeper_client *keeper;
+        void (*on_changed)(
+                void *data); /* reports or outbox entries wait; called once until they are taken */
+        void *data;
+};
+
+struct tasks *tasks_new(const struct tasks_config *config);
+void tasks_free(struct tasks *ts); /* leaves the tasks running; NULL is fine */
+
+/* Takes the slots of the table over: opens the FIFOs. Deposits of earlier agents are given before;
+ * records and judgement follow with tasks_begin(). */
+void tasks_load(struct tasks *ts);
+
+/* A deposit from before our time, see tasks.c for the names. Takes the descriptors. */
+void tasks_take_deposit(struct tasks *ts, const char *name, const int *fds, size_t len);
+
+/* A child of the keeper ended. Returns false if that could not be written down: give it again
+ * later, and do not acknowledge it. */
+bool tasks_record(struct tasks *ts, const struct keeper_record *record);
+
+/* All that the keeper knew has been told: whatever is still unclear is judged now, and work begins.
+ * @keeper: its pid. */
+void tasks_begin(struct tasks *ts, pid_t keeper);
+
+/* What the server wants. @err: the task could not be created here; ask again later. */
+int tasks_desire(struct tasks *ts, const char *job, uint32_t index,
+        const struct task_desire *desire, struct error *err);
+void tasks_forget(struct tasks *ts, const char *id, bool purge_logs);
+
+/* Calls @each for all tasks; it may forget them. */
+void tasks_each(struct tasks *ts, void (*each)(void *data, struct task *t), void *data);
+struct task *tasks_find(struct tasks *ts, const char *id);
+
+/* Takes the tasks whose status has changed since the last call, one at a time; NULL: no more. */
+struct task *tasks_next_changed(struct tasks *ts);
+
+/* Ends every run in order and keeps the desires; on_changed tells of the progress. */
+void tasks_halt(struct tasks *ts);
+bool tasks_any_process(const struct tasks *ts);
+
+/* The keeper was killed, and there is no new one yet: runs are watched by their pidfds. */
+void tasks_keeper_gone(struct tasks *ts);
+
+/* What a new keeper shall hold: the FIFOs, and a pidfd of every process. Returns how many; for a
+ * caller who ends afterwards: what is in @ret is never freed. */
+size_t tasks_hand_over(struct tasks *ts, struct keeper_handover **ret);
+
+/* Reads all FIFOs empty, once: before this agent makes room for another. */
+void tasks_drain(struct tasks *ts);
+
+/* Log capture of @stream flows, is blocked or drops from now on: told as an event. */
+void task_note_flow(struct task *t, const struct capture_stream *stream, enum capture_flow flow,
+        const struct error *why);
+
+/* Appends the report of a task as docs/link.md has it. */
+void task_report(const struct task *t, struct buffer *out);
+
+/* The directory of its logs. The caller frees it. */
+char *task_directory(const struct tasks *ts, const char *id);
