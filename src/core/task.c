@@ -7,26 +7,25 @@
  * came of them as further events. Nothing here reads a clock, makes a system call or remembers
  * anything outside the machine.
  *
- *              DESIRE                      SPAWNED
- *   (new) ──► QUEUED ──────────► STARTING ─────────► RUNNING ──────────► STOPPING
- *              ▲  │   TIMER,      ▲  │ ▲               │  │   DESIRE,     │  │  │
- *              │  │   DESIRE      │  │ │               │  │   HALT        │  │  │
- *              │  │               │  │ └───────────────┘  │               │  │  │
- *              │  │               │  │   EXITED, again    │               │  │  │
- *              │  │               │  │   at once          │               │  │  │
- *              ├──│───────────────│──┴────────────────────┤               │  │  │
- *              │  │               │    SPAWN_FAILED,      │               │  │  │
- *              │  │               │    EXITED: waits      │               │  │  │
- *              │  │               ├───────────────────────│───────────────┘  │  │
- *              │  │               │    EXITED: still wanted                  │  │
- *              ├──│───────────────│───────────────────────│──────────────────┘  │
- *              │  │               │    EXITED while the node goes down          │
- *              │  │ DESIRE        │ DESIRE: asked again,  │ EXITED: over        │ EXITED: not
- *              │  ▼               │ new version           ▼ or parked           ▼ wanted
- *              └─────────────────── ENDED ◄────────────────────────────────────────
+ *                 DESIRE, TIMER          SPAWNED              DESIRE, HALT
+ *   (new) ──► QUEUED ─────────► STARTING ─────────► RUNNING ─────────────► STOPPING
+ *             ▲ │ ▲               ▲ │                  │                      │
+ *             │ │ │    it waits   │ │ SPAWN_FAILED     │ EXITED               │ EXITED
+ *             │ │ └───────────────│─┴──────────────────┤                      │
+ *             │ │                 │   again at once    │                      │
+ *             │ │                 ├────────────────────┤                      │
+ *             │ │                 │                    │     still wanted     │
+ *             │ │                 ├────────────────────│──────────────────────┤
+ *             │ │                 │                    │  the node goes down  │
+ *             ├─│─────────────────│────────────────────│──────────────────────┤
+ *             │ │ DESIRE:         │ DESIRE:            │ it is over, or       │ not wanted
+ *             │ ▼ not wanted      │ wanted again       ▼ parked               ▼
+ *             └─────────────────── ENDED ◄────────────────────────────────────┘
  *
- *   BOOT takes STARTING, RUNNING and STOPPING to STARTING (or ENDED when the task is not wanted),
- * and QUEUED to STARTING.
+ *   ENDED comes back to QUEUED only while the node goes down, as a wish for later. SPAWN_FAILED
+ * leads wherever EXITED in RUNNING or (when a stop was wanted meanwhile) in STOPPING leads, and
+ * EXITED in STARTING is taken like both at once. BOOT takes STARTING, RUNNING, STOPPING and QUEUED
+ * to STARTING, or to ENDED when the task is not wanted.
  *
  * What holds in each state whenever task_handle() returns (task_machine_is_valid() checks it):
  *
@@ -72,6 +71,9 @@
 
 /* A group that lives this long after SIGKILL hangs in the kernel; people should hear of it. */
 #define STUCK_AFTER (5 * USEC_SEC)
+
+/* task_machine.killed */
+enum { KILLED_NOT, KILLED, KILLED_STUCK };
 
 static const struct {
         unsigned next; /* states that may follow; itself: another wait, another run, another
@@ -151,7 +153,7 @@ static void PRINTF_LIKE(4, 5) task_set_state(
                 m->since_wall = s->now_wall;
                 m->result = RESULT_NONE;
                 m->parked = 0;
-                m->killed = 0;
+                m->killed = KILLED_NOT;
                 if (!task_states[to].has_process)
                         m->pid = 0;
         }
@@ -199,6 +201,13 @@ static const char *format_why(char text[WHY_MAX], const struct task_machine *m)
 
 /* ---- Moves */
 
+static void forget_failures(struct task_machine *m)
+{
+        m->failures = 0;
+        m->burst_count = 0;
+        m->burst_began_mono = 0;
+}
+
 static void PRINTF_LIKE(3, 4)
         begin_run(struct step *s, enum begin_cause cause, const char *format, ...)
 {
@@ -211,13 +220,10 @@ static void PRINTF_LIKE(3, 4)
         va_end(args);
         task_set_state(s, TASK_STARTING, USEC_NEVER, "%s", reason);
 
-        if (cause == BEGIN_ASKED || is_out_of_date(m)) {
-                m->failures = 0;
-                m->burst_count = 0;
-                m->burst_began_mono = 0;
-        } else if (cause == BEGIN_POLICY) {
+        if (cause == BEGIN_ASKED || is_out_of_date(m))
+                forget_failures(m);
+        else if (cause == BEGIN_POLICY)
                 m->restarts++;
-        }
         m->runs++;
         m->run_version = m->desire.version;
         m->run_generation = m->desire.generation;
@@ -254,8 +260,10 @@ static void end_task(struct step *s, enum task_result result, const char *reason
         s->m->result = result;
 }
 
+/* Somebody wanted it so: whatever follows one day starts afresh. */
 static void end_stopped(struct step *s)
 {
+        forget_failures(s->m);
         end_task(s, RESULT_STOPPED, "was asked to stop");
         note(s, EVENT_TASK_STOPPED, "stopped: was asked to stop");
 }
@@ -270,7 +278,7 @@ static void begin_stop(struct step *s)
         format_why(why, m);
         task_set_state(s, TASK_STOPPING,
                 add(s->now_mono, at_once ? STUCK_AFTER : s->spec->stop.grace), "%s", why);
-        m->killed = at_once;
+        m->killed = at_once ? KILLED : KILLED_NOT;
         s->fx->signal = at_once ? SIGKILL : signal;
         if (at_once)
                 note(s, EVENT_TASK_STOPPING, "stopping run %" PRIu64 " (KILL at once): %s", m->runs,
@@ -292,22 +300,32 @@ static void kill_group(struct step *s)
                 m->runs);
         task_set_state(s, TASK_STOPPING, add(s->now_mono, STUCK_AFTER),
                 "%s; the grace period of %s is over, killed", m->reason, grace);
-        m->killed = 1;
+        m->killed = KILLED;
         s->fx->signal = SIGKILL;
 }
 
-static void complain_stuck(struct step *s)
+/* The group outlives SIGKILL. Killing it again does no harm, and helps if the agent died before the
+ * first. */
+static void kill_again(struct step *s)
 {
+        struct task_machine *m = s->m;
+        usec_t next = add(s->now_mono, STUCK_AFTER);
         char span[TIME_TEXT_MAX];
 
+        s->fx->signal = SIGKILL;
+        if (m->killed == KILLED_STUCK) {
+                task_set_state(s, TASK_STOPPING, next, "%s", m->reason);
+                return;
+        }
         time_format_exact(span, STUCK_AFTER);
         note(s, EVENT_TASK_STOPPING,
                 "run %" PRIu64 " still lives %s after KILL: the kernel does not let it end "
                 "(uninterruptible wait)",
-                s->m->runs, span);
-        task_set_state(s, TASK_STOPPING, USEC_NEVER,
+                m->runs, span);
+        task_set_state(s, TASK_STOPPING, next,
                 "still lives %s after KILL: the kernel does not let it end (uninterruptible wait)",
                 span);
+        m->killed = KILLED_STUCK;
 }
 
 /* ---- The end of a run */
@@ -518,7 +536,7 @@ static void on_timer(struct step *s)
         else if (!m->killed)
                 kill_group(s);
         else
-                complain_stuck(s);
+                kill_again(s);
 }
 
 static void on_halt(struct step *s)
@@ -557,6 +575,8 @@ static void on_boot(struct step *s)
                 end_stopped(s);
         else if (waited)
                 begin_after_wait(s);
+        else if (m->runs == 0)
+                begin_asked(s);
         else
                 begin_run(s, BEGIN_RESUMED, "runs again: %s", what);
 }
@@ -669,7 +689,7 @@ bool task_machine_is_valid(const struct task_machine *m)
         return state_is_valid(m) && (m->pid > 0) == task_states[m->state].has_process &&
                m->pid >= 0 && m->result >= RESULT_NONE && m->result <= RESULT_UNKNOWN &&
                (m->result != RESULT_NONE) == (m->state == TASK_ENDED) &&
-               (!m->parked || m->result == RESULT_FAILED) &&
+               (!m->parked || m->result == RESULT_FAILED) && m->killed <= KILLED_STUCK &&
                (!m->killed || m->state == TASK_STOPPING) &&
                (m->next_run_wall == 0 || m->state == TASK_QUEUED) && m->restarts <= m->runs &&
                m->exit_code >= -1 && memchr(m->reason, '\0', sizeof m->reason) != NULL;

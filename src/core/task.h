@@ -50,7 +50,8 @@ struct task_machine {
         usec_t deadline_mono; /* when TASK_EV_TIMER is due; USEC_NEVER: not at all */
         usec_t next_run_wall; /* QUEUED with a due time: when; else 0 */
 
-        uint32_t killed; /* STOPPING: the grace period is over, the group was killed */
+        uint32_t killed; /* STOPPING: 1: the group was killed; 2: and people know that it still
+                            lives */
         uint32_t halted; /* the node goes down: nothing is begun until BOOT; a run that was wanted
                             is begun again then. Stays set in every state, so that a desire that
                             comes late begins nothing either */
@@ -89,7 +90,11 @@ struct task_event {
 
 #define TASK_NOTES_MAX 4
 
-/* What is to be done, in this order: notes, signal, spawn. A zeroed struct asks for nothing. */
+/* What is to be done, in this order: notes, signal, spawn. A zeroed struct asks for nothing. Who
+ * may be killed between the steps: a signal sent twice does less harm than one that was never sent,
+ * so it goes out before the machine is put in place; a run begun twice is the worst of all, so the
+ * machine is put in place before the spawn. A machine that is found in STARTING, and no trace of
+ * its run, asks for its spawn still. */
 struct task_effects {
         bool spawn; /* begin run number machine->runs with version machine->run_version */
         int signal; /* send it to the whole process group; SIGKILL when the grace period is over */
