@@ -3,11 +3,13 @@
  * complete and check while one types.
  *
  * What it accepts, job_file_parse() accepts, but for the limits of durations and sizes written
- * with units and for what two fields say together. It is a little stricter where being lenient
- * would teach bad habits: null as "not given" is only in it where job_spec_to_json() writes it. */
+ * with units, the names of signals, and what two fields say together. It is a little stricter where
+ * being lenient would teach bad habits: null as "not given" is only in it where job_spec_to_json()
+ * writes it. */
+#include <signal.h>
 #include <stdlib.h>
 
-#include "base/text.h"
+#include "base/time.h"
 #include "model/job-fields.h"
 
 #define SPAN_PATTERN                                                                               \
@@ -35,8 +37,29 @@ static json_t *one_or_list_schema(const char *definition)
 
 static json_t *command_schema(void)
 {
-        return json_pack("{s:[{s:s,s:i},{s:s,s:i,s:o}]}", "anyOf", "type", "string", "minLength", 1,
-                "type", "array", "minItems", 1, "items", scalar_schema());
+        json_t *program = scalar_schema();
+
+        json_object_set_new(program, "minLength", json_integer(1));
+        return json_pack("{s:[{s:s,s:i},{s:s,s:i,s:[o],s:o}]}", "anyOf", "type", "string",
+                "minLength", 1, "type", "array", "minItems", 1, "prefixItems", program, "items",
+                scalar_schema());
+}
+
+/* A duration or size; the limits are for bare numbers, in units of @one. */
+static json_t *quantity_schema(const char *definition, const struct job_field *field, double one)
+{
+        return json_pack("{s:o,s:f,s:f}", "$ref", json_sprintf("#/$defs/%s", definition), "minimum",
+                (double) field->min / one, "maximum", (double) field->max / one);
+}
+
+/* A rule must have something to match. */
+static json_t *rule_schema(const struct job_field *field)
+{
+        json_t *schema = fields_schema(field->fields, NULL);
+
+        json_object_set_new(schema, "anyOf",
+                json_pack("[{s:[s]},{s:[s]}]", "required", "exit", "required", "signal"));
+        return schema;
 }
 
 static json_t *env_schema(void)
@@ -68,7 +91,7 @@ static json_t *type_schema(const struct job_field *field, const struct job_spec 
                 return fields_schema(field->fields, defaults);
         case FIELD_RULES:
                 return json_pack("{s:s,s:i,s:o}", "type", "array", "maxItems", JOB_RULES_MAX,
-                        "items", fields_schema(field->fields, NULL));
+                        "items", rule_schema(field));
         case FIELD_ENUM:
                 return enum_schema(field);
         case FIELD_COUNT:
@@ -78,9 +101,9 @@ static json_t *type_schema(const struct job_field *field, const struct job_spec 
         case FIELD_PATH:
                 return text_schema(field);
         case FIELD_SPAN:
-                return reference("duration");
+                return quantity_schema("duration", field, (double) USEC_SEC);
         case FIELD_SIZE:
-                return reference("size");
+                return quantity_schema("size", field, 1);
         case FIELD_SIGNAL:
                 return reference("signal");
         case FIELD_CODES:
@@ -131,15 +154,16 @@ static json_t *definitions(void)
         job_fields_init(job_fields, &defaults);
         job = fields_schema(job_fields, &defaults);
         job_fields_done(job_fields, &defaults);
-        return json_pack("{s:o, s:{s:s,s:[s,s],s:s,s:i}, s:{s:s,s:[s,s],s:s,s:i}, s:{s:s,s:[s,s]},"
-                         " s:{s:s,s:i,s:i}}",
+        return json_pack("{s:o, s:{s:s,s:[s,s],s:s}, s:{s:s,s:[s,s],s:s},"
+                         " s:{s:s,s:[s,s],s:i,s:i}, s:{s:s,s:i,s:i}}",
                 "job", job, "duration", "description",
                 "Seconds, or text with units: us, ms, s, m, h, d", "type", "number", "string",
-                "pattern", SPAN_PATTERN, "minimum", 0, "size", "description",
+                "pattern", SPAN_PATTERN, "size", "description",
                 "Bytes, or text with a unit: B, KiB, MiB, GiB, TiB, kB, MB, GB, TB", "type",
-                "integer", "string", "pattern", SIZE_PATTERN, "minimum", 0, "signal", "description",
+                "integer", "string", "pattern", SIZE_PATTERN, "signal", "description",
                 "A signal by name, with or without SIG, or by number", "type", "string", "integer",
-                "exit_code", "type", "integer", "minimum", 0, "maximum", JOB_EXIT_CODE_MAX);
+                "minimum", 1, "maximum", SIGRTMAX, "exit_code", "type", "integer", "minimum", 0,
+                "maximum", JOB_EXIT_CODE_MAX);
 }
 
 json_t *job_schema(void)

@@ -11,8 +11,9 @@
 #include "base/text.h"
 #include "base/time.h"
 
-/* The spec of a job: what to run, how many, and what to do when it ends. One field table in job.c
- * declares every field; reading, writing, diff, JSON schema and the reference page all walk it. */
+/* The spec of a job: what to run, how many, and what to do when it ends. One field table in
+ * job-fields.c declares every field; reading, writing, diff, JSON schema and the reference page all
+ * walk it. */
 
 enum job_kind { JOB_SERVICE, JOB_BATCH };
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
@@ -48,16 +49,15 @@ struct job_spec {
         size_t success_codes_len;
 
         struct {
-                enum restart_policy
-                        policy;   /* default: always for a service, on-failure for a batch */
-                usec_t delay;     /* before the first restart; doubles with every failure in a row.
+                enum restart_policy policy; /* default: always (service), on-failure (batch) */
+                usec_t delay;     /* before the first restart, doubles with every failure in a row.
                                      Default 1s */
-                usec_t max_delay; /* default 1m */
+                usec_t max_delay; /* >= delay. Default 1m, or delay if that is longer */
                 uint32_t burst;   /* failures within `window` after which the task is parked; 0:
                                      never. Default 5 */
-                usec_t window;    /* default 1m... must be > 0 */
-                usec_t healthy; /* a run this long is healthy: delay and burst start afresh. Default
-                                   10s */
+                usec_t window;    /* > 0. Default 1m */
+                usec_t healthy;   /* a run this long is healthy: delay and burst start afresh.
+                                     Default 10s */
                 struct restart_rule *rules;
                 size_t rules_len;
         } restart;
