@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/time.h"
+#include "net/address.h"
+
+/* Asking the server, for commands. */
+
+#define CLIENT_WAIT (40 * USEC_SEC) /* how long an ordinary answer may take */
+
+/* Where Reeve keeps its state and its socket unless told otherwise: /var/lib/reeve and
+ * /run/reeve/reeve.sock for root, else $XDG_STATE_HOME/reeve (~/.local/state/reeve) and
+ * $XDG_RUNTIME_DIR/reeve/reeve.sock (else in the state directory). Heap strings. */
+char *client_default_data(void);
+char *client_default_socket(void);
+
+/* The server's address: REEVE_ADDR, else the default socket. */
+int client_address(struct address *ret, struct error *err);
+
+/* The header lines of every request: "Authorization" if REEVE_TOKEN is set. Ends with NULL; static.
+ */
+const char *const *client_headers(void);
+
+/* One request. @body: JSON text or NULL; @type: its content type, NULL for application/json. A
+ * problem document becomes @err with its code; a server that does not answer becomes a sentence
+ * that says what to do. @ret may be NULL; else a new reference to the answer, or NULL if that is
+ * not JSON. */
+int client_request(const char *method, const char *path, const char *type, const char *body,
+        size_t len, json_t **ret, struct error *err);
+int client_get(const char *path, json_t **ret, struct error *err);
+
+/* Like client_get(), but the text of the answer as it came (for --json). */
+int client_get_text(const char *path, struct buffer *ret, struct error *err);
+
+/* The code and sentence of an answer that is not a success: of its problem document, else of its
+ * status. Returns -1. */
+int client_problem(int status, const char *body, size_t len, struct error *err);
+
+/* The sentence for a server that does not answer. Returns -1. */
+int client_unreachable(const struct address *address, struct error *err);
+
+/* For AUTO(). */
+void client_json_decref(json_t **json);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+/* A command of the CLI: declared once, here are its parser, its help, the list in `reeve help` and
+ * the shell completion made from. */
+
+enum option_type {
+        OPTION_FLAG, /* bool */
+        OPTION_TEXT, /* const char *; the last one given counts */
+        OPTION_LIST, /* struct option_list; may be given several times */
+        OPTION_INT,  /* int64_t, at least 0 */
+};
+
+struct option_list {
+        const char **items;
+        size_t len;
+};
+
+/* Ends with a row whose name is NULL. */
+struct option_row {
+        const char *name; /* "data", without dashes */
+        char letter;      /* 0: none */
+        enum option_type type;
+        void *value;
+        const char *argument; /* "DIR"; NULL for a flag. Also tells the completion what to offer:
+                                 FILE, DIR, JOB, TASK */
+        const char *help;
+};
+
+struct command {
+        const char *name;
+        const char *operands;             /* "FILE...", "JOB|TASK"; "" for none */
+        const char *summary;              /* one line */
+        const char *details;              /* paragraphs for --help; NULL */
+        const struct option_row *options; /* NULL: only --help */
+        int operands_min, operands_max;   /* max -1: any number */
+        /* @operands: NULL-terminated. Returns 0, or -1 with the reason, of which the exit status is
+         * made. */
+        int (*run)(const char *const *operands, struct error *err);
+        /* Instead of run: gets the arguments unparsed and returns the exit status (programs that
+         * the keeper starts). */
+        int (*main)(int argc, char **argv);
+        bool hidden; /* not in the list: not for people */
+};
+
+/* Each in a file of its own name. */
+extern const struct command command_agent, command_apply, command_completion, command_down,
+        command_events, command_job, command_jobs, command_logs, command_plan, command_ps,
+        command_remove, command_restart, command_scale, command_schema, command_server,
+        command_stop, command_up, command_upgrade, command_version, command_why;
+
+/* All of them, in the order of `reeve help`; ends with NULL. */
+extern const struct command *const commands[];

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/client.h"
+#include "cli/command.h"
+#include "net/http-client.h"
+
+#define POLL_USEC 20000
+
+static int64_t timeout_sec = 120;
+
+static const struct option_row options[] = {
+        { "timeout", 't', OPTION_INT, &timeout_sec, "SECONDS",
+                "give up waiting after this long (120)" },
+        { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
+};
+
+/* Its socket answers until the very end. */
+static int await_end(struct error *err)
+{
+        usec_t deadline = time_mono() + (usec_t) timeout_sec * USEC_SEC;
+        struct address address;
+
+        if (client_address(&address, err) < 0)
+                return -1;
+        while (time_mono() < deadline) {
+                struct error gone = ERROR_INIT;
+                int status;
+
+                if (http_fetch(&address, "GET", "/v1/version", client_headers(), NULL, 0, USEC_SEC,
+                            &status, NULL, &gone) < 0 &&
+                        gone.code != ERR_TIMEOUT)
+                        return 0;
+                usleep(POLL_USEC);
+        }
+        return error_set(err, ERR_TIMEOUT, "tasks are still being stopped after %llds",
+                (long long) timeout_sec);
+}
+
+static int run(const char *const *operands, struct error *err)
+{
+        (void) operands;
+        if (client_request("POST", "/v1/down", NULL, "{}", 2, NULL, err) < 0)
+                return -1;
+        return await_end(err);
+}
+
+const struct command command_down = {
+        .name = "down",
+        .operands = "",
+        .summary = "stop all tasks in order, then end Reeve on this machine",
+        .details = "Jobs stay known: the next `reeve up` on the same state directory starts them "
+                   "again.",
+        .options = options,
+        .run = run,
+};
