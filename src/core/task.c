@@ -127,6 +127,8 @@ static void PRINTF_LIKE(3, 4) note(struct step *s, enum event_kind kind, const c
 
         assert(s->fx->notes_len < TASK_NOTES_MAX);
         n->kind = kind;
+        n->run = s->m->runs;
+        n->version = s->m->run_version;
         va_start(args, format);
         vsnprintf(n->message, sizeof n->message, format, args);
         va_end(args);

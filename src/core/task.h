@@ -90,17 +90,21 @@ struct task_event {
 
 #define TASK_NOTES_MAX 4
 
-/* What is to be done, in this order: notes, signal, spawn. A zeroed struct asks for nothing. Who
- * may be killed between the steps: a signal sent twice does less harm than one that was never sent,
- * so it goes out before the machine is put in place; a run begun twice is the worst of all, so the
- * machine is put in place before the spawn. A machine that is found in STARTING, and no trace of
- * its run, asks for its spawn still. */
+/* What is to be done, in this order: notes, signal, spawn. A zeroed struct asks for nothing. For a
+ * caller that may die between the steps: the machine has to be safe before the spawn is carried out
+ * (a run begun twice would be the worst of all), and a machine found in STARTING without a trace of
+ * its run asks for its spawn still. A signal that was lost is made up for: the grace period ends in
+ * KILL, and KILL is repeated. */
 struct task_effects {
         bool spawn; /* begin run number machine->runs with version machine->run_version */
         int signal; /* send it to the whole process group; SIGKILL when the grace period is over */
         bool changed; /* the task's status looks different from outside */
         struct task_note {
                 enum event_kind kind;
+                /* Of the run that the note speaks of; the machine may be at the next one already.
+                 */
+                uint32_t version; /* 0: no run yet */
+                uint64_t run;
                 char message[TASK_REASON_MAX + 56]; /* "run 4 ended: exit code 3 after 1.2s" */
         } notes[TASK_NOTES_MAX];
         unsigned notes_len;

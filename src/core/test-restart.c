@@ -270,7 +270,11 @@ static void test_success_ends_the_row(void **state)
         restart_decide(&spec, &h, &bad, 3000, 1, &d);
         assert_int_equal(d.verdict, RESTART_VERDICT_PARK);
 
-        /* Successes are never too many. */
+        /* Successes are never too many, and never too late: not the one that comes when the limit
+         * was lowered meanwhile either. */
+        h = (struct restart_history){ .failures = 9, .burst_count = 9, .burst_began_mono = 3000 };
+        restart_decide(&spec, &h, &good, 3000, 1, &d);
+        assert_int_equal(d.verdict, RESTART_VERDICT_AGAIN);
         h = (struct restart_history){ 0 };
         for (usec_t t = 0; t < 100; t++) {
                 restart_decide(&spec, &h, &good, 3000 + t, t, &d);

@@ -597,6 +597,68 @@ static void test_parked_starts_afresh(void **state)
         assert_int_equal(l.m.burst_count, 1);
 }
 
+/* Feeds the events behind a run that failed once and runs again; fails again at the end: how often
+ * in a row is that? */
+static uint32_t failures_after(const struct task_event *events, size_t len)
+{
+        struct life l;
+
+        life_init(&l, RESTART_ALWAYS);
+        l.spec.restart.burst = 0;
+        feed(&l, EV(RUN));
+        feed(&l, EV(SPAWNED));
+        feed(&l, EV(EXIT(3)));
+        feed(&l, EV(TIMER));
+        feed(&l, EV(SPAWNED));
+        for (size_t i = 0; i < len; i++)
+                feed(&l, events[i]);
+        feed(&l, EV(SPAWNED));
+        feed(&l, EV(EXIT(3)));
+        assert_int_equal(l.m.state, TASK_QUEUED);
+        return l.m.failures;
+}
+
+static void test_what_ends_a_row_of_failures(void **state)
+{
+        static const struct task_event failed[] = { EXIT(3), TIMER };
+        static const struct task_event succeeded[] = { EXIT(0), TIMER };
+        static const struct task_event booted[] = { BOOT };
+        static const struct task_event halted[] = { HALT, EXIT(3), BOOT };
+        static const struct task_event stopped[] = { DONT, EXIT(3), RUN };
+        static const struct task_event stop_undone[] = { DONT, RUN, EXIT(3) };
+        static const struct task_event stopped_halted[] = { DONT, EXIT(3), HALT, RUN, BOOT };
+
+        (void) state;
+        assert_int_equal(failures_after(failed, ARRAY_SIZE(failed)), 3);
+        assert_int_equal(failures_after(succeeded, ARRAY_SIZE(succeeded)), 1);
+        assert_int_equal(failures_after(booted, ARRAY_SIZE(booted)), 2);
+        assert_int_equal(failures_after(halted, ARRAY_SIZE(halted)), 2);
+        assert_int_equal(failures_after(stopped, ARRAY_SIZE(stopped)), 1);
+        assert_int_equal(failures_after(stop_undone, ARRAY_SIZE(stop_undone)), 1);
+        assert_int_equal(failures_after(stopped_halted, ARRAY_SIZE(stopped_halted)), 1);
+}
+
+/* A note speaks of its own run, also when the next has begun in the same call. */
+static void test_notes_name_their_run(void **state)
+{
+        struct life l;
+
+        (void) state;
+        life_init(&l, RESTART_ALWAYS);
+        feed(&l, EV(RUN));
+        feed(&l, EV(SPAWNED));
+        feed(&l, EV(REPLACE));
+        feed(&l, EV(EXIT(0)));
+        assert_int_equal(l.m.runs, 2);
+        assert_int_equal(l.m.run_version, 3);
+        assert_int_equal(l.fx.notes[0].kind, EVENT_TASK_ENDED);
+        assert_int_equal(l.fx.notes[0].run, 1);
+        assert_int_equal(l.fx.notes[0].version, 1);
+        feed(&l, EV(SPAWNED));
+        assert_int_equal(l.fx.notes[0].run, 2);
+        assert_int_equal(l.fx.notes[0].version, 3);
+}
+
 static void test_healthy_run_and_late_news(void **state)
 {
         struct life l;
@@ -833,6 +895,8 @@ int main(void)
                 cmocka_unit_test(test_since),
                 cmocka_unit_test(test_replacement_forgets_failures),
                 cmocka_unit_test(test_parked_starts_afresh),
+                cmocka_unit_test(test_what_ends_a_row_of_failures),
+                cmocka_unit_test(test_notes_name_their_run),
                 cmocka_unit_test(test_healthy_run_and_late_news),
                 cmocka_unit_test(test_boot_and_the_new_clock),
                 cmocka_unit_test(test_halt_is_neither_failure_nor_restart),
