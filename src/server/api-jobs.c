@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The routes of jobs: apply, plan, read, stop, restart, scale, remove.
+ *
+ * "All or none" of an apply: its jobs are submitted within one loop turn, so they are one batch of
+ * the store; what could make the cluster refuse one of them (it comes from a file, it has another
+ * version) is looked at before the first is submitted. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "core/explain.h"
+#include "server/api.h"
+
+/* ---- Reading */
+
+struct list {
+        struct buffer body;
+        bool any;
+};
+
+static void list_job(void *data, const struct job_status *job)
+{
+        struct list *l = data;
+
+        buffer_putc(&l->body, l->any ? ',' : '[');
+        record_write(&job_table, job, &l->body);
+        l->any = true;
+}
+
+void api_jobs_list(struct server *server, struct http_request *req, const char *name)
+{
+        struct list l = { 0 };
+
+        (void) name;
+        cluster_each_job(state_cluster(server->state), list_job, &l);
+        buffer_puts(&l.body, l.any ? "]" : "[]");
+        api_reply_json(server, req, &l.body);
+}
+
+void api_job_get(struct server *server, struct http_request *req, const char *name)
+{
+        const struct cluster *c = state_cluster(server->state);
+        struct buffer body = { 0 };
+        const struct job_spec *spec;
+        struct job_status job;
+        struct error err;
+        int64_t version = 0;
+        json_t *json;
+        char *text;
+
+        if (api_query_int(req, "version", 1, UINT32_MAX, &version, &err) < 0 ||
+                (!cluster_get_job(c, name, &job) && api_no_job(server, name, &err) < 0)) {
+                api_reply_error(server, req, &err);
+                return;
+        }
+        spec = cluster_get_spec(c, name, (uint32_t) version);
+        if (spec == NULL) {
+                error_set(&err, ERR_NOT_FOUND,
+                        "version %" PRId64 " of job %s is not kept; it is at version %" PRId64,
+                        version, name, job.version);
+                api_reply_error(server, req, &err);
+                return;
+        }
+        record_write(&job_table, &job, &body);
+        body.len--; /* the closing brace */
+        json = job_spec_to_json(spec);
+        text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15));
+        buffer_printf(&body, ",\"spec\":%s}", text);
+        free(text);
+        json_decref(json);
+        api_reply_json(server, req, &body);
+}
+
+/* ---- Apply and plan */
+
+static enum job_format body_format(struct http_request *req)
+{
+        const char *type = http_request_header(req, "Content-Type");
+
+        return type != NULL && strcasestr(type, "yaml") != NULL ? JOB_FORMAT_YAML : JOB_FORMAT_JSON;
+}
+
+static int parse_body(struct http_request *req, struct job_file *ret, struct error *err)
+{
+        const char *label = http_request_query(req, "name");
+        size_t len;
+        const char *body = http_request_body(req, &len);
+
+        return job_file_parse(label == NULL || *label == '\0' ? "request" : label, body, len,
+                body_format(req), ret, err);
+}
+
+/* What the cluster would refuse, found before any of several jobs is submitted. One that is being
+ * removed may be taken over. */
+static int check_all(struct server *server, const struct job_file *file, struct error *err)
+{
+        for (size_t i = 0; i < file->jobs_len; i++) {
+                struct job_status job;
+
+                if (cluster_get_job(state_cluster(server->state), file->jobs[i]->name, &job) &&
+                        job.state != JOB_STOPPING && strcmp(job.source, "api") != 0)
+                        return error_set(err, ERR_CONFLICT, "job %s comes from %s: change it there",
+                                job.name,
+                                strncmp(job.source, "file:", 5) == 0 ? job.source + 5 : job.source);
+        }
+        return 0;
+}
+
+struct apply {
+        struct server *server;
+        struct http_request *req;
+        struct buffer body;
+};
+
+static void apply_free(struct apply *a)
+{
+        buffer_done(&a->body);
+        free(a);
+}
+
+static void on_apply_durable(void *data, const struct error *err)
+{
+        struct apply *a = data;
+        struct buffer *body = &a->body;
+
+        if (err != NULL)
+                api_reply_error(a->server, a->req, err);
+        else
+                api_reply_done(a->server, a->req, body);
+        apply_free(a);
+}
+
+static int apply_one(struct apply *a, struct job_spec *spec, uint32_t if_version, bool last,
+        uint64_t *ret_index, struct error *err)
+{
+        struct cluster_event event = {
+                .type = CLUSTER_APPLY, .spec = spec, .source = "api", .if_version = if_version
+        };
+        struct state_outcome outcome;
+        const char *action;
+
+        if (state_submit(a->server->state, &event, last ? on_apply_durable : NULL, last ? a : NULL,
+                    &outcome, err) < 0)
+                return -1;
+        action = outcome.unchanged ? "unchanged" : outcome.version == 1 ? "created" : "updated";
+        buffer_printf(&a->body, "%s{\"job\":\"%s\",\"version\":%" PRIu32 ",\"action\":\"%s\"}",
+                a->body.len == 0 ? "" : ",", spec->name, outcome.version, action);
+        *ret_index = outcome.index;
+        return 0;
+}
+
+static int apply_all(struct server *server, struct http_request *req, const struct job_file *file,
+        uint32_t if_version, struct error *err)
+{
+        struct apply *a = mem_alloc(sizeof *a);
+        AUTO(buffer_done) struct buffer jobs = { 0 };
+        uint64_t index = 0;
+
+        a->server = server;
+        a->req = req;
+        for (size_t i = 0; i < file->jobs_len; i++) {
+                if (apply_one(a, file->jobs[i], if_version, i + 1 == file->jobs_len, &index, err) <
+                        0) {
+                        apply_free(a);
+                        return -1;
+                }
+        }
+        jobs = a->body;
+        a->body = (struct buffer){ 0 };
+        buffer_printf(&a->body, "{\"index\":%" PRIu64 ",\"jobs\":[%s]}", index, buffer_str(&jobs));
+        return 0;
+}
+
+void api_jobs_apply(struct server *server, struct http_request *req, const char *name)
+{
+        struct job_file file = { 0 };
+        int64_t if_version = 0;
+        struct error err;
+        int rc;
+
+        (void) name;
+        rc = api_query_int(req, "if_version", 1, UINT32_MAX, &if_version, &err);
+        if (rc == 0)
+                rc = parse_body(req, &file, &err);
+        if (rc == 0 && file.jobs_len == 0)
+                rc = error_set(&err, ERR_INVALID, "there is no job in it");
+        if (rc == 0 && if_version != 0 && file.jobs_len != 1)
+                rc = error_set(&err, ERR_INVALID, "if_version: only when there is one job");
+        if (rc == 0)
+                rc = check_all(server, &file, &err);
+        if (rc == 0)
+                rc = apply_all(server, req, &file, (uint32_t) if_version, &err);
+        if (rc < 0)
+                api_reply_error(server, req, &err);
+        job_file_done(&file);
+}
+
+void api_jobs_plan(struct server *server, struct http_request *req, const char *name)
+{
+        struct job_file file = { 0 };
+        struct buffer body = { 0 };
+        struct error err;
+
+        (void) name;
+        if (parse_body(req, &file, &err) < 0 ||
+                explain_plan(state_cluster(server->state), file.jobs, file.jobs_len, "api",
+                        time_wall(), &body, &err) < 0) {
+                buffer_done(&body);
+                api_reply_error(server, req, &err);
+        } else {
+                api_reply_json(server, req, &body);
+        }
+        job_file_done(&file);
+}
+
+/* ---- Commands */
+
+/* A path under /v1/jobs names a job: "web.0" there is a mistake, not a task. */
+static bool job_is_there(struct server *server, struct http_request *req, const char *name)
+{
+        struct job_status job;
+        struct error err;
+
+        if (cluster_get_job(state_cluster(server->state), name, &job))
+                return true;
+        api_no_job(server, name, &err);
+        api_reply_error(server, req, &err);
+        return false;
+}
+
+void api_job_stop(struct server *server, struct http_request *req, const char *name)
+{
+        if (job_is_there(server, req, name))
+                api_command(server, req,
+                        &(struct cluster_event){ .type = CLUSTER_STOP, .target = name });
+}
+
+void api_job_restart(struct server *server, struct http_request *req, const char *name)
+{
+        if (job_is_there(server, req, name))
+                api_command(server, req,
+                        &(struct cluster_event){ .type = CLUSTER_RESTART, .target = name });
+}
+
+void api_job_remove(struct server *server, struct http_request *req, const char *name)
+{
+        struct error err;
+        bool purge;
+
+        if (api_query_bool(req, "purge", &purge, &err) < 0)
+                api_reply_error(server, req, &err);
+        else if (job_is_there(server, req, name))
+                api_command(server, req,
+                        &(struct cluster_event){ .type = CLUSTER_REMOVE,
+                                .target = name,
+                                .source = "api",
+                                .purge = purge });
+}
+
+static int parse_count(struct http_request *req, uint32_t *ret, struct error *err)
+{
+        size_t len;
+        const char *body = http_request_body(req, &len);
+        json_error_t why;
+        json_t *json = json_loadb(body, len, JSON_REJECT_DUPLICATES, &why), *count;
+        int rc = 0;
+
+        count = json_object_get(json, "count");
+        if (json == NULL)
+                rc = error_set(err, ERR_INVALID, "request:%d: %s", why.line, why.text);
+        else if (!json_is_integer(count) || json_integer_value(count) < 0 ||
+                 json_integer_value(count) > UINT32_MAX)
+                rc = error_set(err, ERR_INVALID, "count: expected a number of tasks");
+        else
+                *ret = (uint32_t) json_integer_value(count);
+        json_decref(json);
+        return rc;
+}
+
+void api_job_scale(struct server *server, struct http_request *req, const char *name)
+{
+        struct cluster_event event = { .type = CLUSTER_SCALE, .target = name };
+        struct error err;
+
+        if (parse_count(req, &event.count, &err) < 0)
+                api_reply_error(server, req, &err);
+        else if (job_is_there(server, req, name))
+                api_command(server, req, &event);
+}

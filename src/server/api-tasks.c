@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The routes of tasks: read, stop, restart. Their logs are in logs.c. */
+#include <string.h>
+
+#include "server/api.h"
+
+struct list {
+        struct buffer body;
+        bool any;
+};
+
+static void list_task(void *data, const struct task_status *task)
+{
+        struct list *l = data;
+
+        buffer_putc(&l->body, l->any ? ',' : '[');
+        record_write(&task_table, task, &l->body);
+        l->any = true;
+}
+
+void api_tasks_list(struct server *server, struct http_request *req, const char *name)
+{
+        const char *job = http_request_query(req, "job");
+        struct job_status status;
+        struct list l = { 0 };
+        struct error err;
+
+        (void) name;
+        if (job != NULL && !cluster_get_job(state_cluster(server->state), job, &status)) {
+                api_no_job(server, job, &err);
+                api_reply_error(server, req, &err);
+                return;
+        }
+        cluster_each_task(state_cluster(server->state), job, list_task, &l);
+        buffer_puts(&l.body, l.any ? "]" : "[]");
+        api_reply_json(server, req, &l.body);
+}
+
+static bool task_is_there(
+        struct server *server, struct http_request *req, const char *id, struct task_status *ret)
+{
+        struct error err;
+
+        if (cluster_get_task(state_cluster(server->state), id, ret))
+                return true;
+        api_no_task(server, id, &err);
+        api_reply_error(server, req, &err);
+        return false;
+}
+
+void api_task_get(struct server *server, struct http_request *req, const char *name)
+{
+        struct buffer body = { 0 };
+        struct task_status task;
+
+        if (!task_is_there(server, req, name, &task))
+                return;
+        record_write(&task_table, &task, &body);
+        api_reply_json(server, req, &body);
+}
+
+void api_task_stop(struct server *server, struct http_request *req, const char *name)
+{
+        struct task_status task;
+
+        if (task_is_there(server, req, name, &task))
+                api_command(server, req,
+                        &(struct cluster_event){ .type = CLUSTER_STOP, .target = name });
+}
+
+void api_task_restart(struct server *server, struct http_request *req, const char *name)
+{
+        struct task_status task;
+
+        if (task_is_there(server, req, name, &task))
+                api_command(server, req,
+                        &(struct cluster_event){ .type = CLUSTER_RESTART, .target = name });
+}

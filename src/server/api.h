@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include "base/buffer.h"
+#include "net/http-server.h"
+#include "server/server-internal.h"
+
+/* The HTTP API: one table of routes, from which requests are dispatched and docs/http.md is
+ * checked. */
+
+struct route {
+        const char *method;
+        const char *pattern; /* "/v1/jobs/NAME/stop": a segment in capitals stands for one of any
+                                name */
+        void (*handle)(struct server *server, struct http_request *req, const char *name);
+        bool waits;          /* takes ?index= and ?wait= */
+        bool body;           /* reads a body */
+        const char *takes;   /* column "body or query" of docs/http.md */
+        const char *answers; /* column "answer" */
+};
+
+/* Ended by an entry without method. */
+extern const struct route api_routes[];
+
+/* The route for a request, and in @ret_name (TEXT_NAME_MAX + 16 bytes or more, @size) what stands
+ * for its placeholder. NULL if there is none; @ret_allow then gets the methods that the path does
+ * have ("GET, POST"), empty if it has none. */
+const struct route *api_match(
+        const char *method, const char *path, char *ret_name, size_t size, char ret_allow[64]);
+
+/* For http_server_options.on_request; @data is the server. */
+void api_on_request(void *data, struct http_request *req);
+
+/* The table of docs/http.md. */
+void api_reference(struct buffer *out);
+
+/* Answers. All end the request. */
+
+/* A problem document (RFC 9457). */
+void api_reply_error(struct server *server, struct http_request *req, const struct error *err);
+/* The same with a status of one's own. */
+void api_reply_problem(struct server *server, struct http_request *req, int status,
+        const char *title, const char *detail);
+/* What was read from the state, as soon as it may be told. Takes the bytes of @body. */
+void api_reply_json(struct server *server, struct http_request *req, struct buffer *body);
+
+/* What is durable already. */
+void api_reply_done(struct server *server, struct http_request *req, struct buffer *body);
+
+/* Submits a command and answers {"index"} when it is durable. */
+void api_command(
+        struct server *server, struct http_request *req, const struct cluster_event *event);
+
+/* Fills @err with "no job "wbe"; did you mean "web"?". Return -1. */
+int api_no_job(struct server *server, const char *name, struct error *err);
+int api_no_task(struct server *server, const char *id, struct error *err);
+
+/* A query parameter as number: *@ret is left alone if it is missing. */
+int api_query_int(struct http_request *req, const char *name, int64_t min, int64_t max,
+        int64_t *ret, struct error *err);
+/* "true", "1" or "" (given without a value) is true; missing is false. */
+int api_query_bool(struct http_request *req, const char *name, bool *ret, struct error *err);
+
+/* The handlers, one file per noun. */
+void api_version(struct server *server, struct http_request *req, const char *name);
+void api_schema_job(struct server *server, struct http_request *req, const char *name);
+void api_why(struct server *server, struct http_request *req, const char *name);
+void api_down(struct server *server, struct http_request *req, const char *name);
+void api_upgrade(struct server *server, struct http_request *req, const char *name);
+void api_nodes_list(struct server *server, struct http_request *req, const char *name);
+void api_events(struct server *server, struct http_request *req, const char *name);
+void api_link(struct server *server, struct http_request *req, const char *name);
+
+void api_jobs_list(struct server *server, struct http_request *req, const char *name);
+void api_jobs_apply(struct server *server, struct http_request *req, const char *name);
+void api_jobs_plan(struct server *server, struct http_request *req, const char *name);
+void api_job_get(struct server *server, struct http_request *req, const char *name);
+void api_job_remove(struct server *server, struct http_request *req, const char *name);
+void api_job_scale(struct server *server, struct http_request *req, const char *name);
+void api_job_logs(struct server *server, struct http_request *req, const char *name);
+void api_job_stop(struct server *server, struct http_request *req, const char *name);
+void api_job_restart(struct server *server, struct http_request *req, const char *name);
+
+void api_tasks_list(struct server *server, struct http_request *req, const char *name);
+void api_task_get(struct server *server, struct http_request *req, const char *name);
+void api_task_logs(struct server *server, struct http_request *req, const char *name);
+void api_task_stop(struct server *server, struct http_request *req, const char *name);
+void api_task_restart(struct server *server, struct http_request *req, const char *name);

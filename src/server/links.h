@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include "core/cluster.h"
+#include "server/server-internal.h"
+
+/* The server's end of the links to the agents (docs/link.md). */
+struct links;
+
+struct links *links_new(struct server *server);
+void links_free(struct links *l); /* says goodbye to every agent; NULL is ignored */
+
+/* Makes a link of a request for one; answers it otherwise. */
+void links_accept(struct links *l, struct http_request *req);
+
+/* Gathers an assign for its agent, if it is connected; links_flush() sends what was gathered. */
+void links_assign(struct links *l, const struct cluster_assign *assign);
+void links_flush(struct links *l);
+
+/* Breaks all links: the agents connect and say hello again. */
+void links_reset(struct links *l);
+
+/* Sends one message to @node's agent, or with @node NULL to all. False if none is connected and
+ * welcomed. */
+bool links_send(struct links *l, const char *node, const char *json);
+bool links_is_up(const struct links *l, const char *node);

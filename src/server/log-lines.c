@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Log lines: what a merged reader sees of a stream. Pure. Bytes pass unchanged in text; in JSON
+ * they have to be UTF-8, and what is not becomes U+FFFD there. A line's own break is not part of
+ * its "text". */
+#include "server/log-lines.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+
+/* text_put_json_string() ends at a NUL; a log line may have some. */
+static void put_json_bytes(struct buffer *out, const char *bytes, size_t len)
+{
+        AUTO(mem_freep) char *text = mem_alloc(len + 1);
+        const char *p = text, *end = text + len;
+
+        memcpy(text, bytes, len);
+        buffer_putc(out, '"');
+        for (;;) {
+                AUTO(buffer_done) struct buffer quoted = { 0 };
+
+                text_put_json_string(&quoted, p);
+                buffer_put(out, quoted.data + 1, quoted.len - 2);
+                p += strlen(p);
+                if (p == end)
+                        break;
+                buffer_puts(out, "\\u0000");
+                p++;
+        }
+        buffer_putc(out, '"');
+}
+
+static void put_json_head(const struct log_lines *l, uint64_t offset, struct buffer *out)
+{
+        buffer_puts(out, "{\"task\":");
+        text_put_json_string(out, l->task);
+        buffer_printf(out, ",\"stream\":\"%s\",\"offset\":%" PRIu64, l->stream, offset);
+}
+
+static void put_line(
+        struct log_lines *l, uint64_t offset, const char *bytes, size_t len, struct buffer *out)
+{
+        if (l->json) {
+                put_json_head(l, offset, out);
+                buffer_puts(out, ",\"text\":");
+                put_json_bytes(out, bytes, len);
+                buffer_puts(out, "}\n");
+                return;
+        }
+        if (l->prefix)
+                buffer_printf(out, "%s | ", l->task);
+        buffer_put(out, bytes, len);
+        buffer_putc(out, '\n');
+}
+
+static void put_partial(struct log_lines *l, struct buffer *out)
+{
+        if (l->partial.len > 0)
+                put_line(l, l->partial_offset, l->partial.data, l->partial.len, out);
+        buffer_reset(&l->partial);
+}
+
+static void keep(struct log_lines *l, uint64_t offset, const char *bytes, size_t len)
+{
+        if (l->partial.len == 0)
+                l->partial_offset = offset;
+        buffer_put(&l->partial, bytes, len);
+}
+
+void log_lines_put(
+        struct log_lines *l, uint64_t offset, const char *bytes, size_t len, struct buffer *out)
+{
+        while (len > 0) {
+                const char *end = memchr(bytes, '\n', len);
+                size_t n = end == NULL ? len : (size_t) (end - bytes);
+
+                if (end == NULL && l->partial.len + n < LOG_LINE_MAX) {
+                        keep(l, offset, bytes, n);
+                        return;
+                }
+                if (l->partial.len > 0) {
+                        keep(l, offset, bytes, n);
+                        put_partial(l, out);
+                } else {
+                        put_line(l, offset, bytes, n, out);
+                }
+                n += end == NULL ? 0 : 1;
+                bytes += n;
+                offset += n;
+                len -= n;
+        }
+}
+
+void log_lines_gap(struct log_lines *l, uint64_t offset, struct buffer *out)
+{
+        put_partial(l, out);
+        if (!l->json)
+                return;
+        put_json_head(l, offset, out);
+        buffer_puts(out, ",\"gap\":true}\n");
+}
+
+void log_lines_finish(struct log_lines *l, struct buffer *out)
+{
+        put_partial(l, out);
+        buffer_done(&l->partial);
+}

@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Logs: what tasks wrote, from the agents' files to a client.
+ *
+ * A request has one or more streams (a task has two, a job two per task); each stream is opened at
+ * the task's agent over the link under a number of ours. One stream alone passes byte for byte.
+ * Several are cut into lines and merged as the lines come. To follow, all streams are open at once;
+ * otherwise the tasks are read one after the other, so that neither their number nor their size
+ * matters.
+ *
+ * Flow: an agent sends what it has credit for, 256 KiB at first. Credit is given back when the
+ * bytes were handed to the HTTP server and little is queued there; so a client that reads slowly
+ * slows only its own streams, and what waits here is bounded by the credit of the open streams.
+ *
+ * The link may go at any time. A stream remembers the number of its next byte and is opened again
+ * from there when the node's agent is back: the client sees nothing of it. Only a client that has
+ * got nothing yet is told (503) when the agent stays away for 5 s and it did not ask to follow.
+ *
+ * Owned by the server. A request and its streams live until the answer is complete or the client
+ * goes; then streams that are still open are closed at the agent. */
+#include "server/logs.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "base/mem.h"
+#include "server/api.h"
+#include "server/links.h"
+#include "server/log-lines.h"
+
+#define CREDIT       (256 * 1024) /* docs/link.md */
+#define CREDIT_STEP  (64 * 1024)  /* less is not worth a message */
+#define QUEUE_MARK   (512 * 1024)
+#define AWAY_MSEC    5000
+#define FOLLOWED_MAX 4000 /* streams in one request */
+#define LINES_MAX    1000000
+
+enum { STDOUT, STDERR, STREAMS };
+static const char *const stream_names[STREAMS] = { "stdout", "stderr" };
+
+struct stream {
+        struct request *request;
+        uint32_t number;
+        char *task, *node;
+        const char *name;
+        bool open;    /* at the agent, as far as we know */
+        bool started; /* next_offset is known */
+        bool ended;
+        uint64_t next_offset;
+        size_t owed; /* credit that was not given back yet */
+        struct log_lines lines;
+        struct stream *next, *prev;
+        UT_hash_handle hh;
+};
+
+struct request {
+        struct logs *logs;
+        struct http_request *req;
+        char *job; /* of a request for a whole job, else NULL */
+        bool want[STREAMS];
+        bool follow, json, prefix, raw, begun;
+        int64_t last_lines, from; /* -1: not asked for */
+        char **todo;              /* tasks not opened yet */
+        size_t todo_len, todo_next;
+        size_t placed; /* tasks on nodes when the job was last looked through */
+        struct stream *streams;
+        uv_timer_t away;
+        struct request *next, *prev;
+};
+
+struct logs {
+        struct server *server;
+        struct request *requests;
+        struct stream *by_number;
+        uint32_t last_number;
+};
+
+/* ---- Streams */
+
+static void stream_close(struct stream *s)
+{
+        char text[64];
+
+        if (!s->open)
+                return;
+        s->open = false;
+        snprintf(text, sizeof text, "{\"type\":\"log-close\",\"stream\":%" PRIu32 "}", s->number);
+        links_send(s->request->logs->server->links, s->node, text);
+}
+
+static void stream_free(struct stream *s)
+{
+        HASH_DEL(s->request->logs->by_number, s);
+        DL_DELETE(s->request->streams, s);
+        buffer_done(&s->lines.partial);
+        free(s->task);
+        free(s->node);
+        free(s);
+}
+
+/* A number of its own for each opening: what is still under way for an earlier one is not taken for
+ * it. */
+static void stream_renumber(struct stream *s)
+{
+        struct logs *l = s->request->logs;
+        struct stream *other;
+
+        HASH_DEL(l->by_number, s);
+        do {
+                s->number = ++l->last_number;
+                HASH_FIND(hh, l->by_number, &s->number, sizeof s->number, other);
+        } while (other != NULL);
+        HASH_ADD(hh, l->by_number, number, sizeof s->number, s);
+}
+
+static void stream_open(struct stream *s)
+{
+        struct request *r = s->request;
+        AUTO(buffer_done) struct buffer text = { 0 };
+
+        if (s->open || s->ended || !links_is_up(r->logs->server->links, s->node))
+                return;
+        stream_renumber(s);
+        buffer_printf(&text,
+                "{\"type\":\"log-open\",\"stream\":%" PRIu32 ",\"task\":\"%s\",\"name\":\"%s\"",
+                s->number, s->task, s->name);
+        if (s->started)
+                buffer_printf(&text, ",\"from\":%" PRIu64, s->next_offset);
+        else if (r->from >= 0)
+                buffer_printf(&text, ",\"from\":%" PRId64, r->from);
+        else if (r->last_lines >= 0)
+                buffer_printf(&text, ",\"last_lines\":%" PRId64, r->last_lines);
+        buffer_printf(&text, ",\"follow\":%s}", r->follow ? "true" : "false");
+        s->owed = 0;
+        s->open = links_send(r->logs->server->links, s->node, buffer_str(&text));
+}
+
+static void stream_new(struct request *r, const struct task_status *task, int which)
+{
+        struct stream *s = mem_alloc(sizeof *s);
+
+        s->request = r;
+        s->task = mem_strdup(task->id);
+        s->node = mem_strdup(task->node);
+        s->name = stream_names[which];
+        s->lines = (struct log_lines){
+                .task = s->task, .stream = s->name, .prefix = r->prefix, .json = r->json
+        };
+        s->number = ++r->logs->last_number;
+        DL_APPEND(r->streams, s);
+        HASH_ADD(hh, r->logs->by_number, number, sizeof s->number, s);
+        stream_open(s);
+}
+
+static void give_credit(struct stream *s)
+{
+        char text[96];
+
+        if (!s->open || s->owed < CREDIT_STEP || http_request_queued(s->request->req) > QUEUE_MARK)
+                return;
+        snprintf(text, sizeof text, "{\"type\":\"log-more\",\"stream\":%" PRIu32 ",\"bytes\":%zu}",
+                s->number, s->owed);
+        s->owed = 0;
+        links_send(s->request->logs->server->links, s->node, text);
+}
+
+/* ---- Requests */
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+        free(handle->data);
+}
+
+static void request_free(struct request *r)
+{
+        struct stream *s, *next;
+
+        DL_FOREACH_SAFE (r->streams, s, next) {
+                stream_close(s);
+                stream_free(s);
+        }
+        for (size_t i = 0; i < r->todo_len; i++)
+                free(r->todo[i]);
+        free(r->todo);
+        free(r->job);
+        DL_DELETE(r->logs->requests, r);
+        r->away.data = r;
+        uv_close((uv_handle_t *) &r->away, on_timer_closed);
+}
+
+static void on_client_gone(void *data)
+{
+        request_free(data);
+}
+
+static void begin(struct request *r)
+{
+        if (r->begun)
+                return;
+        r->begun = true;
+        uv_timer_stop(&r->away);
+        http_request_set_header(r->req, "Cache-Control", "no-store");
+        http_request_begin(
+                r->req, 200, r->json ? "application/x-ndjson" : "text/plain; charset=utf-8");
+}
+
+static void write_out(struct request *r, struct buffer *out)
+{
+        if (out->len > 0) {
+                begin(r);
+                http_request_write(r->req, out->data, out->len);
+        }
+        buffer_done(out);
+}
+
+static void finish(struct request *r)
+{
+        begin(r);
+        http_request_on_close(r->req, NULL, NULL);
+        http_request_on_drain(r->req, NULL, NULL);
+        http_request_finish(r->req);
+        request_free(r);
+}
+
+static void fail(struct request *r, const struct error *err)
+{
+        if (r->begun) {
+                finish(r);
+                return;
+        }
+        http_request_on_close(r->req, NULL, NULL);
+        http_request_on_drain(r->req, NULL, NULL);
+        api_reply_error(r->logs->server, r->req, err);
+        request_free(r);
+}
+
+static void on_away(uv_timer_t *timer)
+{
+        struct request *r = timer->data;
+        struct error err;
+
+        error_set(&err, ERR_UNAVAILABLE, "node %s, which has the logs of %s, is not connected",
+                r->streams->node, r->streams->task);
+        fail(r, &err);
+}
+
+static void watch_away(struct request *r)
+{
+        struct stream *s;
+
+        DL_FOREACH (r->streams, s)
+                if (!s->open && !s->ended && !r->begun && !r->follow &&
+                        !uv_is_active((uv_handle_t *) &r->away))
+                        uv_timer_start(&r->away, on_away, AWAY_MSEC, 0);
+}
+
+/* False if the task is not there, or was never given to a node: then it has no logs. */
+static bool open_task(struct request *r, const char *id)
+{
+        struct task_status task;
+
+        if (!cluster_get_task(state_cluster(r->logs->server->state), id, &task) ||
+                task.node == NULL)
+                return false;
+        for (int i = 0; i < STREAMS; i++)
+                if (r->want[i])
+                        stream_new(r, &task, i);
+        return true;
+}
+
+/* Opens what comes next; the answer is complete when there is nothing. */
+static void advance(struct request *r)
+{
+        while (r->todo_next < r->todo_len && (r->follow || r->streams == NULL))
+                open_task(r, r->todo[r->todo_next++]);
+        if (r->streams == NULL && !r->follow)
+                finish(r);
+        else
+                watch_away(r);
+}
+
+/* ---- From the link */
+
+static struct stream *stream_of(struct logs *l, const char *node, uint32_t number)
+{
+        struct stream *s;
+
+        HASH_FIND(hh, l->by_number, &number, sizeof number, s);
+        return s != NULL && s->open && strcmp(s->node, node) == 0 ? s : NULL;
+}
+
+void logs_data(struct logs *l, const char *node, uint32_t stream, uint64_t offset,
+        const char *bytes, size_t len)
+{
+        struct stream *s = stream_of(l, node, stream);
+        struct buffer out = { 0 };
+        struct request *r;
+
+        if (s == NULL)
+                return;
+        r = s->request;
+        if (len == 0) {
+                if (!r->raw)
+                        log_lines_gap(&s->lines, offset, &out);
+        } else if (r->raw) {
+                buffer_put(&out, bytes, len);
+        } else {
+                log_lines_put(&s->lines, offset, bytes, len, &out);
+        }
+        s->started = true;
+        s->next_offset = offset + len;
+        s->owed += len;
+        write_out(r, &out);
+        give_credit(s);
+}
+
+static void on_drain(void *data)
+{
+        struct request *r = data;
+        struct stream *s;
+
+        DL_FOREACH (r->streams, s)
+                give_credit(s);
+}
+
+void logs_end(struct logs *l, const char *node, uint32_t stream, const struct error *err)
+{
+        struct stream *s = stream_of(l, node, stream);
+        struct buffer out = { 0 };
+        struct request *r;
+
+        if (s == NULL)
+                return;
+        r = s->request;
+        s->open = false;
+        s->ended = true;
+        log_lines_finish(&s->lines, &out);
+        write_out(r, &out);
+        /* A task that has not begun, or whose logs are cleaned up, has written nothing that is
+         * there. */
+        if (err != NULL && err->code != ERR_NOT_FOUND) {
+                fail(r, err);
+                return;
+        }
+        if (r->follow && r->job != NULL)
+                return; /* stays, so that it is not opened again while the task is there */
+        stream_free(s);
+        if (r->follow && r->streams == NULL)
+                finish(r);
+        else if (!r->follow)
+                advance(r);
+}
+
+void logs_node_up(struct logs *l, const char *node)
+{
+        struct request *r;
+        struct stream *s;
+
+        DL_FOREACH (l->requests, r) {
+                DL_FOREACH (r->streams, s)
+                        if (strcmp(s->node, node) == 0)
+                                stream_open(s);
+                uv_timer_stop(&r->away);
+                watch_away(r);
+        }
+}
+
+void logs_node_down(struct logs *l, const char *node)
+{
+        struct request *r;
+        struct stream *s;
+
+        DL_FOREACH (l->requests, r) {
+                DL_FOREACH (r->streams, s)
+                        if (strcmp(s->node, node) == 0)
+                                s->open = false;
+                watch_away(r);
+        }
+}
+
+/* ---- Following a job */
+
+static void list_task(void *data, const struct task_status *task)
+{
+        struct request *r = data;
+        struct stream *s;
+
+        if (task->node == NULL)
+                return;
+        DL_FOREACH (r->streams, s)
+                if (strcmp(s->task, task->id) == 0)
+                        return;
+        if (r->follow && r->todo_len >= FOLLOWED_MAX / STREAMS)
+                return;
+        r->todo = mem_resize(r->todo, r->todo_len + 1, sizeof *r->todo);
+        r->todo[r->todo_len++] = mem_strdup(task->id);
+}
+
+static void drop_ended(struct request *r)
+{
+        struct stream *s, *next;
+        struct task_status task;
+
+        DL_FOREACH_SAFE (r->streams, s, next)
+                if (s->ended &&
+                        !cluster_get_task(state_cluster(r->logs->server->state), s->task, &task))
+                        stream_free(s);
+}
+
+static void count_placed(void *data, const struct task_status *task)
+{
+        *(size_t *) data += task->node != NULL;
+}
+
+void logs_changed(struct logs *l)
+{
+        struct request *r, *next;
+        size_t placed;
+
+        DL_FOREACH_SAFE (l->requests, r, next) {
+                if (!r->follow || r->job == NULL)
+                        continue;
+                placed = 0;
+                cluster_each_task(state_cluster(l->server->state), r->job, count_placed, &placed);
+                if (placed == r->placed)
+                        continue;
+                r->placed = placed;
+                drop_ended(r);
+                cluster_each_task(state_cluster(l->server->state), r->job, list_task, r);
+                advance(r);
+        }
+}
+
+/* ---- The routes */
+
+static int read_streams(struct request *r, struct error *err)
+{
+        const char *which = http_request_query(r->req, "stream");
+
+        if (which == NULL || strcmp(which, "both") == 0)
+                r->want[STDOUT] = r->want[STDERR] = true;
+        else if (strcmp(which, "stdout") == 0)
+                r->want[STDOUT] = true;
+        else if (strcmp(which, "stderr") == 0)
+                r->want[STDERR] = true;
+        else
+                return error_set(err, ERR_INVALID,
+                        "stream: expected stdout, stderr or both, got \"%s\"", which);
+        return 0;
+}
+
+static int read_query(struct request *r, struct error *err)
+{
+        const char *format = http_request_query(r->req, "format");
+        bool one;
+
+        r->last_lines = r->from = -1;
+        if (read_streams(r, err) < 0 ||
+                api_query_int(r->req, "lines", 0, LINES_MAX, &r->last_lines, err) < 0 ||
+                api_query_int(r->req, "from", 0, INT64_MAX, &r->from, err) < 0 ||
+                api_query_bool(r->req, "follow", &r->follow, err) < 0)
+                return -1;
+        if (format != NULL && strcmp(format, "json") != 0 && strcmp(format, "text") != 0)
+                return error_set(
+                        err, ERR_INVALID, "format: expected text or json, got \"%s\"", format);
+        r->json = format != NULL && strcmp(format, "json") == 0;
+        one = r->want[STDOUT] != r->want[STDERR] && r->job == NULL;
+        if (r->from >= 0 && (!one || r->last_lines >= 0))
+                return error_set(err, ERR_INVALID,
+                        "from: only for one stream of one task, and without lines");
+        r->raw = one && !r->json;
+        return 0;
+}
+
+static struct request *request_new(struct server *server, struct http_request *req, const char *job)
+{
+        struct request *r = mem_alloc(sizeof *r);
+
+        r->logs = server->logs;
+        r->req = req;
+        r->job = mem_strdup(job);
+        r->away.data = r;
+        uv_timer_init(server->loop, &r->away);
+        DL_APPEND(server->logs->requests, r);
+        return r;
+}
+
+static void request_run(struct request *r, size_t tasks)
+{
+        struct error err;
+
+        r->prefix = tasks > 1 || (r->job != NULL && r->follow);
+        if (r->follow && tasks * 2 > FOLLOWED_MAX) {
+                error_set(&err, ERR_TOO_LARGE,
+                        "job %s has %zu tasks: at most %d can be followed at once", r->job, tasks,
+                        FOLLOWED_MAX / 2);
+                fail(r, &err);
+                return;
+        }
+        http_request_on_close(r->req, on_client_gone, r);
+        http_request_on_drain(r->req, on_drain, r);
+        if (r->follow)
+                begin(r);
+        advance(r);
+}
+
+void api_task_logs(struct server *server, struct http_request *req, const char *name)
+{
+        struct request *r = request_new(server, req, NULL);
+        struct task_status task;
+        struct error err;
+
+        if (read_query(r, &err) < 0 ||
+                (!cluster_get_task(state_cluster(server->state), name, &task) &&
+                        api_no_task(server, name, &err) < 0)) {
+                fail(r, &err);
+                return;
+        }
+        if (task.node == NULL && r->follow) {
+                error_set(&err, ERR_UNAVAILABLE, "task %s is not on a node yet", name);
+                fail(r, &err);
+                return;
+        }
+        r->todo = mem_resize(NULL, 1, sizeof *r->todo);
+        r->todo[r->todo_len++] = mem_strdup(name);
+        request_run(r, 1);
+}
+
+static void count_task(void *data, const struct task_status *task)
+{
+        (void) task;
+        ++*(size_t *) data;
+}
+
+void api_job_logs(struct server *server, struct http_request *req, const char *name)
+{
+        struct request *r = request_new(server, req, name);
+        struct job_status job;
+        struct error err;
+        size_t tasks = 0;
+
+        if (read_query(r, &err) < 0 ||
+                (!cluster_get_job(state_cluster(server->state), name, &job) &&
+                        api_no_job(server, name, &err) < 0)) {
+                fail(r, &err);
+                return;
+        }
+        cluster_each_task(state_cluster(server->state), name, count_task, &tasks);
+        cluster_each_task(state_cluster(server->state), name, list_task, r);
+        request_run(r, tasks);
+}
+
+/* ---- Life */
+
+struct logs *logs_new(struct server *server)
+{
+        struct logs *l = mem_alloc(sizeof *l);
+
+        l->server = server;
+        return l;
+}
+
+void logs_free(struct logs *l)
+{
+        struct request *r, *next;
+
+        if (l == NULL)
+                return;
+        DL_FOREACH_SAFE (l->requests, r, next)
+                request_free(r);
+        free(l);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <uv.h>
+
+#include "net/http-server.h"
+#include "server/state.h"
+
+/* What the parts of the server share. Everything is owned by server.c and lives from its start to
+ * its end. */
+
+struct auth;
+struct feeds;
+struct jobfiles;
+struct links;
+struct logs;
+struct witness;
+
+struct server_options {
+        const char *data;   /* state directory */
+        const char *socket; /* UNIX socket of the API */
+        const char *listen; /* ADDR:PORT, or NULL */
+        const char *node;   /* name of the node on this machine, or NULL */
+        const char **jobs;  /* job files and directories, ended by NULL */
+};
+
+struct server {
+        uv_loop_t *loop;
+        struct server_options options;
+        char listen_text[ADDRESS_TEXT_MAX]; /* the TCP address with its real port, or empty */
+        struct store *store;
+        struct state *state;
+        struct http_server *http;
+        struct auth *auth;
+        struct feeds *feeds;
+        struct jobfiles *jobfiles;
+        struct links *links;
+        struct logs *logs;
+        struct witness *witness;
+};

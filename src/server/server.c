@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Server: the program. Start-up, the loop, the orderly end.
+ *
+ * It opens the store (DIR/store.db), loads the cluster from it, applies the job files, listens, and
+ * from then on only reacts. All state that matters is in the store; killing the server at any
+ * instant loses nothing that was answered, and the keeper starts it again. SIGTERM ends it in
+ * order: it listens no more, lets the store finish what was handed to it, and exits with 0; tasks
+ * and agents are not touched. SIGINT is the keeper's affair (it asks the agent to stop the tasks
+ * first), so it is ignored here.
+ *
+ * The parts know each other through struct server and are wired together here: the state's hooks go
+ * to links and feeds. */
+#include "server/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "keeper/launch.h"
+#include "server/api.h"
+#include "server/auth.h"
+#include "server/feeds.h"
+#include "server/jobfiles.h"
+#include "server/links.h"
+#include "server/logs.h"
+#include "server/witness.h"
+
+#define EVENTS_KEPT    100000
+#define EVENTS_MAX_AGE (30 * USEC_DAY)
+#define FORGET_EVERY   ((uint64_t) 10 * 60 * 1000)
+#define END_AFTER_MSEC 3000 /* SIGTERM: what the store has not taken by then it will not take */
+
+struct program {
+        struct server server;
+        uv_signal_t term;
+        uv_timer_t forget, end;
+        uv_prepare_t watch; /* while ending: for the state to become idle */
+        bool ending, ended;
+};
+
+/* ---- Wiring */
+
+static void on_assign(void *data, const struct cluster_assign *assign)
+{
+        links_assign(((struct server *) data)->links, assign);
+}
+
+static void on_event(void *data, const struct event *event)
+{
+        feeds_event(((struct server *) data)->feeds, event);
+}
+
+static void on_published(void *data)
+{
+        links_flush(((struct server *) data)->links);
+}
+
+static void on_changed(void *data)
+{
+        struct server *server = data;
+
+        feeds_changed(server->feeds);
+        logs_changed(server->logs);
+}
+
+static void on_reset(void *data)
+{
+        struct server *server = data;
+
+        links_reset(server->links);
+        jobfiles_reset(server->jobfiles);
+}
+
+static void on_recovered(void *data)
+{
+        jobfiles_recovered(((struct server *) data)->jobfiles);
+}
+
+static void on_forget(uv_timer_t *timer)
+{
+        struct server *server = timer->data;
+
+        state_forget_events(server->state, EVENTS_KEPT, EVENTS_MAX_AGE);
+}
+
+/* ---- The end */
+
+static void close_handles(struct program *p)
+{
+        uv_close((uv_handle_t *) &p->term, NULL);
+        uv_close((uv_handle_t *) &p->forget, NULL);
+        uv_close((uv_handle_t *) &p->end, NULL);
+        uv_close((uv_handle_t *) &p->watch, NULL);
+}
+
+static void end_now(struct program *p)
+{
+        struct server *s = &p->server;
+
+        if (p->ended)
+                return;
+        p->ended = true;
+        jobfiles_free(take_ptr(s->jobfiles));
+        links_free(take_ptr(s->links));
+        http_server_free(take_ptr(s->http));
+        logs_free(take_ptr(s->logs));
+        feeds_free(take_ptr(s->feeds));
+        witness_free(take_ptr(s->witness));
+        state_free(take_ptr(s->state));
+        store_close(take_ptr(s->store), NULL, NULL);
+        close_handles(p);
+}
+
+static void on_end_watch(uv_prepare_t *handle)
+{
+        struct program *p = handle->data;
+
+        if (state_is_idle(p->server.state))
+                end_now(p);
+}
+
+static void on_end_time(uv_timer_t *timer)
+{
+        end_now(timer->data);
+}
+
+static void on_term(uv_signal_t *handle, int number)
+{
+        struct program *p = handle->data;
+
+        (void) number;
+        if (p->ending)
+                return;
+        p->ending = true;
+        log_info("ends; tasks run on");
+        uv_prepare_start(&p->watch, on_end_watch);
+        uv_timer_start(&p->end, on_end_time, END_AFTER_MSEC, 0);
+}
+
+/* ---- The start */
+
+static int usage(const char *problem)
+{
+        fprintf(stderr,
+                "%s%susage: reeve server --data DIR --socket PATH [--listen ADDR:PORT] [--jobs "
+                "PATH]... "
+                "[--node NAME]\n",
+                problem == NULL ? "" : problem, problem == NULL ? "" : "\n");
+        return error_code_exit(ERR_INVALID);
+}
+
+static int parse_options(int argc, char **argv, struct server_options *ret)
+{
+        static const struct option options[] = {
+                { "data", required_argument, NULL, 'd' },
+                { "socket", required_argument, NULL, 's' },
+                { "listen", required_argument, NULL, 'l' },
+                { "jobs", required_argument, NULL, 'j' },
+                { "node", required_argument, NULL, 'n' },
+                { 0 },
+        };
+        size_t jobs = 0;
+        int c;
+
+        ret->jobs = mem_alloc(((size_t) argc + 1) * sizeof *ret->jobs);
+        optind = 1;
+        while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+                switch (c) {
+                case 'd':
+                        ret->data = optarg;
+                        break;
+                case 's':
+                        ret->socket = optarg;
+                        break;
+                case 'l':
+                        ret->listen = optarg;
+                        break;
+                case 'j':
+                        ret->jobs[jobs++] = optarg;
+                        break;
+                case 'n':
+                        ret->node = optarg;
+                        break;
+                default:
+                        return usage(NULL);
+                }
+        }
+        if (optind < argc || ret->data == NULL || ret->socket == NULL)
+                return usage(
+                        optind < argc ? "too many arguments" : "--data and --socket are needed");
+        return 0;
+}
+
+static int listen_tcp(struct server *s, struct error *err)
+{
+        struct address address;
+
+        if (address_parse(s->options.listen, &address, err) < 0)
+                return error_wrap(err, "--listen");
+        if (address.is_unix)
+                return error_set(
+                        err, ERR_INVALID, "--listen: expected ADDR:PORT; sockets are for --socket");
+        if (!address_is_loopback(&address))
+                return error_set(err, ERR_INVALID,
+                        "--listen %s: only addresses of this machine (127.0.0.1, [::1], "
+                        "localhost): this "
+                        "version has no TLS, and the token would be readable on the way",
+                        s->options.listen);
+        if (http_server_listen(s->http, &address, 0, err) < 0)
+                return error_wrap(err, "--listen %s", s->options.listen);
+        address.port = http_server_port(s->http);
+        address_format(s->listen_text, &address);
+        return 0;
+}
+
+static int listen_unix(struct server *s, struct error *err)
+{
+        struct address address = { .is_unix = true };
+
+        if (strlen(s->options.socket) >= sizeof address.path)
+                return error_set(err, ERR_INVALID, "--socket %s: longer than %zu bytes",
+                        s->options.socket, sizeof address.path - 1);
+        snprintf(address.path, sizeof address.path, "%s", s->options.socket);
+        return http_server_listen(s->http, &address, 0600, err);
+}
+
+static int open_state(struct server *s, struct error *err)
+{
+        AUTO(mem_freep) char *path = mem_printf("%s/store.db", s->options.data);
+        struct state_hooks hooks = { .assign = on_assign,
+                .event = on_event,
+                .published = on_published,
+                .changed = on_changed,
+                .reset = on_reset,
+                .recovered = on_recovered,
+                .data = s };
+
+        if (store_open_sqlite(s->loop, path, &s->store, err) < 0)
+                return -1;
+        return state_new(s->loop, s->store, path, &hooks, &s->state, err);
+}
+
+static int start(struct server *s, struct error *err)
+{
+        struct http_server_options http = { .on_request = api_on_request, .data = s };
+
+        if (open_state(s, err) < 0 || auth_new(s->options.data, &s->auth, err) < 0)
+                return -1;
+        s->feeds = feeds_new(s);
+        s->logs = logs_new(s);
+        s->links = links_new(s);
+        s->witness = witness_new(s);
+        if (http_server_new(s->loop, &http, &s->http, err) < 0 || listen_unix(s, err) < 0 ||
+                (s->options.listen != NULL && listen_tcp(s, err) < 0))
+                return -1;
+        s->jobfiles = jobfiles_new(s);
+        return 0;
+}
+
+static void program_init(struct program *p, uv_loop_t *loop)
+{
+        p->server.loop = loop;
+        uv_signal_init(loop, &p->term);
+        uv_timer_init(loop, &p->forget);
+        uv_timer_init(loop, &p->end);
+        uv_prepare_init(loop, &p->watch);
+        p->forget.data = &p->server;
+        p->term.data = p->end.data = p->watch.data = p;
+        uv_signal_start(&p->term, on_term, SIGTERM);
+        uv_timer_start(&p->forget, on_forget, FORGET_EVERY, FORGET_EVERY);
+}
+
+/* The channel to the keeper, of which we want nothing but to have it. */
+static void keep_keeper_channel(void)
+{
+        const char *text = getenv(KEEPER_FD_VARIABLE);
+        int64_t fd;
+
+        if (text != NULL && text_parse_int(text, 3, 1 << 20, &fd))
+                fcntl((int) fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* Every link, client and witnessed task needs some. */
+static void raise_descriptors(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+                limit.rlim_cur = limit.rlim_max;
+                setrlimit(RLIMIT_NOFILE, &limit);
+        }
+}
+
+/* One server per state directory; a successor waits here until its predecessor has ended. The agent
+ * finds our pid in it. The descriptor stays open, and with it the lock, as long as we live. */
+static int take_lock(const struct server_options *options, struct error *err)
+{
+        int fd;
+
+        if (file_mkdirs(options->data, 0700, err) < 0)
+                return -1;
+        fd = keeper_lock_take(options->data, "server.lock", 1);
+        return fd < 0 ? error_sys(err, -fd, "lock %s/server.lock", options->data) : 0;
+}
+
+int server_main(int argc, char **argv)
+{
+        struct program program = { 0 };
+        struct server *s = &program.server;
+        uv_loop_t loop;
+        struct error err;
+        int status = parse_options(argc, argv, &s->options);
+
+        if (status != 0) {
+                free(s->options.jobs);
+                return status;
+        }
+        log_init("server");
+        keep_keeper_channel();
+        raise_descriptors();
+        signal(SIGINT, SIG_IGN);
+        signal(SIGPIPE, SIG_IGN);
+        if (take_lock(&s->options, &err) < 0) {
+                log_error("%s", err.message);
+                free(s->options.jobs);
+                return error_code_exit(err.code);
+        }
+        uv_loop_init(&loop);
+        program_init(&program, &loop);
+        if (start(s, &err) < 0) {
+                log_error("%s", err.message);
+                status = error_code_exit(err.code);
+                end_now(&program);
+        } else {
+                log_info("listens on %s%s%s", s->options.socket,
+                        s->listen_text[0] == '\0' ? "" : " and ", s->listen_text);
+        }
+        uv_run(&loop, UV_RUN_DEFAULT);
+        uv_loop_close(&loop);
+        auth_free(s->auth);
+        free(s->options.jobs);
+        return status;
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Witness: what the server does so that not even the death of keeper and agent together loses
+ * anything.
+ *
+ * A task's FIFOs keep their bytes only while somebody has them open, and on Linux 6.15 and later
+ * its exit status can be read through a pidfd that was opened while it lived. Keeper and agent hold
+ * both; when they die together, the task itself is the only one left, and it may end before the
+ * next agent begins. So the server, as the third program on the machine, opens pidfd and FIFOs of
+ * every running task that its agent reports, reads nothing from them, and lets go when the agent
+ * says that the run is over.
+ *
+ * When the link breaks and the keeper is dead too (found twice, 50 ms apart, since the agent
+ * usually starts a new one itself), the server starts a new keeper, deposits what it holds under
+ * the names that the agent knows, and is adopted as a program that runs already. Should the agent
+ * do the same at the same moment, the lock decides between the two keepers.
+ *
+ * That the process found under a reported pid is still the task is known from its start time: a
+ * successor of the same pid would be younger than the run. The opening is put off by a moment and
+ * done in portions, so that the start of a thousand tasks is not held up by it. Without a keeper
+ * (REEVE_KEEPER_FD is not set) all this is off. */
+#include "server/witness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "keeper/launch.h"
+
+#define OPEN_DELAY_MSEC  20
+#define OPEN_PORTION     64
+#define OPEN_PAUSE_MSEC  1
+#define CHECK_FIRST_MSEC 50
+#define CHECK_LATER_MSEC 500
+#define DEAD_CHECKS      2
+/* Between the clock that counts start times (ticks since boot) and the report's: rounding, and a
+ * clock that was just set. */
+#define START_SLACK USEC_SEC
+
+struct witnessed {
+        char *id;
+        pid_t pid;
+        usec_t started_wall;
+        int pidfd;
+        int fifos[2];
+        bool waiting; /* to be opened */
+        UT_hash_handle hh;
+};
+
+struct witness {
+        struct server *server;
+        bool on;
+        struct witnessed *tasks;
+        size_t waiting;
+        uv_timer_t open_timer, check_timer;
+        unsigned handles;
+        unsigned found_dead; /* in a row */
+};
+
+/* ---- Holding */
+
+static void let_go(struct witnessed *t)
+{
+        fd_closep(&t->pidfd);
+        fd_closep(&t->fifos[0]);
+        fd_closep(&t->fifos[1]);
+        t->pidfd = t->fifos[0] = t->fifos[1] = -1;
+}
+
+static void task_free(struct witness *w, struct witnessed *t)
+{
+        HASH_DEL(w->tasks, t);
+        w->waiting -= t->waiting;
+        let_go(t);
+        free(t->id);
+        free(t);
+}
+
+/* Field 22 of /proc/PID/stat (proc(5)) as wall clock; 0 if there is no such process. */
+static usec_t start_of(pid_t pid)
+{
+        AUTO(buffer_done) struct buffer stat = { 0 };
+        char path[40];
+        const char *p;
+        unsigned long long ticks;
+        struct error err;
+
+        snprintf(path, sizeof path, "/proc/%d/stat", (int) pid);
+        if (file_read(path, 4096, &stat, &err) < 0)
+                return 0;
+        p = strrchr(buffer_str(&stat), ')'); /* the name before it may contain anything */
+        for (int field = 2; p != NULL && field < 22; field++)
+                p = strchr(p + 1, ' ');
+        if (p == NULL || sscanf(p, " %llu", &ticks) != 1)
+                return 0;
+        return time_wall() - time_mono() + ticks * USEC_SEC / (usec_t) sysconf(_SC_CLK_TCK);
+}
+
+static int open_fifo(const struct witness *w, const struct witnessed *t, const char *name)
+{
+        AUTO(mem_freep)
+        char *path = mem_printf("%s/node/tasks/%s/%s.fifo", w->server->options.data, t->id, name);
+        int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+        struct stat st;
+
+        if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))) {
+                close(fd);
+                return -1;
+        }
+        return fd;
+}
+
+static void hold(struct witness *w, struct witnessed *t)
+{
+        usec_t start;
+
+        t->pidfd = (int) syscall(SYS_pidfd_open, t->pid, 0); /* close-on-exec by itself */
+        if (t->pidfd < 0)
+                return;
+        start = start_of(t->pid);
+        if (start == 0 || start > t->started_wall + START_SLACK) {
+                let_go(t); /* it has ended meanwhile; the agent will say so */
+                return;
+        }
+        t->fifos[0] = open_fifo(w, t, "stdout");
+        t->fifos[1] = open_fifo(w, t, "stderr");
+}
+
+static void on_open(uv_timer_t *timer)
+{
+        struct witness *w = timer->data;
+        struct witnessed *t, *next;
+        size_t portion = OPEN_PORTION;
+
+        HASH_ITER (hh, w->tasks, t, next) {
+                if (portion == 0 || w->waiting == 0)
+                        break;
+                if (!t->waiting)
+                        continue;
+                t->waiting = false;
+                w->waiting--;
+                portion--;
+                hold(w, t);
+        }
+        if (w->waiting > 0)
+                uv_timer_start(timer, on_open, OPEN_PAUSE_MSEC, 0);
+}
+
+static void take_report(struct witness *w, const struct task_status *s)
+{
+        bool runs = s->pid > 0 && s->pid <= INT32_MAX && s->started_at != 0;
+        struct witnessed *t;
+
+        HASH_FIND_STR(w->tasks, s->id, t);
+        if (t != NULL && runs && t->pid == s->pid && t->started_wall == s->started_at)
+                return;
+        if (t != NULL)
+                task_free(w, t);
+        if (!runs || strchr(s->id, '/') != NULL)
+                return;
+        t = mem_alloc(sizeof *t);
+        t->id = mem_strdup(s->id);
+        t->pid = (pid_t) s->pid;
+        t->started_wall = s->started_at;
+        t->pidfd = t->fifos[0] = t->fifos[1] = -1;
+        t->waiting = true;
+        w->waiting++;
+        HASH_ADD_KEYPTR(hh, w->tasks, t->id, strlen(t->id), t);
+}
+
+/* All that are still there are in @reports, so what is neither there nor new is forgotten. */
+static void forget_others(struct witness *w, const struct cluster_report *reports, size_t len)
+{
+        struct witnessed *kept = NULL, *t, *next;
+
+        for (size_t i = 0; i < len; i++) {
+                HASH_FIND_STR(w->tasks, reports[i].status.id, t);
+                if (t == NULL)
+                        continue;
+                HASH_DEL(w->tasks, t);
+                HASH_ADD_KEYPTR(hh, kept, t->id, strlen(t->id), t);
+        }
+        HASH_ITER (hh, w->tasks, t, next)
+                task_free(w, t);
+        w->tasks = kept;
+}
+
+void witness_reports(struct witness *w, const char *node, const struct cluster_report *reports,
+        size_t len, bool all)
+{
+        const char *own = w->server->options.node;
+
+        if (!w->on || (own != NULL && strcmp(own, node) != 0))
+                return;
+        if (all) {
+                uv_timer_stop(&w->check_timer);
+                forget_others(w, reports, len);
+        }
+        for (size_t i = 0; i < len; i++)
+                take_report(w, &reports[i].status);
+        if (w->waiting > 0 && !uv_is_active((uv_handle_t *) &w->open_timer))
+                uv_timer_start(&w->open_timer, on_open, OPEN_DELAY_MSEC, 0);
+}
+
+/* ---- Acting */
+
+/* Read, not locked: a new keeper that finds the lock taken would go away again. A wrong "dead" does
+ * no harm: a living keeper has the lock, and the one that we start leaves. */
+static bool keeper_is_dead(const struct witness *w)
+{
+        AUTO(mem_freep) char *path = mem_printf("%s/keeper.lock", w->server->options.data);
+        AUTO(buffer_done) struct buffer text = { 0 }, stat = { 0 };
+        char proc[40];
+        const char *p;
+        struct error err;
+        int pid;
+
+        if (file_read(path, 64, &text, &err) < 0)
+                return false; /* nobody ever was there */
+        pid = atoi(buffer_str(&text));
+        if (pid <= 0)
+                return false;
+        snprintf(proc, sizeof proc, "/proc/%d/stat", pid);
+        if (file_read(proc, 4096, &stat, &err) < 0)
+                return err.code == ERR_NOT_FOUND;
+        p = strrchr(buffer_str(&stat), ')');
+        return strstr(buffer_str(&stat), "(reeve-keeper)") == NULL ||
+               (p != NULL && (p[2] == 'Z' || p[2] == 'X'));
+}
+
+static size_t hand_over_task(struct keeper_handover *items, struct witnessed *t, char **names)
+{
+        size_t n = 0;
+
+        if (t->fifos[0] >= 0 && t->fifos[1] >= 0) {
+                names[n] = mem_printf("task/%s", t->id);
+                items[n] = (struct keeper_handover){ KEEPER_PUT, names[n], t->fifos, 2, 0 };
+                n++;
+        }
+        if (t->pidfd >= 0) {
+                names[n] = mem_printf("witness/%s", t->id);
+                items[n] = (struct keeper_handover){ KEEPER_PUT, names[n], &t->pidfd, 1, 0 };
+                n++;
+        }
+        return n;
+}
+
+static enum keeper_launched launch(struct witness *w, char *text, size_t size)
+{
+        size_t most = 2 * HASH_COUNT(w->tasks) + 1, n = 0;
+        AUTO(mem_freep) struct keeper_handover *items = mem_resize(NULL, most, sizeof *items);
+        AUTO(mem_freep) char **names = mem_alloc(most * sizeof *names);
+        AUTO(fd_closep) int self = (int) syscall(SYS_pidfd_open, getpid(), 0);
+        enum keeper_launched result;
+
+        for (struct witnessed *t = w->tasks; t != NULL; t = t->hh.next)
+                n += hand_over_task(items + n, t, names + n);
+        if (self >= 0)
+                items[n++] = (struct keeper_handover){ KEEPER_ADOPT, "server", &self, 1,
+                        (uint64_t) getpid() };
+        result = keeper_launch(w->server->options.data, items, n, text, size);
+        for (size_t i = 0; i < most; i++)
+                free(names[i]);
+        return result;
+}
+
+static void on_check(uv_timer_t *timer)
+{
+        struct witness *w = timer->data;
+        char text[256] = "it ended at once";
+
+        w->found_dead = keeper_is_dead(w) ? w->found_dead + 1 : 0;
+        uv_timer_start(timer, on_check,
+                w->found_dead > 0 && w->found_dead < DEAD_CHECKS ? CHECK_FIRST_MSEC
+                                                                 : CHECK_LATER_MSEC,
+                0);
+        if (w->found_dead < DEAD_CHECKS)
+                return;
+        w->found_dead = 0;
+        log_warning("keeper and agent are dead: starting a new keeper");
+        if (launch(w, text, sizeof text) == KEEPER_LAUNCH_FAILED)
+                log_error("%s", text);
+}
+
+void witness_link_down(struct witness *w, const char *node)
+{
+        const char *own = w->server->options.node;
+
+        if (!w->on || (own != NULL && strcmp(own, node) != 0))
+                return;
+        w->found_dead = 0;
+        uv_timer_start(&w->check_timer, on_check, CHECK_FIRST_MSEC, 0);
+}
+
+/* ---- Life */
+
+struct witness *witness_new(struct server *server)
+{
+        struct witness *w = mem_alloc(sizeof *w);
+
+        w->server = server;
+        w->on = getenv(KEEPER_FD_VARIABLE) != NULL;
+        w->open_timer.data = w->check_timer.data = w;
+        uv_timer_init(server->loop, &w->open_timer);
+        uv_timer_init(server->loop, &w->check_timer);
+        w->handles = 2;
+        return w;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+        struct witness *w = handle->data;
+
+        if (--w->handles == 0)
+                free(w);
+}
+
+void witness_free(struct witness *w)
+{
+        struct witnessed *t, *next;
+
+        if (w == NULL)
+                return;
+        HASH_ITER (hh, w->tasks, t, next)
+                task_free(w, t);
+        uv_close((uv_handle_t *) &w->open_timer, on_closed);
+        uv_close((uv_handle_t *) &w->check_timer, on_closed);
+}
