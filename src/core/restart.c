@@ -4,15 +4,15 @@
  *
  * Three questions, in this order:
  *
- *   1. Was it a success? Yes if its exit code is one of success_codes. An end by a signal, an
- * unknown exit status and a run that could not begin are failures.
- *   2. Shall it run again? The first rule that names the exit code or signal says so; if none does,
- *      the policy: `always` yes, `on-failure` after a failure, `never` no. An unknown end matches
- * no rule: we do not guess.
- *   3. When? After a success: `delay`. After the n-th failure in a row: delay * 2^(n-1), at most
- *      max_delay (or delay, if somebody asked for one that is longer). Both are spread over 75..125
- * % of that, so that a thousand tasks that failed together do not come back together, and still not
- *      beyond the maximum. A delay of 0 is 0 for ever.
+ * 1. Was it a success? Yes if its exit code is one of success_codes. An end by a signal, an unknown
+ *    exit status and a run that could not begin are failures.
+ * 2. Shall it run again? The first rule that names the exit code or signal says so; if none does,
+ *    the policy: `always` yes, `on-failure` after a failure, `never` no. An unknown end matches no
+ *    rule: we do not guess.
+ * 3. When? After a success: `delay`. After the n-th failure in a row: delay * 2^(n-1), at most
+ *    max_delay (or delay, if somebody asked for one that is longer). Both are spread over 75 to
+ *    125 % of that, so that a thousand tasks that failed together do not come back together, and
+ *    still not beyond the maximum. A delay of 0 is 0 for ever.
  *
  * Limits. `burst` failures within `window` end the matter: the task is parked. The window is that
  * of systemd's ratelimit: it begins with a failure and is over `window` later; two numbers instead

@@ -19,9 +19,8 @@ struct restart_end { /* how the run ended */
         bool known;
         int32_t exit_code; /* -1: by a signal */
         int32_t signal;
-        usec_t lasted; /* duration of the run */
-        const char
-                *message; /* it could not even begin, because of this (a failure); NULL: it began */
+        usec_t lasted;       /* duration of the run */
+        const char *message; /* why it could not even begin (a failure); NULL: it began */
 };
 
 enum restart_verdict {
@@ -37,9 +36,10 @@ struct restart_decision {
         usec_t delay; /* 0: at once */
         bool success; /* the run counts as a success */
 
-        /* AGAIN: what stands behind "waits 2s" or "runs again": "after exit code 3 (failure 2 in a
-         * row)". END:   "exit code 3, and policy never does not restart". PARK:  "5 failures within
-         * 1m, the last one: exit code 3". */
+        /* - AGAIN: what stands behind "waits 2s" or "runs again":
+         *   "after exit code 3 (failure 2 in a row)"
+         * - END: "exit code 3, and policy never does not restart"
+         * - PARK: "5 failures within 1m, the last one: exit code 3" */
         char reason[RESTART_REASON_MAX];
 };
 

@@ -22,23 +22,25 @@
  *             │ ▼ not wanted      │ wanted again       ▼ parked               ▼
  *             └─────────────────── ENDED ◄────────────────────────────────────┘
  *
- *   ENDED comes back to QUEUED only while the node goes down, as a wish for later. SPAWN_FAILED
- * leads wherever EXITED in RUNNING or (when a stop was wanted meanwhile) in STOPPING leads, and
- * EXITED in STARTING is taken like both at once. BOOT takes STARTING, RUNNING, STOPPING and QUEUED
- * to STARTING, or to ENDED when the task is not wanted.
+ * ENDED comes back to QUEUED only while the node goes down, as a wish for later. SPAWN_FAILED leads
+ * wherever EXITED in RUNNING leads or, when a stop was wanted meanwhile, EXITED in STOPPING; so
+ * does EXITED in STARTING, of a run whose start was never told. BOOT takes STARTING, RUNNING,
+ * STOPPING and QUEUED to STARTING, or to ENDED when the task is not wanted.
  *
- * What holds in each state whenever task_handle() returns (task_machine_is_valid() checks it):
+ * What holds whenever task_handle() returns (task_machine_is_valid() checks it):
  *
- *   QUEUED    No process. Exactly one of: nobody has asked for the task yet; it waits, and has a
- * due time; the node goes down (halted). STARTING  The effect `spawn` is out and nothing is known
- * of it: there may be a process or not. No deadline: the answer is certain to come. A desire or
- * HALT that comes now is remembered and acted upon when the answer is there, so that a stop always
- * knows whom to stop. RUNNING   A process, pid > 0, and the run is wanted as it is. No deadline.
- *   STOPPING  A process, pid > 0, and it was told to end. The deadline is the end of the grace
- * period; after the kill it is the moment at which we complain that the group still lives, once.
- *   ENDED     No process, no deadline, a result. Nothing happens by itself.
+ * - QUEUED: no process. Exactly one of: nobody has asked for the task yet; it waits, and has a due
+ *   time; the node goes down (halted).
+ * - STARTING: the effect `spawn` is out and nothing is known of it: there may be a process or not.
+ *   No deadline: the answer is certain to come. A desire or HALT that comes now is remembered and
+ *   acted upon when the answer is there, so that a stop always knows whom to stop.
+ * - RUNNING: a process, pid > 0, and the run is wanted as it is. No deadline.
+ * - STOPPING: a process, pid > 0, and it was told to end. The deadline is the end of the grace
+ *   period (none if that is endless). After the kill it is the moment at which the kill is
+ *   repeated, in case the first was lost with the agent; the first time we complain as well.
+ * - ENDED: no process, no deadline, a result. Nothing happens by itself.
  *
- *   A run begins only where no process can be: the only ways into STARTING are from states without
+ * A run begins only where no process can be: the only ways into STARTING are from states without
  * one, by EXITED ("nothing of its group is left"), by SPAWN_FAILED, or by BOOT.
  *
  * Desires are levels, not edges: what to do follows from the desire and the machine alone, the same

@@ -101,8 +101,7 @@ struct task_effects {
         bool changed; /* the task's status looks different from outside */
         struct task_note {
                 enum event_kind kind;
-                /* Of the run that the note speaks of; the machine may be at the next one already.
-                 */
+                /* Of the run it speaks of: the machine may be at the next one already. */
                 uint32_t version; /* 0: no run yet */
                 uint64_t run;
                 char message[TASK_REASON_MAX + 56]; /* "run 4 ended: exit code 3 after 1.2s" */
