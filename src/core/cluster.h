@@ -29,7 +29,8 @@ enum cluster_event_type {
         CLUSTER_RESTART,  /* target: restart, or take up again what was stopped, ended or parked */
         CLUSTER_SCALE,    /* target job, count (its source is kept; a job from a file: conflict, the file says the count) */
         CLUSTER_REMOVE,   /* target job: stop all its tasks, then forget it. From a file: only with source given */
-        CLUSTER_NODE_UP,  /* node (struct node_status), reports: an agent connected and says all the tasks it has */
+        CLUSTER_NODE_UP,  /* node (struct node_status), reports: an agent connected and says all the tasks it has. No assigns to
+                             this node follow: it gets cluster_assigns_of() */
         CLUSTER_NODE_DOWN, /* node: its link broke; the node is lost after CLUSTER_LOST_AFTER */
         CLUSTER_REPORT,   /* node, reports: the status of these tasks changed */
         CLUSTER_NOTE,     /* node, note: an event from the agent's outbox, numbered by note_seq; a number that was seen already
@@ -105,7 +106,7 @@ usec_t cluster_next_deadline(const struct cluster *c);
 /* Number of the newest event. Blocking reads wait for it to grow: whatever can be seen from outside changes with an event or,
  * for a mere status change, with cluster_changes(). */
 uint64_t cluster_index(const struct cluster *c);
-/* Grows with every change that a reader could see. */
+/* Grows with every change that a reader could see, at least; never shrinks. */
 uint64_t cluster_changes(const struct cluster *c);
 
 /* ---- Reading. Strings are borrowed until the next cluster_handle(). */
@@ -123,7 +124,8 @@ bool cluster_get_task(const struct cluster *c, const char *id, struct task_statu
 /* The spec of a job's version (0: the current one), or NULL. Old versions are kept while a task uses them, at least the last 10. */
 const struct job_spec *cluster_get_spec(const struct cluster *c, const char *job, uint32_t version);
 
-/* All that @node shall have: sent to an agent that has just connected. Appends to ret->assigns. */
+/* All that @node shall have: sent to an agent that has just connected (right after its NODE_UP), which drops what is not named.
+ * A task may stand there twice, first to be forgotten, then to be begun: carried out in this order. Appends to ret->assigns. */
 void cluster_assigns_of(const struct cluster *c, const char *node, struct cluster_effects *ret);
 
 /* Jobs whose source is @source, by name; the callback may not change the cluster. */

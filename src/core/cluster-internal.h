@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include "base/mem.h"
+#include "core/cluster.h"
+
+#define uthash_malloc(size)    mem_alloc(size)
+#define uthash_free(ptr, size) free(ptr)
+#include <uthash.h>
+
+/* What the files of the cluster share: its state and the verbs on it. Nobody else includes this. */
+
+#define TASKS_PER_CHUNK 64
+#define VERSIONS_KEPT   10
+
+/* What a task counts as in its job. The job's counters follow by task_recount(), so that a report
+ * costs the same in a job of ten tasks and of a million. */
+enum task_mark {
+        MARK_EXISTS,
+        MARK_ACTIVE,  /* not ended */
+        MARK_RUNNING, /* its agent says so, and can say so */
+        MARK_READY,
+        MARK_LEAVING, /* ends and is then forgotten */
+        MARK_STOPPED, /* stopped by a person, all by itself */
+        MARK_WANTED,  /* shall run, or have run to its end */
+        MARK_WANTED_RUNNING,
+        MARK_SETTLED,   /* runs, ready, as it was told last; or ended well */
+        MARK_INFLIGHT,  /* was told, and is not settled yet: the rollout waits for it */
+        MARK_MOVABLE,   /* has not been told the newest, runs, and its agent listens: the rollout
+                           moves it in turn */
+        MARK_STRAGGLER, /* has not been told the newest and does not run: can be told at once */
+        MARK_OUTDATED,  /* has not been told the newest */
+        MARK_ENDED_WELL,
+        MARK_ENDED_BADLY, /* and was told the newest */
+        MARK_WAITING,     /* for its next run, after a failure */
+        MARK_LOST,
+        MARK_UNPLACED,
+        MARK_COUNT
+};
+
+struct node {
+        struct node_status status; /* own strings; tasks and running are counted here */
+        uint64_t note_seq;         /* the newest note that was taken */
+        bool connected;
+        usec_t lost_at; /* not connected and not lost yet: when it is; else USEC_NEVER */
+        UT_hash_handle hh;
+};
+
+struct task {
+        struct task_desire desire; /* as the agent shall have it */
+        uint64_t born;     /* generation it was made with: older reports are of a namesake */
+        struct node *node; /* NULL: waits for one */
+        char *reason;      /* NULL: none */
+        usec_t since, next_run_at, started_at;
+        int64_t log_bytes;
+        uint32_t runs, restarts;
+        uint32_t version; /* of the last run, as reported; 0: none */
+        int32_t pid, exit_code, signal;
+        uint32_t marks; /* what it was counted as: bits of enum task_mark */
+        uint8_t state;  /* enum task_state, never LOST: that is its node's */
+        int8_t result;
+        bool exists : 1;
+        bool stopped : 1;  /* a person stopped this one task */
+        bool leaving : 1;  /* too many, or the job is removed */
+        bool reported : 1; /* the state is known: from the agent or because it has ended */
+        bool synced : 1;   /* the agent works on `desire` */
+        bool ready : 1;
+        bool parked : 1;
+        bool has_exit_code : 1;
+        bool namesake : 1; /* the agent has still an older one of this name: that must go first */
+        bool answered : 1; /* the agent has told of it since it is connected */
+};
+
+struct job_version {
+        uint32_t number;
+        struct job_spec *spec;
+};
+
+struct job {
+        char *name;
+        char *source;
+        struct job_version
+                *versions; /* oldest first, the last is in force; empty only while loading */
+        size_t versions_len;
+        uint32_t restart_version; /* runs begun with an older version are replaced */
+        uint32_t rolled_version;  /* the newest one that all tasks had */
+        uint64_t
+                generation; /* no task shall have an older one: the last restart of the whole job */
+        uint64_t command;   /* the event of the last command that tasks may have to be moved for */
+        usec_t since;
+        bool stopped, removing, purge;
+
+        struct task *tasks; /* by index */
+        size_t tasks_len, tasks_allocated;
+        size_t counts[MARK_COUNT];
+        size_t roll_next; /* no task below it is movable */
+
+        bool dirty, row_dirty; /* in cluster.dirty; its row is to be written */
+        uint8_t *chunk_dirty;
+        size_t chunks_allocated;
+        struct job *dirty_next;
+
+        char *reason; /* of its status, made when asked for at `reason_changes` */
+        uint64_t reason_changes;
+        char *ids; /* names of the tasks, `id_stride` bytes each, made when asked for */
+        size_t ids_len, id_stride;
+        UT_hash_handle hh;
+};
+
+struct cluster {
+        struct job *jobs;
+        struct node *nodes;
+        struct job *dirty; /* touched in this turn */
+        uint64_t index, changes;
+        usec_t purge_at; /* an agent that just came back is to be told to delete logs; or USEC_NEVER
+                          */
+};
+
+/* One call of cluster_handle(). */
+struct turn {
+        struct cluster *c;
+        usec_t now;
+        struct cluster_effects *effects;
+        const struct node *answering; /* NODE_UP: it is told everything by cluster_assigns_of() */
+};
+
+/* effects.c */
+void effects_assign(struct cluster_effects *e, const struct node *node, const struct job *job,
+        uint32_t index, const struct task_desire *desire);
+void effects_forget(struct cluster_effects *e, const char *node, const char *task, bool purge);
+void effects_write(struct cluster_effects *e, char *key, char *value); /* takes both */
+
+/* Numbers the event, publishes and stores it. Texts are copied; job, task, node may be NULL. */
+void turn_publish(struct turn *turn, const struct event *event);
+void turn_say(struct turn *turn, enum event_kind kind, const struct job *job, const char *format,
+        ...) PRINTF_LIKE(4, 5);
+
+/* cluster-state.c: jobs, tasks and nodes as data */
+struct job *job_find(const struct cluster *c, const char *name);
+struct job *job_new(struct cluster *c, const char *name);
+void job_free(struct cluster *c, struct job *job);
+struct node *node_find(const struct cluster *c, const char *name);
+struct node *node_get(struct cluster *c, const char *name); /* makes it */
+void node_free(struct cluster *c, struct node *node);
+
+uint32_t job_version_number(const struct job *job);
+struct job_spec *job_current_spec(const struct job *job);
+struct job_spec *job_spec_of(const struct job *job, uint32_t version);
+void job_add_version(struct job *job, uint32_t number,
+        struct job_spec *spec);           /* takes a reference; drops versions nobody needs */
+bool job_runs(const struct job *job);     /* neither stopped nor being removed */
+size_t job_wanted(const struct job *job); /* tasks that shall run or have run */
+bool job_halted(const struct job *job);   /* its rollout */
+
+void job_touch(struct cluster *c, struct job *job);
+void job_touch_row(struct cluster *c, struct job *job);
+void task_touch(struct cluster *c, struct job *job,
+        const struct task *task); /* its chunk is to be written */
+
+uint32_t task_index(const struct job *job, const struct task *task);
+const char *task_id(const struct job *job, uint32_t index);
+struct task *job_task(const struct job *job, uint32_t index); /* NULL if there is none */
+struct task *job_make_task(
+        struct job *job, uint32_t index); /* a zeroed one that exists; earlier pointers are void */
+void job_drop_task(struct cluster *c, struct job *job, struct task *task);
+bool task_wanted(const struct job *job, const struct task *task);
+bool task_is_up(const struct task *task); /* runs, or might */
+bool task_last_run_failed(const struct job *job, const struct task *task);
+void task_recount(struct job *job, struct task *task);
+void job_recount(struct job *job);
+bool desire_equal(const struct task_desire *a, const struct task_desire *b);
+void text_replace(char **text, const char *with); /* NULL and "" are the same: nothing */
+
+/* "web" or "web.1": the job, and the task or NULL. */
+bool cluster_look_up(
+        const struct cluster *c, const char *target, struct job **ret_job, struct task **ret_task);
+/* The same; ERR_NOT_FOUND names the nearest. */
+int cluster_find_target(const struct cluster *c, const char *target, struct job **ret_job,
+        struct task **ret_task, struct error *err);
+
+/* The state word of a job, from its counts alone. */
+struct job_facts {
+        size_t wanted, wanted_running, active, outdated, inflight, ended_well, ended_badly, waiting,
+                lost;
+        bool stopped, removing, rolling; /* rolling: its newest version is not on all tasks yet */
+};
+enum job_state job_state_derive(const struct job_facts *f);
+enum job_state job_state_of(const struct job *job);
+
+/* status.c: what readers see */
+void task_fill_status(const struct job *job, const struct task *task, struct task_status *ret);
+
+/* place.c */
+struct node *place_pick(const struct cluster *c);
+
+/* reconcile.c: from what is wanted to desires */
+enum anew { /* which ended tasks a command takes up again */
+        ANEW_NONE,
+        ANEW_FAILED,
+        ANEW_ALL,
+};
+void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t generation);
+void task_begin_anew(struct turn *turn, struct job *job, struct task *task, uint64_t generation);
+void task_end(struct turn *turn, struct job *job, struct task *task);
+void task_send(struct turn *turn, struct job *job, struct task *task);
+void task_set_unreported(struct turn *turn, struct job *job, struct task *task);
+void task_settle_gone(struct turn *turn, struct job *job, struct task *task);
+bool task_let_go(struct turn *turn, struct job *job, struct task *task); /* true: it is no more */
+void turn_purge(struct turn *turn);   /* lets go what waited for its agent to be back */
+void turn_advance(struct turn *turn); /* all that follows from what was touched, then the rows */
+/* Publishes that the tasks born with @generation are new. */
+void job_say_created(struct turn *turn, struct job *job, uint64_t generation);
+
+/* cluster-command.c */
+int cluster_command_apply(struct turn *turn, const struct cluster_event *event, struct error *err);
+int cluster_command_stop(struct turn *turn, const struct cluster_event *event, struct error *err);
+int cluster_command_restart(struct turn *turn, const struct cluster_event *event, struct error *err);
+int cluster_command_scale(struct turn *turn, const struct cluster_event *event, struct error *err);
+int cluster_command_remove(struct turn *turn, const struct cluster_event *event, struct error *err);
+
+/* cluster-node.c */
+int node_handle_up(struct turn *turn, const struct cluster_event *event, struct error *err);
+int node_handle_down(struct turn *turn, const struct cluster_event *event, struct error *err);
+int node_handle_report(struct turn *turn, const struct cluster_event *event, struct error *err);
+int node_handle_note(struct turn *turn, const struct cluster_event *event, struct error *err);
+void node_handle_tick(struct turn *turn);
+
+/* cluster-rows.c: what is stored */
+int rows_load(struct cluster *c, const char *key, const char *value, struct error *err);
+int rows_loaded(struct turn *turn, struct error *err);
+void rows_write_job(struct cluster_effects *e, const struct job *job);
+void rows_write_chunk(struct cluster_effects *e, const struct job *job, size_t chunk);
+void rows_write_node(struct cluster_effects *e, const struct node *node);
+void rows_delete_job(struct cluster_effects *e, const struct job *job);
+/* All rows but the events, as if just written: to make a copy by loading them. */
+void rows_dump(const struct cluster *c, struct cluster_effects *e);

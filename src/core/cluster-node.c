@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Nodes: what agents tell.
+ *
+ * An agent that connects tells of all the tasks it has. That answer is the truth about what runs
+ * there; ours is the truth about what should. node_handle_up() brings the two together on our side,
+ * and cluster_assigns_of() on the agent's: what it has and nobody wants is stopped and forgotten,
+ * what is wanted and not there is begun, what is wanted otherwise is told again. All other talk on
+ * the link is differences, in order, and lost with the link.
+ *
+ * A task that has ended is never assigned again unless somebody asked for a new run: its agent may
+ * have forgotten it, or have lost all it knew, and a batch that has done its work must not do it
+ * twice.
+ *
+ * A report can be about the past in two ways. Its desire is older than ours: then its agent has not
+ * taken ours up yet, and an end that it tells of is not the end. Or it is older than the task: then
+ * it is about a *namesake* that was removed while its agent could not be told, and has to go first.
+ */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cluster-internal.h"
+
+static int fail_no_node(const char *name, struct error *err)
+{
+        return error_set(err, ERR_NOT_FOUND, "no node \"%s\"", name);
+}
+
+static void say_of_node(
+        struct turn *turn, enum event_kind kind, const struct node *node, const char *message)
+{
+        char text[400];
+        struct event event = { .kind = (int) kind,
+                .node = node->status.name,
+                .version = RECORD_NULL,
+                .run = RECORD_NULL,
+                .message = text };
+
+        snprintf(text, sizeof text, "node %s %s", node->status.name, message);
+        turn_publish(turn, &event);
+}
+
+/* ---- Reports */
+
+static bool asks_for_a_new_run(const struct task_desire *ours, const struct task_desire *theirs)
+{
+        return ours->run && (ours->generation > theirs->generation ||
+                                    ours->restart_version > theirs->restart_version);
+}
+
+/* Whether the report tells of a time before what we know. After a connect that can only be because
+ * the agent's memory goes back behind its own word that the task has ended; later, because the link
+ * delivered something twice. */
+static bool is_stale(const struct task *task, const struct cluster_report *r, bool all)
+{
+        bool ended = task->state == TASK_ENDED;
+        uint32_t runs = (uint32_t) MAX(r->status.runs, 0);
+
+        if (ended && r->desire.generation < task->desire.generation)
+                return true;
+        if (all || !task->answered)
+                return false;
+        if (runs != task->runs)
+                return runs < task->runs;
+        return ended && r->status.state != TASK_ENDED &&
+               r->desire.generation == task->desire.generation;
+}
+
+static bool is_agent_state(int state)
+{
+        switch (state) {
+        case TASK_QUEUED:
+        case TASK_PREPARING:
+        case TASK_STARTING:
+        case TASK_RUNNING:
+        case TASK_STOPPING:
+        case TASK_ENDED:
+                return true;
+        default: /* a number from outside: PLACED and LOST are ours to say, others are none */
+                return false;
+        }
+}
+
+/* The fields of @task that a report tells, as the report tells them. */
+static void copy_report(struct task *task, const struct cluster_report *r)
+{
+        const struct task_status *s = &r->status;
+        bool past = s->state == TASK_ENDED && asks_for_a_new_run(&task->desire, &r->desire);
+
+        task->state = (uint8_t) (past ? TASK_PLACED : s->state);
+        task->result = (int8_t) (task->state == TASK_ENDED ? s->result : RESULT_NONE);
+        task->parked = task->state == TASK_ENDED && r->parked;
+        task->ready = s->ready;
+        task->pid = s->pid == RECORD_NULL ? 0 : (int32_t) s->pid;
+        task->runs = (uint32_t) MAX(s->runs, 0);
+        task->restarts = (uint32_t) MAX(s->restarts, 0);
+        task->has_exit_code = s->exit_code != RECORD_NULL && s->exit_code >= 0;
+        task->exit_code = task->has_exit_code ? (int32_t) s->exit_code : 0;
+        task->signal = s->signal;
+        task->version = (uint32_t) MAX(s->version, 0);
+        task->since = s->since;
+        task->next_run_at = s->next_run_at;
+        task->started_at = s->started_at;
+        task->log_bytes = s->log_bytes;
+        task->reported = true;
+        task->synced = desire_equal(&r->desire, &task->desire);
+        if (!past)
+                text_replace(&task->reason, s->reason);
+}
+
+/* Brings @task up to date. What has to survive the server is that a task has ended, and how. */
+static void take_status(
+        struct turn *turn, struct job *job, struct task *task, const struct cluster_report *r)
+{
+        bool had_ended = task->state == TASK_ENDED;
+        struct task before = *task;
+        char *reason = mem_strdup(task->reason);
+
+        copy_report(task, r);
+        before.reason = task->reason; /* compared apart; padding was copied with the rest */
+        if (memcmp(&before, task, sizeof before) != 0 ||
+                strcmp(reason != NULL ? reason : "", task->reason != NULL ? task->reason : "") !=
+                        0) {
+                if (had_ended || task->state == TASK_ENDED)
+                        task_touch(turn->c, job, task);
+                else
+                        job_touch(turn->c, job);
+        }
+        free(reason);
+        task_recount(job, task);
+}
+
+static struct task *find_reported(
+        struct turn *turn, struct node *node, const char *id, struct job **ret_job)
+{
+        struct task *task;
+
+        if (id == NULL || !cluster_look_up(turn->c, id, ret_job, &task))
+                return NULL;
+        return task != NULL && task->node == node ? task : NULL;
+}
+
+/* @all: the agent tells all it has, at the beginning of a link. */
+static void handle_report(
+        struct turn *turn, struct node *node, const struct cluster_report *r, bool all)
+{
+        struct job *job;
+        struct task *task = find_reported(turn, node, r->status.id, &job);
+
+        if (r->status.id == NULL || !is_agent_state(r->status.state))
+                return;
+        if (task == NULL) {
+                if (!all) /* else it is told by not being told of it */
+                        effects_forget(turn->effects, node->status.name, r->status.id, false);
+                return;
+        }
+        if (r->desire.generation < task->born && r->status.state == TASK_ENDED) {
+                task->namesake |= all;
+                return;
+        }
+        if (is_stale(task, r, all))
+                return;
+        task->answered = true;
+        task->namesake = false;
+        take_status(turn, job, task, r);
+        task_let_go(turn, job, task);
+}
+
+int node_handle_report(struct turn *turn, const struct cluster_event *event, struct error *err)
+{
+        struct node *node = node_find(turn->c, event->node->name);
+
+        if (node == NULL)
+                return fail_no_node(event->node->name, err);
+        for (size_t i = 0; i < event->reports_len && node->connected; i++)
+                handle_report(turn, node, &event->reports[i], false);
+        return 0;
+}
+
+/* ---- A link begins */
+
+static void copy_identity(struct node *node, const struct node_status *from, usec_t now)
+{
+        struct node_status *s = &node->status;
+
+        text_replace(&s->version, from->version);
+        text_replace(&s->kernel, from->kernel);
+        text_replace(&s->reason, NULL);
+        s->cores = from->cores;
+        s->memory = from->memory;
+        s->agent_pid = from->agent_pid;
+        s->keeper_pid = from->keeper_pid;
+        s->state = NODE_READY;
+        s->since = now;
+}
+
+static void say_ready(struct turn *turn, const struct node *node, bool is_new, bool was_lost)
+{
+        const char *how = is_new     ? "is new and ready"
+                          : was_lost ? "is back and ready"
+                                     : "is connected again";
+        char text[200];
+
+        if (node->status.agent_pid > 0)
+                snprintf(text, sizeof text, "%s, agent pid %" PRIi64, how, node->status.agent_pid);
+        else
+                snprintf(text, sizeof text, "%s", how);
+        say_of_node(turn, EVENT_NODE_READY, node, text);
+}
+
+static void begin_answers(struct cluster *c, struct node *node)
+{
+        for (struct job *job = c->jobs; job != NULL; job = job->hh.next)
+                for (size_t i = 0; i < job->tasks_len; i++)
+                        if (job->tasks[i].node == node)
+                                job->tasks[i].answered = job->tasks[i].namesake = false;
+}
+
+/* The agent has told all it has, and this is not among it. */
+static void settle_absent(struct turn *turn, struct job *job, struct task *task)
+{
+        if (task->state != TASK_ENDED && !task->desire.run)
+                task_settle_gone(turn, job, task);
+        else if (task->state != TASK_ENDED)
+                task_set_unreported(turn, job, task);
+}
+
+static void end_answers(struct turn *turn, struct node *node)
+{
+        for (struct job *job = turn->c->jobs; job != NULL; job = job->hh.next) {
+                bool concerned = job->counts[MARK_UNPLACED] > 0;
+
+                for (size_t i = 0; i < job->tasks_len; i++) {
+                        if (!job->tasks[i].exists || job->tasks[i].node != node)
+                                continue;
+                        concerned = true;
+                        if (!job->tasks[i].answered)
+                                settle_absent(turn, job, &job->tasks[i]);
+                        task_recount(job, &job->tasks[i]);
+                        task_let_go(turn, job, &job->tasks[i]);
+                }
+                if (concerned)
+                        job_touch(turn->c, job);
+        }
+}
+
+int node_handle_up(struct turn *turn, const struct cluster_event *event, struct error *err)
+{
+        struct node *node = node_find(turn->c, event->node->name);
+        bool is_new = node == NULL;
+        bool was_lost = !is_new && node->status.state == NODE_LOST;
+
+        (void) err;
+        node = node_get(turn->c, event->node->name);
+        turn->answering = node;
+        copy_identity(node, event->node, turn->now);
+        node->connected = true;
+        node->lost_at = USEC_NEVER;
+        rows_write_node(turn->effects, node);
+        say_ready(turn, node, is_new, was_lost);
+
+        begin_answers(turn->c, node);
+        for (size_t i = 0; i < event->reports_len; i++)
+                handle_report(turn, node, &event->reports[i], true);
+        end_answers(turn, node);
+        return 0;
+}
+
+/* ---- A link breaks */
+
+static void recount_all(struct cluster *c)
+{
+        for (struct job *job = c->jobs; job != NULL; job = job->hh.next)
+                job_recount(job);
+        c->changes++;
+}
+
+int node_handle_down(struct turn *turn, const struct cluster_event *event, struct error *err)
+{
+        struct node *node = node_find(turn->c, event->node->name);
+
+        if (node == NULL)
+                return fail_no_node(event->node->name, err);
+        if (!node->connected)
+                return 0;
+        node->connected = false;
+        node->lost_at = turn->now + CLUSTER_LOST_AFTER;
+        recount_all(turn->c);
+        return 0;
+}
+
+static void lose_node(struct turn *turn, struct node *node)
+{
+        char span[TIME_TEXT_MAX], text[200];
+
+        node->lost_at = USEC_NEVER;
+        node->status.state = NODE_LOST;
+        node->status.since = turn->now;
+        text_replace(&node->status.reason, "its agent is not heard from");
+        time_format_span(span, CLUSTER_LOST_AFTER);
+        snprintf(text, sizeof text,
+                "is lost: its agent has not been heard from for %s; what runs there goes on", span);
+        rows_write_node(turn->effects, node);
+        say_of_node(turn, EVENT_NODE_LOST, node, text);
+        recount_all(turn->c);
+}
+
+void node_handle_tick(struct turn *turn)
+{
+        if (turn->c->purge_at <= turn->now)
+                turn_purge(turn);
+        for (struct node *node = turn->c->nodes; node != NULL; node = node->hh.next)
+                if (node->lost_at <= turn->now)
+                        lose_node(turn, node);
+}
+
+/* ---- Notes */
+
+/* What the agent cannot know or need not say: the job, and the version of it. */
+static void complete_note(const struct cluster *c, struct event *event)
+{
+        struct job *job = NULL;
+        struct task *task = NULL;
+
+        if (event->task == NULL || !cluster_look_up(c, event->task, &job, &task))
+                return;
+        if (event->version == RECORD_NULL || event->version == 0)
+                event->version = task == NULL         ? RECORD_NULL
+                                 : task->version != 0 ? task->version
+                                                      : task->desire.version;
+}
+
+int node_handle_note(struct turn *turn, const struct cluster_event *event, struct error *err)
+{
+        struct node *node = node_find(turn->c, event->node->name);
+        struct event note = *event->note;
+        char *job = NULL;
+        const char *dot;
+
+        if (node == NULL)
+                return fail_no_node(event->node->name, err);
+        if (event->note_seq <= node->note_seq)
+                return 0;
+        node->note_seq = event->note_seq;
+        rows_write_node(turn->effects, node);
+
+        note.node = node->status.name;
+        dot = note.task != NULL ? strrchr(note.task, '.') : NULL;
+        if (note.job == NULL && dot != NULL)
+                note.job = job = mem_strndup(note.task, (size_t) (dot - note.task));
+        complete_note(turn->c, &note);
+        turn_publish(turn, &note);
+        free(job);
+        return 0;
+}

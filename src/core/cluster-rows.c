@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Rows: what of the cluster is stored, and how it comes back.
+ *
+ *   job/NAME            the specs of all versions kept, source, and what people asked for
+ *   tasks/NAME/CHUNK    64 tasks: node, desire, and for those that have ended how they ended
+ *   node/NAME           what is known of the machine, and the number of its newest note
+ *   event/INDEX         an event, INDEX with 20 digits; written by turn_publish(), only counted
+ * here
+ *
+ * State is stored, not commands. What runs is not: the agents know, and say so when they connect.
+ * Until then a task that has not ended counts as placed and unreported. That a task has ended is
+ * stored in the same batch that makes it known, because its agent may forget it from then on.
+ *
+ * Rows may come in any order. Members that a row does not have are zero or null; unknown ones are
+ * ignored (a newer Reeve wrote them). */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "core/cluster-internal.h"
+
+/* ---- Writing */
+
+static void put_member(struct buffer *b, const char *name)
+{
+        if (b->len > 0 && b->data[b->len - 1] != '{')
+                buffer_putc(b, ',');
+        buffer_printf(b, "\"%s\":", name);
+}
+
+static void put_number(struct buffer *b, const char *name, uint64_t value)
+{
+        if (value == 0)
+                return;
+        put_member(b, name);
+        buffer_printf(b, "%" PRIu64, value);
+}
+
+static void put_text(struct buffer *b, const char *name, const char *value)
+{
+        if (value == NULL)
+                return;
+        put_member(b, name);
+        text_put_json_string(b, value);
+}
+
+static void put_flag(struct buffer *b, const char *name, bool value)
+{
+        if (!value)
+                return;
+        put_member(b, name);
+        buffer_puts(b, "true");
+}
+
+static void put_versions(struct buffer *b, const struct job *job)
+{
+        put_member(b, "versions");
+        buffer_putc(b, '[');
+        for (size_t i = 0; i < job->versions_len; i++) {
+                json_t *spec = job_spec_to_json(job->versions[i].spec);
+                char *text = json_dumps(spec, JSON_COMPACT);
+
+                buffer_printf(b, "%s{\"version\":%" PRIu32 ",\"spec\":%s}", i == 0 ? "" : ",",
+                        job->versions[i].number, text);
+                free(text);
+                json_decref(spec);
+        }
+        buffer_putc(b, ']');
+}
+
+void rows_write_job(struct cluster_effects *e, const struct job *job)
+{
+        struct buffer b = { 0 };
+
+        buffer_putc(&b, '{');
+        put_text(&b, "source", job->source);
+        put_number(&b, "restart_version", job->restart_version);
+        put_number(&b, "rolled_version", job->rolled_version);
+        put_number(&b, "generation", job->generation);
+        put_number(&b, "command", job->command);
+        put_number(&b, "since", job->since);
+        put_flag(&b, "stopped", job->stopped);
+        put_flag(&b, "removing", job->removing);
+        put_flag(&b, "purge", job->purge);
+        put_versions(&b, job);
+        buffer_putc(&b, '}');
+        effects_write(e, mem_printf("job/%s", job->name), buffer_take(&b));
+}
+
+void rows_delete_job(struct cluster_effects *e, const struct job *job)
+{
+        effects_write(e, mem_printf("job/%s", job->name), NULL);
+}
+
+static void put_end(struct buffer *b, const struct task *t)
+{
+        put_text(b, "result", t->result < 0 ? NULL : task_result_names[t->result]);
+        put_flag(b, "parked", t->parked);
+        if (t->has_exit_code) {
+                put_member(b, "exit_code");
+                buffer_printf(b, "%" PRIi32, t->exit_code);
+        }
+        put_number(b, "signal", (uint64_t) MAX(t->signal, 0));
+        put_text(b, "reason", t->reason);
+        put_number(b, "runs", t->runs);
+        put_number(b, "restarts", t->restarts);
+        put_number(b, "run_version", t->version);
+        put_number(b, "since", t->since);
+        put_number(b, "started_at", t->started_at);
+}
+
+static void put_task(struct buffer *b, const struct job *job, const struct task *t)
+{
+        buffer_printf(b, "%s{\"index\":%" PRIu32, b->len > 1 ? "," : "", task_index(job, t));
+        put_text(b, "node", t->node == NULL ? NULL : t->node->status.name);
+        put_flag(b, "run", t->desire.run);
+        put_number(b, "version", t->desire.version);
+        put_number(b, "restart_version", t->desire.restart_version);
+        put_number(b, "generation", t->desire.generation);
+        put_number(b, "born", t->born);
+        put_flag(b, "stopped", t->stopped);
+        put_flag(b, "leaving", t->leaving);
+        put_flag(b, "ended", t->state == TASK_ENDED);
+        if (t->state == TASK_ENDED)
+                put_end(b, t);
+        buffer_putc(b, '}');
+}
+
+void rows_write_chunk(struct cluster_effects *e, const struct job *job, size_t chunk)
+{
+        size_t end = MIN((chunk + 1) * TASKS_PER_CHUNK, job->tasks_len);
+        struct buffer b = { 0 };
+
+        buffer_putc(&b, '[');
+        for (size_t i = chunk * TASKS_PER_CHUNK; i < end; i++)
+                if (job->tasks[i].exists)
+                        put_task(&b, job, &job->tasks[i]);
+        buffer_putc(&b, ']');
+        if (b.len == 2)
+                buffer_done(&b);
+        effects_write(e, mem_printf("tasks/%s/%08zu", job->name, chunk),
+                b.len == 0 ? NULL : buffer_take(&b));
+}
+
+void rows_write_node(struct cluster_effects *e, const struct node *node)
+{
+        struct node_status status = node->status;
+        struct buffer b = { 0 };
+
+        status.tasks = status.running = 0; /* counted */
+        buffer_putc(&b, '{');
+        put_number(&b, "note_seq", node->note_seq);
+        put_member(&b, "node");
+        record_write(&node_table, &status, &b);
+        buffer_putc(&b, '}');
+        effects_write(e, mem_printf("node/%s", node->status.name), buffer_take(&b));
+}
+
+void rows_dump(const struct cluster *c, struct cluster_effects *e)
+{
+        for (const struct node *node = c->nodes; node != NULL; node = node->hh.next)
+                rows_write_node(e, node);
+        for (const struct job *job = c->jobs; job != NULL; job = job->hh.next) {
+                rows_write_job(e, job);
+                for (size_t i = 0; i * TASKS_PER_CHUNK < job->tasks_len; i++)
+                        rows_write_chunk(e, job, i);
+        }
+}
+
+/* ---- Reading */
+
+static uint64_t get_number(const json_t *object, const char *name)
+{
+        json_int_t value = json_integer_value(json_object_get(object, name));
+
+        return value > 0 ? (uint64_t) value : 0;
+}
+
+static uint32_t get_small(const json_t *object, const char *name)
+{
+        return (uint32_t) MIN(get_number(object, name), UINT32_MAX);
+}
+
+static const char *get_text(const json_t *object, const char *name)
+{
+        return json_string_value(json_object_get(object, name));
+}
+
+static bool get_flag(const json_t *object, const char *name)
+{
+        return json_is_true(json_object_get(object, name));
+}
+
+static struct job *job_get(struct cluster *c, const char *name)
+{
+        struct job *job = job_find(c, name);
+
+        return job != NULL ? job : job_new(c, name);
+}
+
+static int load_version(struct job *job, const json_t *object, struct error *err)
+{
+        AUTO(job_spec_unrefp) struct job_spec *spec = NULL;
+        uint32_t number = get_small(object, "version");
+        size_t len = job->versions_len;
+
+        if (job_spec_from_json(job->name, json_object_get(object, "spec"), &spec, err) < 0)
+                return error_wrap(err, "version %" PRIu32, number);
+        if (len > 0 && job->versions[len - 1].number >= number)
+                return error_set(err, ERR_INVALID, "versions do not ascend");
+        job->versions = mem_resize(job->versions, len + 1, sizeof job->versions[0]);
+        job->versions[len] = (struct job_version){ .number = number, .spec = take_ptr(spec) };
+        job->versions_len = len + 1;
+        return 0;
+}
+
+static int load_job(struct cluster *c, const char *name, const json_t *row, struct error *err)
+{
+        struct job *job = job_get(c, name);
+        const json_t *versions = json_object_get(row, "versions");
+
+        job->source = mem_strdup(get_text(row, "source"));
+        job->restart_version = get_small(row, "restart_version");
+        job->rolled_version = get_small(row, "rolled_version");
+        job->generation = get_number(row, "generation");
+        job->command = get_number(row, "command");
+        job->since = get_number(row, "since");
+        job->stopped = get_flag(row, "stopped");
+        job->removing = get_flag(row, "removing");
+        job->purge = get_flag(row, "purge");
+        for (size_t i = 0; i < json_array_size(versions); i++)
+                if (load_version(job, json_array_get(versions, i), err) < 0)
+                        return -1;
+        if (job->source == NULL || job->versions_len == 0)
+                return error_set(err, ERR_INVALID, "it has no source or no version");
+        return 0;
+}
+
+static int result_by_name(const char *name)
+{
+        for (int i = 0; name != NULL && task_result_names[i] != NULL; i++)
+                if (strcmp(task_result_names[i], name) == 0)
+                        return i;
+        return RESULT_UNKNOWN;
+}
+
+static void load_end(struct task *task, const json_t *row)
+{
+        const json_t *exit_code = json_object_get(row, "exit_code");
+
+        task->state = TASK_ENDED;
+        task->reported = true;
+        task->result = (int8_t) result_by_name(get_text(row, "result"));
+        task->parked = get_flag(row, "parked");
+        task->has_exit_code = json_is_integer(exit_code);
+        task->exit_code = (int32_t) json_integer_value(exit_code);
+        task->signal = (int32_t) get_small(row, "signal");
+        text_replace(&task->reason, get_text(row, "reason"));
+        task->runs = get_small(row, "runs");
+        task->restarts = get_small(row, "restarts");
+        task->version = get_small(row, "run_version");
+        task->since = get_number(row, "since");
+        task->started_at = get_number(row, "started_at");
+}
+
+static int load_task(struct cluster *c, struct job *job, const json_t *row, struct error *err)
+{
+        uint32_t index = get_small(row, "index");
+        const char *node = get_text(row, "node");
+        struct task *task;
+
+        if (index > 10000000 || job_task(job, index) != NULL)
+                return error_set(err, ERR_INVALID, "index %" PRIu32 " stands there twice", index);
+        task = job_make_task(job, index);
+        task->desire = (struct task_desire){ .run = get_flag(row, "run"),
+                .version = get_small(row, "version"),
+                .restart_version = get_small(row, "restart_version"),
+                .generation = get_number(row, "generation") };
+        task->born = get_number(row, "born");
+        task->stopped = get_flag(row, "stopped");
+        task->leaving = get_flag(row, "leaving");
+        if (node != NULL) {
+                task->node = node_get(c, node);
+                task->node->status.tasks++;
+                task->state = TASK_PLACED;
+        }
+        if (get_flag(row, "ended"))
+                load_end(task, row);
+        return 0;
+}
+
+static int load_chunk(struct cluster *c, const char *name, const json_t *row, struct error *err)
+{
+        const char *slash = strchr(name, '/');
+        AUTO(mem_freep) char *job_name = NULL;
+        struct job *job;
+
+        if (slash == NULL)
+                return error_set(err, ERR_INVALID, "its name is none of ours");
+        job_name = mem_strndup(name, (size_t) (slash - name));
+        job = job_get(c, job_name);
+        for (size_t i = 0; i < json_array_size(row); i++)
+                if (load_task(c, job, json_array_get(row, i), err) < 0)
+                        return -1;
+        return 0;
+}
+
+static int load_node(struct cluster *c, const char *name, const json_t *row, struct error *err)
+{
+        struct node *node = node_get(c, name);
+        struct node_status status = { 0 };
+        int64_t tasks = node->status.tasks;
+
+        if (record_read(&node_table, json_object_get(row, "node"), &status, err) < 0)
+                return -1;
+        text_replace(&node->status.version, status.version);
+        text_replace(&node->status.kernel, status.kernel);
+        text_replace(&node->status.reason, status.reason);
+        node->status.cores = status.cores;
+        node->status.memory = status.memory;
+        node->status.agent_pid = status.agent_pid;
+        node->status.keeper_pid = status.keeper_pid;
+        node->status.since = status.since;
+        node->status.state = status.state == NODE_LOST ? NODE_LOST : NODE_READY;
+        node->status.tasks = tasks;
+        node->note_seq = get_number(row, "note_seq");
+        record_done(&node_table, &status);
+        return 0;
+}
+
+static int load_row(struct cluster *c, const char *key, const json_t *row, struct error *err)
+{
+        if (strncmp(key, "job/", 4) == 0)
+                return load_job(c, key + 4, row, err);
+        if (strncmp(key, "tasks/", 6) == 0)
+                return load_chunk(c, key + 6, row, err);
+        if (strncmp(key, "node/", 5) == 0)
+                return load_node(c, key + 5, row, err);
+        return error_set(err, ERR_INVALID, "its name is none of ours");
+}
+
+int rows_load(struct cluster *c, const char *key, const char *value, struct error *err)
+{
+        json_error_t where;
+        json_t *row;
+        int64_t index;
+        int r;
+
+        if (strncmp(key, "event/", 6) == 0) {
+                if (!text_parse_int(key + 6, 0, INT64_MAX, &index))
+                        return error_set(err, ERR_INVALID, "load row %s: no number", key);
+                c->index = MAX(c->index, (uint64_t) index);
+                return 0;
+        }
+        row = json_loads(value, JSON_REJECT_DUPLICATES, &where);
+        if (row == NULL)
+                return error_set(err, ERR_INVALID, "load row %s: %s", key, where.text);
+        r = load_row(c, key, row, err);
+        json_decref(row);
+        return r < 0 ? error_wrap(err, "load row %s", key) : 0;
+}
+
+int rows_loaded(struct turn *turn, struct error *err)
+{
+        struct cluster *c = turn->c;
+
+        for (struct job *job = c->jobs; job != NULL; job = job->hh.next) {
+                if (job->versions_len == 0)
+                        return error_set(err, ERR_INVALID,
+                                "row tasks/%s is there without row job/%s", job->name, job->name);
+                for (size_t i = 0; i < job->tasks_len; i++)
+                        if (job->tasks[i].exists && !job->tasks[i].reported)
+                                job->tasks[i].since = turn->now;
+                job_recount(job);
+                job_touch(c, job);
+        }
+        /* They have the usual time to connect before anybody is told that they are lost. */
+        for (struct node *node = c->nodes; node != NULL; node = node->hh.next)
+                if (node->status.state != NODE_LOST)
+                        node->lost_at = turn->now + CLUSTER_LOST_AFTER;
+        return 0;
+}

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The state of the cluster: jobs, their tasks, and nodes, as data with the invariants that all
+ * decisions lean on.
+ *
+ * A job owns its versions and its tasks. Tasks stand in one array by index; a slot that is not in
+ * use has `exists` false. Pointers to tasks are void after job_make_task(). A task knows its node
+ * by pointer; nodes are never forgotten, so that the pointer stays good.
+ *
+ * Counting: what a task counts as follows from its fields, its job's flags and its node's
+ * connection, and nothing else (marks_of()). Whoever changes one of these calls task_recount() or
+ * job_recount(); then `counts` is right, and nobody has to walk over the tasks of a job to know how
+ * it is. The state word of a job follows from the counts alone.
+ *
+ * Nothing is decided here. */
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "core/cluster-internal.h"
+
+/* ---- Jobs */
+
+struct job *job_find(const struct cluster *c, const char *name)
+{
+        struct job *job;
+
+        HASH_FIND_STR(c->jobs, name, job);
+        return job;
+}
+
+struct job *job_new(struct cluster *c, const char *name)
+{
+        struct job *job = mem_alloc(sizeof *job);
+
+        job->name = mem_strdup(name);
+        HASH_ADD_KEYPTR(hh, c->jobs, job->name, strlen(job->name), job);
+        return job;
+}
+
+static void task_done(struct job *job, struct task *task)
+{
+        if (!task->exists)
+                return;
+        if (task->node != NULL)
+                task->node->status.tasks--;
+        task->exists = false;
+        task_recount(job, task);
+        free(task->reason);
+        *task = (struct task){ 0 };
+}
+
+void job_free(struct cluster *c, struct job *job)
+{
+        HASH_DEL(c->jobs, job);
+        for (size_t i = 0; i < job->tasks_len; i++)
+                task_done(job, &job->tasks[i]);
+        for (size_t i = 0; i < job->versions_len; i++)
+                job_spec_unref(job->versions[i].spec);
+        free(job->versions);
+        free(job->tasks);
+        free(job->chunk_dirty);
+        free(job->name);
+        free(job->source);
+        free(job->reason);
+        free(job->ids);
+        free(job);
+}
+
+uint32_t job_version_number(const struct job *job)
+{
+        return job->versions[job->versions_len - 1].number;
+}
+
+struct job_spec *job_current_spec(const struct job *job)
+{
+        return job->versions[job->versions_len - 1].spec;
+}
+
+struct job_spec *job_spec_of(const struct job *job, uint32_t version)
+{
+        for (size_t i = job->versions_len; i-- > 0;)
+                if (job->versions[i].number == version)
+                        return job->versions[i].spec;
+        return NULL;
+}
+
+static bool version_used(const struct job *job, uint32_t number)
+{
+        for (size_t i = 0; i < job->tasks_len; i++) {
+                const struct task *t = &job->tasks[i];
+
+                if (t->exists && (t->desire.version == number || t->version == number))
+                        return true;
+        }
+        return false;
+}
+
+void job_add_version(struct job *job, uint32_t number, struct job_spec *spec)
+{
+        size_t kept = 0, len = job->versions_len + 1;
+
+        job->versions = mem_resize(job->versions, len, sizeof job->versions[0]);
+        job->versions[len - 1] =
+                (struct job_version){ .number = number, .spec = job_spec_ref(spec) };
+        for (size_t i = 0; i < len; i++) {
+                if (i + VERSIONS_KEPT >= len || version_used(job, job->versions[i].number))
+                        job->versions[kept++] = job->versions[i];
+                else
+                        job_spec_unref(job->versions[i].spec);
+        }
+        job->versions_len = kept;
+}
+
+bool job_runs(const struct job *job)
+{
+        return !job->stopped && !job->removing;
+}
+
+size_t job_wanted(const struct job *job)
+{
+        if (!job_runs(job))
+                return 0;
+        return job_current_spec(job)->count - job->counts[MARK_STOPPED];
+}
+
+bool job_halted(const struct job *job)
+{
+        return job->counts[MARK_OUTDATED] > 0 && job->counts[MARK_ENDED_BADLY] > 0;
+}
+
+/* ---- What has to be written at the end of the turn */
+
+void job_touch(struct cluster *c, struct job *job)
+{
+        c->changes++;
+        if (job->dirty)
+                return;
+        job->dirty = true;
+        job->dirty_next = c->dirty;
+        c->dirty = job;
+}
+
+void job_touch_row(struct cluster *c, struct job *job)
+{
+        job->row_dirty = true;
+        job_touch(c, job);
+}
+
+void task_touch(struct cluster *c, struct job *job, const struct task *task)
+{
+        size_t chunk = task_index(job, task) / TASKS_PER_CHUNK;
+
+        if (chunk >= job->chunks_allocated) {
+                size_t allocated = MAX(chunk + 1, job->chunks_allocated * 2);
+
+                job->chunk_dirty = mem_resize(job->chunk_dirty, allocated, 1);
+                memset(job->chunk_dirty + job->chunks_allocated, 0,
+                        allocated - job->chunks_allocated);
+                job->chunks_allocated = allocated;
+        }
+        job->chunk_dirty[chunk] = 1;
+        job_touch(c, job);
+}
+
+/* ---- Tasks */
+
+uint32_t task_index(const struct job *job, const struct task *task)
+{
+        return (uint32_t) (task - job->tasks);
+}
+
+/* Names stand in one block, each in as many bytes as the longest may need. */
+const char *task_id(const struct job *job, uint32_t index)
+{
+        struct job *j = (struct job *) (uintptr_t) job; /* the names are a cache */
+
+        if (index >= j->ids_len) {
+                j->id_stride = strlen(j->name) + sizeof ".4294967295";
+                j->ids = mem_resize(j->ids, j->tasks_len, j->id_stride);
+                for (size_t i = 0; i < j->tasks_len; i++)
+                        snprintf(j->ids + i * j->id_stride, j->id_stride, "%s.%zu", j->name, i);
+                j->ids_len = j->tasks_len;
+        }
+        return j->ids + index * j->id_stride;
+}
+
+struct task *job_task(const struct job *job, uint32_t index)
+{
+        return index < job->tasks_len && job->tasks[index].exists ? &job->tasks[index] : NULL;
+}
+
+struct task *job_make_task(struct job *job, uint32_t index)
+{
+        if (index >= job->tasks_allocated) {
+                size_t allocated = MAX((size_t) index + 1, job->tasks_allocated * 2);
+
+                job->tasks = mem_resize(job->tasks, allocated, sizeof job->tasks[0]);
+                job->tasks_allocated = allocated;
+        }
+        for (; job->tasks_len <= index; job->tasks_len++)
+                job->tasks[job->tasks_len] = (struct task){ 0 };
+
+        assert(!job->tasks[index].exists);
+        job->tasks[index] = (struct task){ .exists = true,
+                .state = TASK_QUEUED,
+                .result = RESULT_NONE,
+                .log_bytes = RECORD_NULL };
+        return &job->tasks[index];
+}
+
+void job_drop_task(struct cluster *c, struct job *job, struct task *task)
+{
+        task_touch(c, job, task);
+        task_done(job, task);
+        while (job->tasks_len > 0 && !job->tasks[job->tasks_len - 1].exists)
+                job->tasks_len--;
+}
+
+bool task_wanted(const struct job *job, const struct task *task)
+{
+        return job_runs(job) && !task->stopped && !task->leaving;
+}
+
+bool task_is_up(const struct task *task)
+{
+        if (task->state == TASK_ENDED || task->node == NULL)
+                return false;
+        return !task->node->connected || task->state == TASK_RUNNING;
+}
+
+bool task_last_run_failed(const struct job *job, const struct task *task)
+{
+        const struct job_spec *spec = job_current_spec(job);
+
+        if (!task->has_exit_code)
+                return true;
+        for (size_t i = 0; i < spec->success_codes_len; i++)
+                if (spec->success_codes[i] == task->exit_code)
+                        return false;
+        return true;
+}
+
+bool desire_equal(const struct task_desire *a, const struct task_desire *b)
+{
+        return a->run == b->run && a->version == b->version &&
+               a->restart_version == b->restart_version && a->generation == b->generation;
+}
+
+void text_replace(char **text, const char *with)
+{
+        if (with != NULL && *with == '\0')
+                with = NULL;
+        if (*text != NULL && with != NULL && strcmp(*text, with) == 0)
+                return;
+        free(*text);
+        *text = mem_strdup(with);
+}
+
+/* ---- Counting */
+
+static unsigned marks_of_wanted(const struct job *job, const struct task *t, bool lost)
+{
+        bool ended = t->state == TASK_ENDED, well = ended && t->result == RESULT_SUCCEEDED;
+        bool running = !lost && t->state == TASK_RUNNING;
+        bool outdated = t->desire.version != job_version_number(job) ||
+                        t->desire.generation < job->generation;
+        unsigned marks = BIT(MARK_WANTED);
+
+        if (running)
+                marks |= BIT(MARK_WANTED_RUNNING);
+        if (well)
+                marks |= BIT(MARK_ENDED_WELL);
+        if (t->node == NULL && !ended)
+                marks |= BIT(MARK_UNPLACED);
+        if (t->state == TASK_QUEUED && t->next_run_at != 0 && task_last_run_failed(job, t))
+                marks |= BIT(MARK_WAITING);
+
+        if (outdated && !task_is_up(t))
+                return marks | BIT(MARK_OUTDATED) | BIT(MARK_STRAGGLER);
+        if (outdated)
+                return marks | BIT(MARK_OUTDATED) | (t->node->connected ? BIT(MARK_MOVABLE) : 0);
+        if (ended)
+                return marks | (well ? BIT(MARK_SETTLED) : BIT(MARK_ENDED_BADLY));
+        if (running && t->synced && t->ready)
+                return marks | BIT(MARK_SETTLED);
+        return marks | (t->node != NULL ? BIT(MARK_INFLIGHT) : 0);
+}
+
+static unsigned marks_of(const struct job *job, const struct task *t)
+{
+        bool lost = t->node != NULL && t->node->status.state == NODE_LOST;
+        unsigned marks = BIT(MARK_EXISTS);
+
+        if (!t->exists)
+                return 0;
+        if (t->state != TASK_ENDED)
+                marks |= BIT(MARK_ACTIVE) | (lost ? BIT(MARK_LOST) : 0);
+        if (!lost && t->state == TASK_RUNNING)
+                marks |= BIT(MARK_RUNNING) | (t->ready ? BIT(MARK_READY) : 0);
+        if (t->leaving)
+                return marks | BIT(MARK_LEAVING);
+        if (t->stopped)
+                marks |= BIT(MARK_STOPPED);
+        if (task_wanted(job, t))
+                marks |= marks_of_wanted(job, t, lost);
+        return marks;
+}
+
+void task_recount(struct job *job, struct task *task)
+{
+        unsigned marks = marks_of(job, task), differ = marks ^ task->marks;
+
+        if ((differ & BIT(MARK_RUNNING)) != 0 && task->node != NULL)
+                task->node->status.running += (marks & BIT(MARK_RUNNING)) != 0 ? 1 : -1;
+        for (int mark = 0; mark < MARK_COUNT && differ != 0; mark++) {
+                if ((differ & BIT(mark)) != 0)
+                        job->counts[mark] += (marks & BIT(mark)) != 0 ? (size_t) 1 : (size_t) -1;
+                differ &= ~BIT(mark);
+        }
+        if ((marks & ~task->marks & BIT(MARK_MOVABLE)) != 0)
+                job->roll_next = MIN(job->roll_next, task_index(job, task));
+        task->marks = marks;
+}
+
+void job_recount(struct job *job)
+{
+        for (size_t i = 0; i < job->tasks_len; i++)
+                task_recount(job, &job->tasks[i]);
+}
+
+/* ---- The state word */
+
+enum job_state job_state_derive(const struct job_facts *f)
+{
+        size_t ended = f->ended_well + f->ended_badly;
+
+        if (f->removing)
+                return JOB_STOPPING;
+        if (f->stopped || f->wanted == 0)
+                return f->active > 0 ? JOB_STOPPING : JOB_STOPPED;
+        if (f->outdated > 0)
+                return f->ended_badly > 0 ? JOB_DEGRADED : JOB_UPDATING;
+        if (ended >= f->wanted)
+                return f->ended_badly > 0 ? JOB_FAILED : JOB_SUCCEEDED;
+        if (f->ended_badly > 0)
+                return JOB_DEGRADED;
+        if (f->rolling && f->inflight > 0)
+                return JOB_UPDATING;
+        if (f->waiting + f->lost > 0)
+                return JOB_DEGRADED;
+        return f->wanted_running + f->ended_well >= f->wanted ? JOB_RUNNING : JOB_STARTING;
+}
+
+enum job_state job_state_of(const struct job *job)
+{
+        const size_t *n = job->counts;
+        struct job_facts facts = {
+                .wanted = job_wanted(job),
+                .wanted_running = n[MARK_WANTED_RUNNING],
+                .active = n[MARK_ACTIVE],
+                .outdated = n[MARK_OUTDATED],
+                .inflight = n[MARK_INFLIGHT],
+                .ended_well = n[MARK_ENDED_WELL],
+                .ended_badly = n[MARK_ENDED_BADLY],
+                .waiting = n[MARK_WAITING],
+                .lost = n[MARK_LOST],
+                .stopped = job->stopped,
+                .removing = job->removing,
+                .rolling = job->rolled_version < job_version_number(job),
+        };
+
+        return job_state_derive(&facts);
+}
+
+/* ---- Nodes */
+
+struct node *node_find(const struct cluster *c, const char *name)
+{
+        struct node *node;
+
+        HASH_FIND_STR(c->nodes, name, node);
+        return node;
+}
+
+struct node *node_get(struct cluster *c, const char *name)
+{
+        struct node *node = node_find(c, name);
+
+        if (node != NULL)
+                return node;
+        node = mem_alloc(sizeof *node);
+        node->status = (struct node_status){ .name = mem_strdup(name),
+                .state = NODE_READY,
+                .cores = RECORD_NULL,
+                .memory = RECORD_NULL,
+                .agent_pid = RECORD_NULL,
+                .keeper_pid = RECORD_NULL };
+        node->lost_at = USEC_NEVER;
+        HASH_ADD_KEYPTR(hh, c->nodes, node->status.name, strlen(node->status.name), node);
+        return node;
+}
+
+void node_free(struct cluster *c, struct node *node)
+{
+        HASH_DEL(c->nodes, node);
+        record_done(&node_table, &node->status);
+        free(node);
+}
+
+/* ---- Finding what a person names */
+
+static void add_name(char ***names, size_t *len, char *name)
+{
+        *names = mem_resize(*names, *len + 2, sizeof **names);
+        (*names)[(*len)++] = name;
+        (*names)[*len] = NULL;
+}
+
+/* Jobs, and tasks of the jobs that are small enough to be known by heart. */
+static int fail_not_found(const struct cluster *c, const char *target, struct error *err)
+{
+        char **names = NULL;
+        size_t len = 0;
+        const char *nearest = NULL;
+
+        for (const struct job *job = c->jobs; job != NULL; job = job->hh.next) {
+                add_name(&names, &len, mem_strdup(job->name));
+                for (uint32_t i = 0; i < job->tasks_len && i < 100; i++)
+                        if (job->tasks[i].exists)
+                                add_name(&names, &len, mem_strdup(task_id(job, i)));
+        }
+        if (names != NULL)
+                nearest = text_nearest(target, (const char *const *) names);
+        if (nearest != NULL)
+                error_set(err, ERR_NOT_FOUND, "no job or task \"%s\"; did you mean \"%s\"?", target,
+                        nearest);
+        else
+                error_set(err, ERR_NOT_FOUND, "no job or task \"%s\"", target);
+
+        for (size_t i = 0; i < len; i++)
+                free(names[i]);
+        free(names);
+        return -1;
+}
+
+static struct task *find_task(const struct cluster *c, const char *id, struct job **ret_job)
+{
+        const char *dot = strrchr(id, '.');
+        char name[TEXT_NAME_MAX + 1];
+        int64_t index;
+        struct job *job;
+
+        if (dot == NULL || (size_t) (dot - id) >= sizeof name ||
+                !text_parse_int(dot + 1, 0, UINT32_MAX, &index))
+                return NULL;
+        memcpy(name, id, (size_t) (dot - id));
+        name[dot - id] = '\0';
+        job = job_find(c, name);
+        if (job == NULL)
+                return NULL;
+        *ret_job = job;
+        return job_task(job, (uint32_t) index);
+}
+
+bool cluster_look_up(
+        const struct cluster *c, const char *target, struct job **ret_job, struct task **ret_task)
+{
+        struct job *job = job_find(c, target);
+        struct task *task = NULL;
+
+        if (job == NULL)
+                task = find_task(c, target, &job);
+        if (job == NULL || (task == NULL && strchr(target, '.') != NULL))
+                return false;
+        *ret_job = job;
+        *ret_task = task;
+        return true;
+}
+
+int cluster_find_target(const struct cluster *c, const char *target, struct job **ret_job,
+        struct task **ret_task, struct error *err)
+{
+        if (cluster_look_up(c, target, ret_job, ret_task))
+                return 0;
+        return fail_not_found(c, target, err);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Cluster: everything the server decides, as a function of state, event and now.
+ *
+ *   cluster.c          the door: events in, effects out
+ *   cluster-command.c  what people and job files ask
+ *   cluster-node.c     what agents tell
+ *   reconcile.c        from what is wanted of a job to what is desired of its tasks; the rollout
+ *   place.c            which node a task goes to
+ *   cluster-state.c    the data, its counts, and the state word of a job
+ *   status.c           what readers see
+ *   cluster-rows.c     what is stored, and how it comes back
+ *   effects.c          the effects, as data
+ *
+ * One event is one turn. A handler checks, changes the state, appends effects, and marks the jobs
+ * it touched; turn_advance() then does what follows for these (place, go on with the rollout,
+ * finish a removal) and writes their rows. All writes of a turn belong into one batch: whoever is
+ * killed between two turns finds a state in which every decision was taken completely.
+ *
+ * The caller commits the writes before it sends assignments and publishes events. An assignment
+ * that was never sent does no harm: an agent that connects tells what it has, and is told what
+ * differs.
+ *
+ * Time comes in with the event, and is used for texts, `since` and the moment at which a node
+ * counts as lost. Loop thread only. */
+
+#include <stdlib.h>
+
+#include "core/cluster-internal.h"
+
+struct cluster *cluster_new(void)
+{
+        struct cluster *c = mem_alloc(sizeof *c);
+
+        c->purge_at = USEC_NEVER;
+        return c;
+}
+
+void cluster_free(struct cluster *c)
+{
+        if (c == NULL)
+                return;
+        while (c->jobs != NULL)
+                job_free(c, c->jobs);
+        while (c->nodes != NULL)
+                node_free(c, c->nodes);
+        free(c);
+}
+
+static int handle(struct turn *turn, const struct cluster_event *event, struct error *err)
+{
+        switch (event->type) {
+        case CLUSTER_LOAD:
+                return rows_load(turn->c, event->key, event->value, err);
+        case CLUSTER_LOADED:
+                return rows_loaded(turn, err);
+        case CLUSTER_APPLY:
+                return cluster_command_apply(turn, event, err);
+        case CLUSTER_STOP:
+                return cluster_command_stop(turn, event, err);
+        case CLUSTER_RESTART:
+                return cluster_command_restart(turn, event, err);
+        case CLUSTER_SCALE:
+                return cluster_command_scale(turn, event, err);
+        case CLUSTER_REMOVE:
+                return cluster_command_remove(turn, event, err);
+        case CLUSTER_NODE_UP:
+                return node_handle_up(turn, event, err);
+        case CLUSTER_NODE_DOWN:
+                return node_handle_down(turn, event, err);
+        case CLUSTER_REPORT:
+                return node_handle_report(turn, event, err);
+        case CLUSTER_NOTE:
+                return node_handle_note(turn, event, err);
+        case CLUSTER_NOTICE:
+                turn_publish(turn, event->note);
+                return 0;
+        case CLUSTER_TICK:
+                node_handle_tick(turn);
+                return 0;
+        }
+        return error_set(err, ERR_INVALID, "no such event");
+}
+
+int cluster_handle(struct cluster *c, const struct cluster_event *event, usec_t now_wall,
+        struct cluster_effects *ret, struct error *err)
+{
+        struct turn turn = { .c = c, .now = now_wall, .effects = ret };
+
+        if (handle(&turn, event, err) < 0)
+                return -1;
+        turn_advance(&turn);
+        return 0;
+}
+
+usec_t cluster_next_deadline(const struct cluster *c)
+{
+        usec_t next = c->purge_at;
+
+        for (const struct node *node = c->nodes; node != NULL; node = node->hh.next)
+                next = MIN(next, node->lost_at);
+        return next;
+}
+
+uint64_t cluster_index(const struct cluster *c)
+{
+        return c->index;
+}
+
+uint64_t cluster_changes(const struct cluster *c)
+{
+        return c->changes;
+}
+
+/* What has ended is kept by an agent that has it, and means nothing to one that does not. */
+static void assign_of(const struct job *job, uint32_t index, struct cluster_effects *ret)
+{
+        const struct task *task = &job->tasks[index];
+
+        if (task->state == TASK_ENDED && !task->answered)
+                return;
+        if (task->namesake)
+                effects_forget(ret, task->node->status.name, task_id(job, index), false);
+        effects_assign(ret, task->node, job, index, &task->desire);
+}
+
+void cluster_assigns_of(const struct cluster *c, const char *name, struct cluster_effects *ret)
+{
+        const struct node *node = node_find(c, name);
+
+        for (const struct job *job = c->jobs; job != NULL && node != NULL; job = job->hh.next)
+                for (uint32_t i = 0; i < job->tasks_len; i++)
+                        if (job->tasks[i].exists && job->tasks[i].node == node)
+                                assign_of(job, i, ret);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Effects: what cluster_handle() asks its caller to do, as data.
+ *
+ * The caller owns the struct and everything in it; it is appended to and never read back here.
+ * Writes stand in the order in which they were decided, and one key may stand there twice when
+ * several events were handled in one go: applied in order, the later one wins. */
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cluster-internal.h"
+
+static void assign_done(struct cluster_assign *a)
+{
+        free(a->node);
+        free(a->task);
+        free(a->job);
+}
+
+static void write_done(struct cluster_write *w)
+{
+        free(w->key);
+        free(w->value);
+}
+
+void cluster_effects_reset(struct cluster_effects *e)
+{
+        for (size_t i = 0; i < e->assigns_len; i++)
+                assign_done(&e->assigns[i]);
+        for (size_t i = 0; i < e->writes_len; i++)
+                write_done(&e->writes[i]);
+        for (size_t i = 0; i < e->events_len; i++)
+                record_done(&event_table, &e->events[i]);
+        e->assigns_len = e->writes_len = e->events_len = 0;
+        e->version = 0;
+        e->unchanged = false;
+}
+
+void cluster_effects_done(struct cluster_effects *e)
+{
+        cluster_effects_reset(e);
+        free(e->assigns);
+        free(e->writes);
+        free(e->events);
+        *e = (struct cluster_effects){ 0 };
+}
+
+/* Makes room for one more element. */
+static void *grow(void *array, size_t len, size_t *allocated, size_t size)
+{
+        if (len < *allocated)
+                return array;
+        *allocated = *allocated == 0 ? 16 : *allocated * 2;
+        return mem_resize(array, *allocated, size);
+}
+
+static struct cluster_assign *add_assign(struct cluster_effects *e, const char *node)
+{
+        struct cluster_assign *a;
+
+        e->assigns = grow(e->assigns, e->assigns_len, &e->assigns_allocated, sizeof e->assigns[0]);
+        a = &e->assigns[e->assigns_len++];
+        *a = (struct cluster_assign){ .node = mem_strdup(node) };
+        return a;
+}
+
+/* The job and the index within a task's name. */
+static void name_task(struct cluster_assign *a, const char *task)
+{
+        const char *dot = strrchr(task, '.');
+
+        a->task = mem_strdup(task);
+        a->job = dot == NULL ? mem_strdup(task) : mem_strndup(task, (size_t) (dot - task));
+        a->index = dot == NULL ? 0 : (uint32_t) strtoul(dot + 1, NULL, 10);
+}
+
+void effects_assign(struct cluster_effects *e, const struct node *node, const struct job *job,
+        uint32_t index, const struct task_desire *desire)
+{
+        struct cluster_assign *a = add_assign(e, node->status.name);
+
+        a->task = mem_printf("%s.%" PRIu32, job->name, index);
+        a->job = mem_strdup(job->name);
+        a->index = index;
+        a->desire = *desire;
+}
+
+void effects_forget(struct cluster_effects *e, const char *node, const char *task, bool purge)
+{
+        struct cluster_assign *a = add_assign(e, node);
+
+        name_task(a, task);
+        a->forget = true;
+        a->purge_logs = purge;
+}
+
+void effects_write(struct cluster_effects *e, char *key, char *value)
+{
+        e->writes = grow(e->writes, e->writes_len, &e->writes_allocated, sizeof e->writes[0]);
+        e->writes[e->writes_len++] = (struct cluster_write){ .key = key, .value = value };
+}
+
+/* ---- Events */
+
+void turn_publish(struct turn *turn, const struct event *event)
+{
+        struct cluster_effects *e = turn->effects;
+        struct buffer row = { 0 };
+        struct event *copy;
+
+        e->events = grow(e->events, e->events_len, &e->events_allocated, sizeof e->events[0]);
+        copy = &e->events[e->events_len++];
+        *copy = *event;
+        copy->index = (int64_t) ++turn->c->index;
+        copy->job = mem_strdup(event->job);
+        copy->task = mem_strdup(event->task);
+        copy->node = mem_strdup(event->node);
+        copy->message = mem_strdup(event->message);
+        if (copy->time == 0)
+                copy->time = turn->now;
+
+        record_write(&event_table, copy, &row);
+        effects_write(e, mem_printf("event/%020" PRIi64, copy->index), buffer_take(&row));
+        turn->c->changes++;
+}
+
+void turn_say(
+        struct turn *turn, enum event_kind kind, const struct job *job, const char *format, ...)
+{
+        struct event event = { .kind = (int) kind,
+                .job = job->name,
+                .version = job_version_number(job),
+                .run = RECORD_NULL };
+        AUTO(buffer_done) struct buffer message = { 0 };
+        char text[1024];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(text, sizeof text, format, args);
+        va_end(args);
+        buffer_puts(&message, text);
+        event.message = message.data;
+        turn_publish(turn, &event);
+}

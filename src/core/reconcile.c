@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Reconcile: from what is wanted of a job to what is desired of each of its tasks.
+ *
+ * A command changes the job and then calls job_retarget(), which goes over all tasks once. What can
+ * be told at once is: ends, in-place changes, tasks that do not run anyway. What would take a
+ * running task down is left for the rollout: such a task is *outdated* (its desire has an older
+ * version or generation than the job), and job_advance() moves `update.parallel` of them at a time,
+ * in the order of their indexes. Those that were told and are not settled yet are in flight; while
+ * there are enough of them, nobody is moved. When a task that was told the newest ends badly, the
+ * rollout halts: this is no flag but follows from the counts, and so ends when the task is taken up
+ * again, is stopped by a person, or a new spec is applied.
+ *
+ * Generations: each is the number of the event that asked for a new run, so that a later wish
+ * always has the higher one, whatever was forgotten in between.
+ *
+ * A task that is too much is told to end, and when its agent says that it has, the agent is told to
+ * forget it and so do we; only then may there be a new task of its name. The new one has a higher
+ * `born`, by which its reports are told from those of its namesake. */
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "core/cluster-internal.h"
+
+/* ---- One task */
+
+/* Says what is wanted, if there is somebody who listens and something left to be told. */
+void task_send(struct turn *turn, struct job *job, struct task *task)
+{
+        if (task->node == NULL || !task->node->connected || task->node == turn->answering ||
+                task->synced || task->state == TASK_ENDED)
+                return;
+        effects_assign(turn->effects, task->node, job, task_index(job, task), &task->desire);
+}
+
+static void task_set_desire(
+        struct turn *turn, struct job *job, struct task *task, const struct task_desire *desire)
+{
+        if (!desire_equal(&task->desire, desire)) {
+                task->desire = *desire;
+                task->synced = false;
+                task_touch(turn->c, job, task);
+                task_send(turn, job, task);
+        }
+        task_recount(job, task);
+}
+
+static void task_set_state(struct turn *turn, struct job *job, struct task *task,
+        enum task_state state, enum task_result result, const char *reason)
+{
+        task->state = (uint8_t) state;
+        task->result = (int8_t) result;
+        task->since = turn->now;
+        task->next_run_at = 0;
+        task->pid = 0;
+        task->ready = task->parked = false;
+        task->reported = true;
+        text_replace(&task->reason, reason);
+        task_touch(turn->c, job, task);
+}
+
+static struct task_desire newest_desire(const struct job *job, uint64_t generation)
+{
+        return (struct task_desire){ .run = true,
+                .version = job_version_number(job),
+                .restart_version = job->restart_version,
+                .generation = generation };
+}
+
+void task_begin_anew(struct turn *turn, struct job *job, struct task *task, uint64_t generation)
+{
+        struct task_desire desire = newest_desire(job, generation);
+
+        if (task->state == TASK_ENDED)
+                task_set_state(turn, job, task, task->node != NULL ? TASK_PLACED : TASK_QUEUED,
+                        RESULT_NONE, NULL);
+        task_set_desire(turn, job, task, &desire);
+}
+
+void task_end(struct turn *turn, struct job *job, struct task *task)
+{
+        struct task_desire desire = task->desire;
+
+        desire.run = false;
+        if (task->state != TASK_ENDED) {
+                if (task->node == NULL)
+                        task_set_state(turn, job, task, TASK_ENDED, RESULT_STOPPED,
+                                "was asked to stop before it began");
+                task_set_desire(turn, job, task, &desire);
+        }
+        task_recount(job, task);
+}
+
+/* It shall not run, and its agent has never heard of it, or not any more. */
+void task_settle_gone(struct turn *turn, struct job *job, struct task *task)
+{
+        if (task->runs == 0)
+                task_set_state(turn, job, task, TASK_ENDED, RESULT_STOPPED,
+                        "was asked to stop before it began");
+        else
+                task_set_state(turn, job, task, TASK_ENDED, RESULT_UNKNOWN,
+                        "was asked to stop, and its agent has nothing about it any more");
+        task_recount(job, task);
+}
+
+/* It shall run, and its agent has nothing of it: it will have. */
+void task_set_unreported(struct turn *turn, struct job *job, struct task *task)
+{
+        task->synced = false;
+        if (task->state != TASK_PLACED)
+                task_set_state(turn, job, task, TASK_PLACED, RESULT_NONE, NULL);
+        task->reported = true;
+        task_recount(job, task);
+}
+
+/* Moves a task to the newest version and generation. */
+static void task_move(struct turn *turn, struct job *job, struct task *task)
+{
+        struct task_desire desire =
+                newest_desire(job, MAX(task->desire.generation, job->generation));
+
+        if (task->state == TASK_ENDED)
+                task_begin_anew(turn, job, task, job->command);
+        else
+                task_set_desire(turn, job, task, &desire);
+}
+
+static void task_place(struct turn *turn, struct job *job, struct task *task)
+{
+        struct node *node = place_pick(turn->c);
+
+        if (node == NULL || task->node != NULL || task->state == TASK_ENDED)
+                return;
+        task->node = node;
+        node->status.tasks++;
+        task_set_state(turn, job, task, TASK_PLACED, RESULT_NONE, NULL);
+        task_recount(job, task);
+        task_send(turn, job, task);
+}
+
+static void create_task(struct turn *turn, struct job *job, uint32_t index, uint64_t generation)
+{
+        struct task *task = job_make_task(job, index);
+
+        task->desire = newest_desire(job, generation);
+        task->born = generation;
+        task->since = turn->now;
+        task_touch(turn->c, job, task);
+        task_recount(job, task);
+        if (task_wanted(job, task))
+                task_place(turn, job, task);
+        else
+                task_end(turn, job, task);
+}
+
+static void say_task(struct turn *turn, enum event_kind kind, const struct job *job, uint32_t index,
+        const struct node *node, const char *message)
+{
+        char text[160];
+        struct event event = { .kind = (int) kind,
+                .job = job->name,
+                .version = job_version_number(job),
+                .run = RECORD_NULL,
+                .node = node == NULL ? NULL : node->status.name };
+
+        snprintf(text, sizeof text, "%s.%" PRIu32 " %s%s%s", job->name, index, message,
+                node == NULL ? "" : " on node ", node == NULL ? "" : node->status.name);
+        event.message = text;
+        event.task = mem_printf("%s.%" PRIu32, job->name, index);
+        turn_publish(turn, &event);
+        free(event.task);
+}
+
+static void say_created(struct turn *turn, struct job *job, uint32_t index)
+{
+        const struct node *node = job->tasks[index].node;
+
+        say_task(turn, EVENT_TASK_CREATED, job, index, node,
+                node == NULL ? "is new and waits: no node is ready" : "is new");
+}
+
+bool task_let_go(struct turn *turn, struct job *job, struct task *task)
+{
+        uint32_t index = task_index(job, task);
+        struct node *node = task->node;
+
+        if (!task->leaving || task->state != TASK_ENDED)
+                return false;
+        /* An agent that is away drops what nobody wants when it comes back; only the wish to have
+         * the logs deleted has to wait until it listens. */
+        if (node != NULL && job->purge && (!node->connected || node == turn->answering)) {
+                turn->c->purge_at = node->connected ? turn->now : turn->c->purge_at;
+                return false;
+        }
+        if (node != NULL && node->connected && node != turn->answering) {
+                char *id = mem_strdup(task_id(job, index));
+
+                effects_forget(turn->effects, node->status.name, id, job->purge);
+                free(id);
+        }
+        job_drop_task(turn->c, job, task);
+        if (job->removing)
+                return true;
+        say_task(turn, EVENT_TASK_REMOVED, job, index, node, "is gone");
+        if (index < job_current_spec(job)->count) {
+                create_task(turn, job, index, turn->c->index + 1);
+                say_created(turn, job, index);
+        }
+        return true;
+}
+
+void turn_purge(struct turn *turn)
+{
+        turn->c->purge_at = USEC_NEVER;
+        for (struct job *job = turn->c->jobs; job != NULL; job = job->hh.next)
+                for (uint32_t i = 0; job->purge && i < job->tasks_len; i++)
+                        if (job->tasks[i].exists)
+                                task_let_go(turn, job, &job->tasks[i]);
+}
+
+/* ---- A job after a command */
+
+/* Whether a process begun with @version can take the newest one without a new run. The answer for
+ * the version asked about last is kept: tasks come in rows of the same. */
+struct in_place {
+        uint32_t version;
+        bool possible;
+};
+
+static bool can_take_in_place(const struct job *job, uint32_t version, struct in_place *last)
+{
+        const struct job_spec *from;
+        struct job_diff diff;
+
+        if (version == job_version_number(job))
+                return true;
+        if (version == last->version)
+                return last->possible;
+        from = job_spec_of(job, version);
+        *last = (struct in_place){ .version = version };
+        if (from == NULL)
+                return false;
+        job_spec_diff(from, job_current_spec(job), &diff);
+        last->possible = !diff.needs_restart;
+        job_diff_done(&diff);
+        return last->possible;
+}
+
+static void retarget_wanted(struct turn *turn, struct job *job, struct task *task, enum anew anew,
+        uint64_t generation, struct in_place *last)
+{
+        bool ended = task->state == TASK_ENDED, well = ended && task->result == RESULT_SUCCEEDED;
+        bool taken_up =
+                ended ? anew == ANEW_ALL || (!well && (anew == ANEW_FAILED || !task->desire.run))
+                      : !task->desire.run;
+        struct task_desire desire = task->desire;
+
+        if (taken_up) {
+                task_begin_anew(turn, job, task, generation);
+                return;
+        }
+        if (can_take_in_place(job, task->desire.version, last)) {
+                desire.version = job_version_number(job);
+                task_set_desire(turn, job, task, &desire);
+        }
+}
+
+static void create_missing(struct turn *turn, struct job *job, uint64_t generation)
+{
+        uint32_t count = job_current_spec(job)->count;
+
+        if (job->removing || job->counts[MARK_EXISTS] - job->counts[MARK_LEAVING] >= count)
+                return;
+        for (uint32_t i = 0; i < count; i++)
+                if (job_task(job, i) == NULL)
+                        create_task(turn, job, i, generation);
+}
+
+void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t generation)
+{
+        uint32_t count = job_current_spec(job)->count;
+        struct in_place last = { 0 };
+
+        job->roll_next = 0;
+        for (uint32_t i = 0; i < job->tasks_len; i++) {
+                struct task *task = &job->tasks[i];
+
+                if (!task->exists)
+                        continue;
+                if (!task->leaving && (i >= count || job->removing)) {
+                        task->leaving = true;
+                        task_touch(turn->c, job, task);
+                }
+                if (task_wanted(job, task)) {
+                        retarget_wanted(turn, job, task, anew, generation, &last);
+                        continue;
+                }
+                task_end(turn, job, task);
+                task_let_go(turn, job, task);
+        }
+        job_recount(job);
+        create_missing(turn, job, generation);
+        job_touch_row(turn->c, job);
+}
+
+void job_say_created(struct turn *turn, struct job *job, uint64_t generation)
+{
+        for (uint32_t i = 0; i < job->tasks_len; i++)
+                if (job->tasks[i].exists && job->tasks[i].born == generation)
+                        say_created(turn, job, i);
+}
+
+/* ---- What follows by and by */
+
+static void place_waiting(struct turn *turn, struct job *job)
+{
+        if (job->counts[MARK_UNPLACED] == 0 || place_pick(turn->c) == NULL)
+                return;
+        for (uint32_t i = 0; i < job->tasks_len; i++)
+                if (job->tasks[i].exists)
+                        task_place(turn, job, &job->tasks[i]);
+}
+
+/* Those that do not run anyway. */
+static void move_stragglers(struct turn *turn, struct job *job)
+{
+        if (job->counts[MARK_STRAGGLER] == 0)
+                return;
+        for (uint32_t i = 0; i < job->tasks_len; i++)
+                if ((job->tasks[i].marks & BIT(MARK_STRAGGLER)) != 0)
+                        task_move(turn, job, &job->tasks[i]);
+}
+
+static void move_next(struct turn *turn, struct job *job)
+{
+        uint32_t parallel = job_current_spec(job)->update.parallel;
+
+        while (job->counts[MARK_MOVABLE] > 0 && job->counts[MARK_INFLIGHT] < parallel) {
+                while ((job->tasks[job->roll_next].marks & BIT(MARK_MOVABLE)) == 0)
+                        job->roll_next++;
+                task_move(turn, job, &job->tasks[job->roll_next]);
+        }
+}
+
+static void note_rolled(struct turn *turn, struct job *job)
+{
+        size_t wanted = job_wanted(job);
+
+        if (job->rolled_version >= job_version_number(job) || wanted == 0 ||
+                job->counts[MARK_SETTLED] < wanted)
+                return;
+        job->rolled_version = job_version_number(job);
+        job_touch_row(turn->c, job);
+        if (wanted == 1)
+                turn_say(turn, EVENT_JOB_ROLLED, job, "its task has version %" PRIu32,
+                        job->rolled_version);
+        else
+                turn_say(turn, EVENT_JOB_ROLLED, job, "all %zu tasks have version %" PRIu32, wanted,
+                        job->rolled_version);
+}
+
+static void job_advance(struct turn *turn, struct job *job)
+{
+        if (!job_runs(job))
+                return;
+        place_waiting(turn, job);
+        if (!job_halted(job)) {
+                move_stragglers(turn, job);
+                move_next(turn, job);
+        }
+        note_rolled(turn, job);
+}
+
+/* ---- The end of a turn */
+
+static void write_rows(struct turn *turn, struct job *job)
+{
+        for (size_t chunk = 0; chunk < job->chunks_allocated; chunk++)
+                if (job->chunk_dirty[chunk]) {
+                        job->chunk_dirty[chunk] = 0;
+                        rows_write_chunk(turn->effects, job, chunk);
+                }
+        if (job->row_dirty)
+                rows_write_job(turn->effects, job);
+        job->row_dirty = false;
+}
+
+void turn_advance(struct turn *turn)
+{
+        struct cluster *c = turn->c;
+
+        while (c->dirty != NULL) {
+                struct job *job = c->dirty;
+
+                job_advance(turn, job);
+                write_rows(turn, job);
+                c->dirty = job->dirty_next;
+                job->dirty = false;
+                if (job->removing && job->counts[MARK_EXISTS] == 0) {
+                        turn_say(turn, EVENT_JOB_REMOVED, job, "is gone");
+                        rows_delete_job(turn->effects, job);
+                        job_free(c, job);
+                }
+        }
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Status: jobs, tasks and nodes as readers see them.
+ *
+ * Filled in from the state when asked for. What is only a view is made here and stored nowhere:
+ * that a task is lost (its node is), why a task has no node, why a job is as it is. The texts made
+ * for it are kept with the job until the next change, because readers borrow them. */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cluster-internal.h"
+
+/* ---- Tasks */
+
+static const char *reason_of(const struct task *task)
+{
+        if (task->state == TASK_ENDED)
+                return task->reason;
+        if (task->node == NULL)
+                return "no node is ready";
+        if (task->node->status.state == NODE_LOST)
+                return "its node is not heard from";
+        if (!task->reported)
+                return "its agent has not said yet how it is";
+        return task->reason;
+}
+
+void task_fill_status(const struct job *job, const struct task *task, struct task_status *ret)
+{
+        uint32_t index = task_index(job, task);
+        bool lost = task->state != TASK_ENDED && task->node != NULL &&
+                    task->node->status.state == NODE_LOST;
+
+        *ret = (struct task_status){ .id = (char *) (uintptr_t) task_id(job, index),
+                .job = job->name,
+                .index = index,
+                .version = task->version != 0 ? task->version : task->desire.version,
+                .node = task->node == NULL ? NULL : task->node->status.name,
+                .state = lost ? TASK_LOST : task->state,
+                .ready = task->ready && !lost,
+                .result = task->result,
+                .pid = task->pid > 0 && !lost ? task->pid : RECORD_NULL,
+                .runs = task->runs,
+                .restarts = task->restarts,
+                .exit_code = task->has_exit_code ? task->exit_code : RECORD_NULL,
+                .signal = task->signal,
+                .reason = (char *) (uintptr_t) reason_of(task),
+                .since = lost ? task->node->status.since : task->since,
+                .next_run_at = lost ? 0 : task->next_run_at,
+                .started_at = task->started_at,
+                .log_bytes = task->log_bytes };
+}
+
+bool cluster_get_task(const struct cluster *c, const char *id, struct task_status *ret)
+{
+        struct job *job;
+        struct task *task;
+
+        if (!cluster_look_up(c, id, &job, &task) || task == NULL)
+                return false;
+        task_fill_status(job, task, ret);
+        return true;
+}
+
+/* ---- Jobs */
+
+/* The first task with one of the marks, and with all of them counted. NULL if there is none. */
+static const struct task *first_marked(const struct job *job, enum task_mark mark)
+{
+        if (job->counts[mark] == 0)
+                return NULL;
+        for (size_t i = 0; i < job->tasks_len; i++)
+                if ((job->tasks[i].marks & BIT(mark)) != 0)
+                        return &job->tasks[i];
+        return NULL;
+}
+
+/* "web.1: killed by KILL, ..."; how many more there are like it. */
+static void put_task(struct buffer *b, const struct job *job, enum task_mark mark, const char *what)
+{
+        const struct task *task = first_marked(job, mark);
+        struct task_status s;
+        size_t others = job->counts[mark] - 1;
+
+        task_fill_status(job, task, &s);
+        buffer_printf(b, "%s %s", s.id, what);
+        if (others > 0)
+                buffer_printf(b, " (and %zu more)", others);
+        if (s.reason != NULL)
+                buffer_printf(b, ": %s", s.reason);
+}
+
+static void put_rollout(struct buffer *b, const struct job *job)
+{
+        size_t todo = job->counts[MARK_OUTDATED], wanted = job_wanted(job);
+
+        if (job->generation == job->command)
+                buffer_printf(b, "%zu of %zu tasks are restarted", wanted - todo, wanted);
+        else
+                buffer_printf(b, "%zu of %zu tasks have version %" PRIu32, wanted - todo, wanted,
+                        job_version_number(job));
+}
+
+static void put_stopping(struct buffer *b, const struct job *job)
+{
+        size_t active = job->counts[MARK_ACTIVE];
+
+        if (job->removing)
+                buffer_puts(b, "is being removed; ");
+        if (first_marked(job, MARK_LOST) != NULL)
+                put_task(b, job, MARK_LOST, "cannot be told to end");
+        else if (active > 0)
+                buffer_printf(b, "%zu task%s still to end", active, active == 1 ? "" : "s");
+        else
+                buffer_puts(b, "the agent has still to delete logs");
+}
+
+static void put_updating(struct buffer *b, const struct job *job)
+{
+        put_rollout(b, job);
+        if (job->counts[MARK_INFLIGHT] > 0) {
+                buffer_puts(b, "; waits for ");
+                put_task(b, job, MARK_INFLIGHT, "to be ready");
+        } else if (job->counts[MARK_LOST] > 0) {
+                buffer_puts(b, "; ");
+                put_task(b, job, MARK_LOST, "cannot be told");
+        }
+}
+
+static void put_degraded(struct buffer *b, const struct job *job)
+{
+        if (job_halted(job)) {
+                buffer_puts(b, "the update has halted: ");
+                put_task(b, job, MARK_ENDED_BADLY, "has failed");
+                buffer_puts(b, "; ");
+                put_rollout(b, job);
+        } else if (job->counts[MARK_ENDED_BADLY] > 0) {
+                put_task(b, job, MARK_ENDED_BADLY, "has failed");
+        } else if (job->counts[MARK_LOST] > 0) {
+                put_task(b, job, MARK_LOST, "is lost");
+        } else {
+                put_task(b, job, MARK_WAITING, "waits");
+        }
+}
+
+static void put_starting(struct buffer *b, const struct job *job)
+{
+        buffer_printf(b, "%zu of %zu tasks run", job->counts[MARK_WANTED_RUNNING], job_wanted(job));
+        if (job->counts[MARK_UNPLACED] > 0) {
+                buffer_puts(b, "; ");
+                put_task(b, job, MARK_UNPLACED, "waits");
+        }
+}
+
+static void put_reason(struct buffer *b, const struct job *job, enum job_state state)
+{
+        switch (state) {
+        case JOB_STARTING:
+                put_starting(b, job);
+                break;
+        case JOB_UPDATING:
+                put_updating(b, job);
+                break;
+        case JOB_DEGRADED:
+                put_degraded(b, job);
+                break;
+        case JOB_STOPPING:
+                put_stopping(b, job);
+                break;
+        case JOB_STOPPED:
+                buffer_puts(b, job->stopped || job->counts[MARK_STOPPED] > 0
+                                       ? "was stopped by a person"
+                                       : "its count is 0");
+                break;
+        case JOB_FAILED:
+                put_task(b, job, MARK_ENDED_BADLY, "has failed");
+                break;
+        case JOB_RUNNING:
+        case JOB_SUCCEEDED:
+                break;
+        }
+}
+
+static char *job_reason(const struct cluster *c, const struct job *job, enum job_state state)
+{
+        struct job *j = (struct job *) (uintptr_t) job; /* the text is a cache */
+        struct buffer b = { 0 };
+
+        if (j->reason_changes != c->changes + 1) {
+                put_reason(&b, job, state);
+                free(j->reason);
+                j->reason = b.len > 0 ? buffer_take(&b) : NULL;
+                j->reason_changes = c->changes + 1;
+                buffer_done(&b);
+        }
+        return j->reason;
+}
+
+static void fill_job(const struct cluster *c, const struct job *job, struct job_status *ret)
+{
+        const struct job_spec *spec = job_current_spec(job);
+        enum job_state state = job_state_of(job);
+
+        *ret = (struct job_status){ .name = job->name,
+                .kind = (int) spec->kind,
+                .version = job_version_number(job),
+                .count = spec->count,
+                .running = (int64_t) job->counts[MARK_RUNNING],
+                .ready = (int64_t) job->counts[MARK_READY],
+                .state = (int) state,
+                .source = job->source,
+                .reason = job_reason(c, job, state),
+                .since = job->since };
+}
+
+bool cluster_get_job(const struct cluster *c, const char *name, struct job_status *ret)
+{
+        const struct job *job = job_find(c, name);
+
+        if (job != NULL)
+                fill_job(c, job, ret);
+        return job != NULL;
+}
+
+const struct job_spec *cluster_get_spec(const struct cluster *c, const char *name, uint32_t version)
+{
+        const struct job *job = job_find(c, name);
+
+        if (job == NULL)
+                return NULL;
+        return version == 0 ? job_current_spec(job) : job_spec_of(job, version);
+}
+
+/* ---- Walks, in the order of names */
+
+static int compare_jobs(const void *a, const void *b)
+{
+        const struct job *const *x = a, *const *y = b;
+
+        return strcmp((*x)->name, (*y)->name);
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+        const struct node *const *x = a, *const *y = b;
+
+        return strcmp((*x)->status.name, (*y)->status.name);
+}
+
+/* All jobs by name, ended by NULL; freed by the caller. */
+static struct job **sorted_jobs(const struct cluster *c)
+{
+        size_t len = HASH_COUNT(c->jobs), i = 0;
+        struct job **all = mem_alloc((len + 1) * sizeof(struct job *));
+
+        for (struct job *job = c->jobs; job != NULL; job = job->hh.next)
+                all[i++] = job;
+        qsort(all, len, sizeof(struct job *), compare_jobs);
+        return all;
+}
+
+void cluster_each_job(
+        const struct cluster *c, void (*each)(void *data, const struct job_status *), void *data)
+{
+        AUTO(mem_freep) struct job **all = sorted_jobs(c);
+
+        for (struct job **job = all; *job != NULL; job++) {
+                struct job_status status;
+
+                fill_job(c, *job, &status);
+                each(data, &status);
+        }
+}
+
+static void each_task_of(
+        const struct job *job, void (*each)(void *data, const struct task_status *), void *data)
+{
+        for (size_t i = 0; i < job->tasks_len; i++) {
+                struct task_status status;
+
+                if (!job->tasks[i].exists)
+                        continue;
+                task_fill_status(job, &job->tasks[i], &status);
+                each(data, &status);
+        }
+}
+
+void cluster_each_task(const struct cluster *c, const char *name,
+        void (*each)(void *data, const struct task_status *), void *data)
+{
+        AUTO(mem_freep) struct job **all = NULL;
+        const struct job *job;
+
+        if (name != NULL) {
+                job = job_find(c, name);
+                if (job != NULL)
+                        each_task_of(job, each, data);
+                return;
+        }
+        all = sorted_jobs(c);
+        for (struct job **at = all; *at != NULL; at++)
+                each_task_of(*at, each, data);
+}
+
+void cluster_each_node(
+        const struct cluster *c, void (*each)(void *data, const struct node_status *), void *data)
+{
+        size_t len = HASH_COUNT(c->nodes), i = 0;
+        AUTO(mem_freep) struct node **all = mem_alloc((len + 1) * sizeof(struct node *));
+
+        for (struct node *node = c->nodes; node != NULL; node = node->hh.next)
+                all[i++] = node;
+        qsort(all, len, sizeof(struct node *), compare_nodes);
+        for (i = 0; i < len; i++)
+                each(data, &all[i]->status);
+}
+
+void cluster_each_job_of_source(const struct cluster *c, const char *source,
+        void (*each)(void *data, const char *name), void *data)
+{
+        AUTO(mem_freep) struct job **all = sorted_jobs(c);
+
+        for (struct job **job = all; *job != NULL; job++)
+                if (strcmp((*job)->source, source) == 0 && !(*job)->removing)
+                        each(data, (*job)->name);
+}

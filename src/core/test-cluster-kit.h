@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/* cmocka wants these four in front of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/cluster.h"
+
+/* A cluster, its stored rows, and agents that drive the real task machine over links that carry
+ * messages in order until they are cut. Time is a number. */
+
+#define KIT_AGENTS 3
+
+struct kit_row {
+        char *key, *value;
+};
+
+struct kit_process { /* of a task on an agent's node */
+        int32_t pid; /* 0: none */
+        int signal;  /* that it was sent and has not obeyed yet */
+};
+
+struct kit_task {
+        char *id, *job;
+        uint32_t index;
+        struct task_machine machine;
+        struct job_spec *spec;
+        struct kit_process process;
+        bool forget, changed;
+        bool spawn; /* the effect has still to be carried out */
+};
+
+struct kit_message { /* to an agent */
+        struct cluster_assign assign;
+        struct job_spec *spec;
+        bool all; /* not an assign: what was not named since the last connect is dropped */
+};
+
+struct kit_report { /* to the server */
+        struct kit_task copy;
+};
+
+struct kit_agent {
+        struct kit *kit;
+        char name[8];
+        bool connected;
+        struct kit_task *tasks;
+        size_t tasks_len;
+        struct kit_message *inbox;
+        size_t inbox_len;
+        struct kit_report *outbox;
+        size_t outbox_len;
+        uint64_t note_seq;
+};
+
+struct kit {
+        struct cluster *c;
+        struct cluster_effects fx; /* of the last event */
+        struct error err;
+        usec_t now;
+        struct kit_row *rows;
+        size_t rows_len;
+        struct kit_agent agents[KIT_AGENTS];
+        int32_t last_pid;
+        uint64_t seed;
+        bool slow; /* processes end and spawns happen only when the test says so */
+        void (*on_spawn)(struct kit_agent *a, struct kit_task *t);
+        void (*on_exit)(struct kit_agent *a, struct kit_task *t, int exit_code);
+        void *data;
+};
+
+struct kit *kit_new(void);
+void kit_free(struct kit *k);
+
+/* Hands the event over, stores the rows, sends the assigns. What it returned. */
+int kit_handle(struct kit *k, const struct cluster_event *event);
+
+struct job_spec *kit_spec(const char *name, const char *json);
+int kit_apply_from(struct kit *k, const char *source, const char *name, const char *json);
+int kit_apply(struct kit *k, const char *name, const char *json);
+int kit_command(struct kit *k, enum cluster_event_type type, const char *target);
+int kit_scale(struct kit *k, const char *target, uint32_t count);
+
+void kit_connect(struct kit *k, size_t agent);
+void kit_disconnect(struct kit *k, size_t agent);
+void kit_wipe(struct kit *k, size_t agent); /* the agent forgets all it knew; no process is left */
+void kit_note(struct kit *k, size_t agent, const char *task, uint64_t seq);
+
+/* One thing at a time; false if there was none. */
+bool kit_deliver_to_agent(struct kit_agent *a);
+bool kit_deliver_to_server(struct kit_agent *a);
+void kit_report_of(const struct kit_task *t, struct cluster_report *ret);
+bool kit_agent_report(struct kit_agent *a); /* puts what changed on the link */
+bool kit_agent_work(
+        struct kit_agent *a);   /* one spawn, one obeyed signal or one timer that is due */
+void kit_settle(struct kit *k); /* all of it, until nothing is left */
+
+struct kit_task *kit_task(struct kit *k, const char *id); /* on any agent, or NULL */
+void kit_exit(struct kit *k, const char *id, int exit_code);
+void kit_end_process(struct kit_agent *a, struct kit_task *t, int exit_code, int signal);
+
+/* The server is killed and begins anew from its rows; all links are cut. */
+void kit_reload(struct kit *k);
+
+struct task_status kit_status(struct kit *k, const char *id);
+struct job_status kit_job(struct kit *k, const char *name);
+/* All that can be seen of jobs, tasks and nodes, as text; freed by the caller. */
+char *kit_picture(const struct cluster *c);
+/* The newest event of the last turn has this text in it. */
+void kit_expect_event(const struct kit *k, enum event_kind kind, const char *text);
+size_t kit_count_events(const struct kit *k, enum event_kind kind);
