@@ -43,7 +43,8 @@
 
 #define EXIT_USAGE         2
 #define MESSAGES_PER_TURN  64
-#define LOCK_PATIENCE      100 /* attempts, */
+#define LOCK_ATTEMPTS      5   /* others look who holds it by locking it for an instant */
+#define LOCK_PATIENCE      100 /* attempts in a handover */
 #define LOCK_INTERVAL_USEC 10000
 
 extern char **environ;
@@ -418,7 +419,7 @@ static int begin_handover(struct keeper *k, int fd)
 
 static int begin_anew(struct keeper *k)
 {
-        int status = take_lock(k, 1);
+        int status = take_lock(k, LOCK_ATTEMPTS);
         if (status != 0)
                 return status;
         k->phase = KEEPER_RUNNING;

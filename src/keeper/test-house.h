@@ -61,8 +61,7 @@ void house_open(struct house *h);
 /* Ends the keeper if it runs, reaps everything, removes the directory. */
 void house_close(struct house *h);
 
-/* Starts a keeper with an agent and, if @server, a server. @handover: -1 or the
- * descriptor to give.
+/* Starts a keeper with an agent and, if @server, a server. @handover: -1 or the descriptor to give.
  */
 void house_start(struct house *h, bool server, int handover);
 /* Starts a program with these arguments (after argv[0]) as the keeper, with
@@ -85,9 +84,7 @@ pid_t visitor_next_pid(struct visitor *v);
 void visitor_order_many(struct visitor *v, int value, int count, pid_t *ret_pids);
 
 void message_send(int channel, const struct keeper_message *m, const int *fds, unsigned count);
-/* Waits for a message. @ret_fds (KEEPER_FDS_MAX) and @ret_count may be NULL if
- * none are expected.
- */
+/* Waits for a message. @ret_fds (8 of them) and @ret_count may be NULL if none are expected. */
 void message_receive(int channel, struct keeper_message *ret, int *ret_fds, unsigned *ret_count);
 /* Waits until the other side closes; messages are dropped. */
 void message_expect_end(int channel);

@@ -253,8 +253,7 @@ static void expect_failed(int channel, int error, const char *name)
         assert_string_equal(m.name, name);
 }
 
-/* Makes a pipe and deposits its ends. What is written to *ret_inode's pipe is
- * not lost. */
+/* Makes a pipe with @name in it and deposits both ends. Returns what tells it from other pipes. */
 static ino_t put_pipe(int channel, const char *name)
 {
         int fds[2];
@@ -339,6 +338,27 @@ static void test_bad_deposits_are_refused(void **state)
         end(&h, &v);
 }
 
+/* Neighbouring versions: a shorter packet lacks what is new, a longer one has what we do not know.
+ */
+static void test_packets_of_other_lengths(void **state)
+{
+        (void) state;
+        struct house h;
+        struct visitor v;
+        begin(&h, &v);
+        unsigned char packet[sizeof(struct keeper_message) + 64];
+        memset(packet, 0xff, sizeof packet);
+        memcpy(packet, &(struct keeper_message){ .type = KEEPER_HELLO },
+                sizeof(struct keeper_message));
+        assert_int_equal(send(v.channel, packet, 4, 0), 4);
+        message_expect(v.channel, KEEPER_READY, NULL);
+        assert_int_equal(send(v.channel, packet, sizeof packet, 0), sizeof packet);
+        message_expect(v.channel, KEEPER_READY, NULL);
+        assert_int_equal(send(v.channel, packet, 3, 0), 3); /* not even a type: ignored */
+        hello(&v);
+        end(&h, &v);
+}
+
 static void test_deposits_stop_before_descriptors_run_out(void **state)
 {
         (void) state;
@@ -388,7 +408,7 @@ static void test_program_that_keeps_ending_is_delayed(void **state)
                 replace_agent(&h, &v);
                 started[i] = now_ms();
         }
-        assert_true(started[1] - started[0] < 90);
+        house_expect_log(&h, "was killed by signal 9; starting it again\n");
         assert_true(started[2] - started[1] >= 95);
         assert_true(started[3] - started[2] >= 195);
         assert_true(started[4] - started[3] >= 395);
@@ -684,8 +704,7 @@ static void expect_nobody(int door)
         assert_int_equal(poll(&in, 1, 0), 0);
 }
 
-/* Kills the keeper and starts another; returns our end of the handover channel.
- */
+/* Kills the keeper and starts another; returns our end of the handover channel. */
 static int start_handover(struct house *h, bool server)
 {
         int pair[2];
@@ -868,6 +887,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_rest_of_a_process_group_is_killed),
                 cmocka_unit_test(test_deposits_outlive_the_agent),
                 cmocka_unit_test(test_bad_deposits_are_refused),
+                cmocka_unit_test(test_packets_of_other_lengths),
                 cmocka_unit_test(test_deposits_stop_before_descriptors_run_out),
                 cmocka_unit_test(test_program_that_keeps_ending_is_delayed),
                 cmocka_unit_test(test_program_that_cannot_be_executed),

@@ -10,7 +10,7 @@
  * The layout outlives versions: a header, then sections of a type and a length. A reader skips
  * types it does not know, takes what it knows of a longer section and keeps its defaults for what
  * a shorter one lacks. So sections only grow at the end, and VERSION changes only if that is not
- * enough; a reader refuses a version it does not know.
+ * enough; a reader refuses a version it does not know. The command line, too, only grows.
  *
  * Not kept: FAILED messages that were not sent yet. The agent is ended right after, and the next
  * one learns from the answer to its HELLO what is held.
