@@ -3,9 +3,10 @@
  *
  * It is as small as a process can be, so that what is measured is the supervisor: no C library, a
  * few pages, five system calls. To be up is to write one record, its process number and the
- * monotonic time, to the FIFO named by argv[1] or, where a supervisor passes no arguments, by
- * REEVE_BENCH_UP. The time is taken here, so a reader that looks only now and then measures as well
- * as one that is woken by each record, and disturbs less. TERM ends it by default action. */
+ * monotonic time, to the FIFO named by REEVE_BENCH_UP or, without it, by argv[1]: not every
+ * supervisor passes arguments, s6 passes one of its own, and not every one passes its environment.
+ * The time is taken here, so a reader that looks only now and then measures as well as one that is
+ * woken by each record, and disturbs less. TERM ends it by default action. */
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
 #include <linux/time.h>
@@ -73,11 +74,11 @@ static const char *value_if_ours(const char *entry)
 static const char *find_path(long argc, char **argv)
 {
         char **envp = argv + argc + 1;
-        const char *path = argc > 1 ? argv[1] : 0;
+        const char *path = 0;
 
         while (path == 0 && *envp != 0)
                 path = value_if_ours(*envp++);
-        return path;
+        return path == 0 && argc > 1 ? argv[1] : path;
 }
 
 static void report(const char *path)
