@@ -59,6 +59,24 @@ bool http_head_add_name(struct http_head *h, const char *at, size_t len)
         return http_head_put(h, at, len);
 }
 
+/* RFC 9110 section 5.6.2 */
+bool http_name_is_clean(const char *at, size_t len)
+{
+        for (size_t i = 0; i < len; i++)
+                if (!isalnum((unsigned char) at[i]) &&
+                        (at[i] == '\0' || strchr("!#$%&'*+-.^_`|~", at[i]) == NULL))
+                        return false;
+        return true;
+}
+
+bool http_value_is_clean(const char *at, size_t len)
+{
+        for (size_t i = 0; i < len; i++)
+                if (((unsigned char) at[i] < ' ' && at[i] != '\t') || at[i] == 0x7f)
+                        return false;
+        return true;
+}
+
 static void http_head_begin_value(struct http_head *h)
 {
         buffer_putc(&h->text, '\0');
@@ -124,15 +142,6 @@ bool http_head_has_word(const struct http_head *h, const char *name, const char 
         return false;
 }
 
-/* RFC 9110 section 5.6.2 */
-static bool is_token(const char *s)
-{
-        for (const char *p = s; *p != '\0'; p++)
-                if (!isalnum((unsigned char) *p) && strchr("!#$%&'*+-.^_`|~", *p) == NULL)
-                        return false;
-        return *s != '\0';
-}
-
 static bool is_target(const char *s)
 {
         for (const char *p = s; *p != '\0'; p++)
@@ -143,7 +152,7 @@ static bool is_target(const char *s)
 
 int http_put_request_line(struct buffer *b, const char *method, const char *path, struct error *err)
 {
-        if (!is_token(method))
+        if (*method == '\0' || !http_name_is_clean(method, strlen(method)))
                 return error_set(err, ERR_INVALID, "\"%s\" is not an HTTP method", method);
         if (!is_target(path))
                 return error_set(err, ERR_INVALID,
@@ -156,7 +165,8 @@ int http_put_request_line(struct buffer *b, const char *method, const char *path
 int http_put_headers(struct buffer *b, const char *const headers[], struct error *err)
 {
         for (size_t i = 0; headers != NULL && headers[i] != NULL; i += 2) {
-                if (!is_token(headers[i]) || headers[i + 1] == NULL)
+                if (headers[i][0] == '\0' || headers[i + 1] == NULL ||
+                        !http_name_is_clean(headers[i], strlen(headers[i])))
                         return error_set(
                                 err, ERR_INVALID, "\"%s\" is not a header's name", headers[i]);
                 if (strpbrk(headers[i + 1], "\r\n") != NULL)

@@ -30,6 +30,11 @@ bool http_head_add_target(struct http_head *h, const char *at, size_t len);
 bool http_head_add_name(struct http_head *h, const char *at, size_t len);
 bool http_head_add_value(struct http_head *h, const char *at, size_t len);
 
+/* False if a piece of a header has characters that do not belong there. http-parser is lenient, as
+ * Debian builds it: it lets blanks pass in names and control characters in values. */
+bool http_name_is_clean(const char *at, size_t len);
+bool http_value_is_clean(const char *at, size_t len);
+
 /* Ends the last string; before the accessors. */
 void http_head_end(struct http_head *h);
 

@@ -176,6 +176,8 @@ static int on_header_field(http_parser *p, const char *at, size_t len)
 
         if (hc->state == HTTP_CONN_BODY) /* a trailer: nobody asks for them */
                 return 0;
+        if (!http_name_is_clean(at, len))
+                return refuse_later(hc, 400, "not a header's name");
         if (!http_head_add_name(&hc->req->head, at, len))
                 return refuse_later(hc, 431, "too many headers");
         return 0;
@@ -187,6 +189,8 @@ static int on_header_value(http_parser *p, const char *at, size_t len)
 
         if (hc->state == HTTP_CONN_BODY)
                 return 0;
+        if (!http_value_is_clean(at, len))
+                return refuse_later(hc, 400, "control character in a header");
         if (!http_head_add_value(&hc->req->head, at, len))
                 return refuse_later(hc, 431, "too many bytes of headers");
         return 0;

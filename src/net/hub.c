@@ -144,14 +144,25 @@ static void on_timer(uv_timer_t *handle)
         }
 }
 
+/* With the last one the timer stops: it would keep the loop alive. */
+static void hub_unset_deadline(struct hub *h, struct hub_deadline *d)
+{
+        if (!d->set)
+                return;
+        d->set = false;
+        DL_DELETE(h->deadlines, d);
+        if (h->deadlines == NULL && h->timer_mono != USEC_NEVER) {
+                h->timer_mono = USEC_NEVER;
+                uv_timer_stop(&h->timer);
+        }
+}
+
 void hub_set_deadline(struct hub *h, struct hub_deadline *d, usec_t at_mono,
         void (*run)(struct hub_deadline *deadline))
 {
         d->run = run;
         if (at_mono == USEC_NEVER) {
-                if (d->set)
-                        DL_DELETE(h->deadlines, d);
-                d->set = false;
+                hub_unset_deadline(h, d);
                 return;
         }
         d->at_mono = at_mono;
@@ -201,7 +212,6 @@ static struct hub *hub_new(uv_loop_t *loop)
         uv_check_start(&h->check, on_check);
         uv_unref((uv_handle_t *) &h->prepare);
         uv_unref((uv_handle_t *) &h->check);
-        uv_unref((uv_handle_t *) &h->timer);
         return h;
 }
 
