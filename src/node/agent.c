@@ -83,6 +83,8 @@ static void handle_records(struct agent *a)
 
         while (done < a->records_len && tasks_record(a->tasks, &a->records[done]))
                 seq = a->records[done++].seq;
+        if (done == 0 && a->records_len == 0)
+                return;
         if (done > 0)
                 keeper_client_ack(a->keeper, seq);
         a->records_len -= done;

@@ -214,11 +214,12 @@ static void on_assign(struct link *l, const json_t *message)
                                 json_true());
                 tasks_each(l->config.tasks, forget_unwanted, &(struct wanted){ ids, l });
                 json_decref(ids);
-                specs_sweep(l->config.specs);
         }
         json_array_foreach (tasks, i, object)
                 if (assign_one(l, object, &err) < 0)
                         failed++;
+        if (json_is_true(json_object_get(message, "all")))
+                specs_sweep(l->config.specs);
         if (failed > 0)
                 try_again(l, &err);
 }

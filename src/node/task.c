@@ -65,7 +65,7 @@ struct orphan {
 #define ORPHAN_RETRY_MIN_MS 2
 #define ORPHAN_RETRY_MAX_MS 250
 
-static bool apply(struct task *t, const struct task_event *event);
+static bool apply(struct task *t, struct task_event *event);
 
 /* ---- names and paths */
 
@@ -294,6 +294,7 @@ bool tasks_record(struct tasks *ts, const struct keeper_record *record)
         if (t->spec == NULL)
                 return false; /* what to do next is decided when the server has told the spec again
                                */
+        event.ended_mono = record->end_mono;
         if (record->code == CLD_EXITED)
                 event.exit_code = record->status;
         else
@@ -324,8 +325,8 @@ static void set_timer(struct task *t, const struct task_machine *m)
 
 /* Notes into the outbox. An exit status that cannot be written down must wait; anything else is
  * told by the state as well. */
-static bool write_notes(struct task *t, const struct task_machine *m,
-        const struct task_effects *effects, bool must, uint64_t *ret_seq)
+static bool write_notes(
+        struct task *t, const struct task_effects *effects, bool must, uint64_t *ret_seq)
 {
         struct tasks *ts = t->owner;
         struct error err = ERROR_INIT;
@@ -337,8 +338,8 @@ static bool write_notes(struct task *t, const struct task_machine *m,
                         .kind = (int) effects->notes[i].kind,
                         .job = job,
                         .task = t->id,
-                        .version = m->run_version,
-                        .run = (int64_t) m->runs,
+                        .version = effects->notes[i].version,
+                        .run = (int64_t) effects->notes[i].run,
                         .message = message,
                         .index = RECORD_NULL,
                 };
@@ -361,15 +362,16 @@ static void forget(struct task *t);
 
 /* Handles one event; see the essay above. Returns false if nothing happened, because it could not
  * be written down. May free @t (if it is to be forgotten and has ended). */
-static bool apply(struct task *t, const struct task_event *event)
+static bool apply(struct task *t, struct task_event *event)
 {
         struct tasks *ts = t->owner;
         struct task_machine m = *table_machine(t->slot);
         struct task_effects effects = { 0 };
         uint64_t seq = 0;
 
+        event->id = t->id;
         task_handle(&m, t->spec->job, event, time_mono(), time_wall(), random_seed(ts), &effects);
-        if (!write_notes(t, &m, &effects, event->type == TASK_EV_EXITED, &seq))
+        if (!write_notes(t, &effects, event->type == TASK_EV_EXITED, &seq))
                 return false;
         table_commit(ts->config.table, t->slot, &m, seq);
         for (unsigned i = 0; i < effects.notes_len; i++)
@@ -634,9 +636,18 @@ static struct task *add(struct tasks *ts, struct table_slot *slot)
 static void load_one(void *data, struct table_slot *slot)
 {
         struct tasks *ts = data;
-        struct task *t = add(ts, slot);
         const struct task_machine *m = table_machine(slot);
         struct error err = ERROR_INIT;
+        struct task *t;
+
+        if (!task_machine_is_valid(m)) {
+                log_error("task %s.%u: its state is damaged; it is begun anew when the server asks "
+                          "for it",
+                        table_slot_job(slot), table_slot_index(slot));
+                table_drop(ts->config.table, slot);
+                return;
+        }
+        t = add(ts, slot);
 
         if (specs_get(ts->config.specs, table_slot_job(slot), m->desire.version, &t->spec, &err) <
                 0)
@@ -927,6 +938,8 @@ void task_note_flow(struct task *t, const struct capture_stream *stream, enum ca
         uint64_t seq = 0;
 
         note->kind = EVENT_TASK_LOGS;
+        note->run = m.runs;
+        note->version = m.run_version;
         switch (flow) {
         case CAPTURE_FLOWING:
                 snprintf(note->message, sizeof note->message, "%s is captured again", name);
@@ -941,7 +954,7 @@ void task_note_flow(struct task *t, const struct capture_stream *stream, enum ca
                 break;
         }
         log_warning("task %s: %s", t->id, note->message);
-        write_notes(t, &m, &effects, false, &seq);
+        write_notes(t, &effects, false, &seq);
         table_commit(t->owner->config.table, t->slot, &m, seq);
 }
 

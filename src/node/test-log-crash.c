@@ -32,6 +32,7 @@
 #include "node/logread.h"
 
 #define LINE_MAX_LENGTH 4100
+#define KILLS           300u
 #define DEADLINE        (120 * USEC_SEC)
 
 struct kind {
@@ -365,7 +366,7 @@ static char *read_stream(struct house *h, size_t stream, size_t *ret_len)
                         fail_msg("%s", err.message);
                 if (i > 0 && (all.len == before || all.data[all.len - 1] != '\n'))
                         fail_msg("%s does not end with a line", name);
-                if (all.len - before > kinds[stream].rotate_size)
+                if (all.len - before > kinds[stream].rotate_size + kinds[stream].line_max)
                         fail_msg("%s is too large", name);
         }
         free(numbers);
@@ -422,7 +423,7 @@ static void every_byte_survives_sigkill(void **state)
 {
         struct house *h = *state;
         const char *wanted = getenv("REEVE_TEST_KILLS");
-        unsigned kills = wanted != NULL ? (unsigned) strtoul(wanted, NULL, 0) : 300;
+        unsigned kills = wanted != NULL ? (unsigned) strtoul(wanted, NULL, 0) : KILLS;
         uint64_t random = h->seed, total;
         pid_t pid;
 
@@ -433,7 +434,8 @@ static void every_byte_survives_sigkill(void **state)
 
                 pid = start_capture(h, i + 1);
                 for (size_t s = 0; s < STREAMS; s++)
-                        atomic_fetch_add(&h->shared->allowed[s], kinds[s].per_kill);
+                        atomic_fetch_add(&h->shared->allowed[s],
+                                kinds[s].per_kill * KILLS / MAX(kills, KILLS));
                 random = mix(random);
                 kill_soon(h, pid, started, random);
         }
