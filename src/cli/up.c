@@ -61,6 +61,16 @@ struct plan { /* everything, made absolute */
         size_t arguments_len;
 };
 
+static void plan_done(struct plan *p)
+{
+        for (size_t i = 0; i < p->arguments_len; i++)
+                free(p->arguments[i]);
+        free(p->data);
+        free(p->socket);
+        free(p->reeve);
+        free(p->keeper);
+}
+
 static void add(struct plan *p, const char *argument)
 {
         if (p->arguments_len < ARGUMENTS_MAX - 1)
@@ -306,7 +316,7 @@ static int run_detached(struct plan *p, struct error *err)
 
 static int run(const char *const *operands, struct error *err)
 {
-        struct plan p = { 0 };
+        AUTO(plan_done) struct plan p = { 0 };
         int64_t owner;
         int r;
 

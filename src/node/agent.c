@@ -503,5 +503,5 @@ int agent_main(int argc, char **argv)
                 log_error("%s", err.message);
                 return error_code_exit(err.code);
         }
-        return 0; /* what is mapped and open is let go of by the kernel, as after a SIGKILL */
+        _exit(0); /* what is mapped and open is let go of by the kernel, as after a SIGKILL */
 }
