@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/client.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,6 +146,31 @@ int client_get(const char *path, json_t **ret, struct error *err)
 int client_get_text(const char *path, struct buffer *ret, struct error *err)
 {
         return request("GET", path, NULL, NULL, 0, ret, err);
+}
+
+bool client_is_task(const char *name)
+{
+        return strchr(name, '.') != NULL;
+}
+
+void client_put_encoded(struct buffer *out, const char *text)
+{
+        for (; *text != '\0'; text++) {
+                if (isalnum((unsigned char) *text) || strchr("-._~", *text) != NULL)
+                        buffer_putc(out, *text);
+                else
+                        buffer_printf(out, "%%%02X", (unsigned char) *text);
+        }
+}
+
+char *client_subject_path(const char *name, const char *rest)
+{
+        struct buffer path = { 0 };
+
+        buffer_puts(&path, client_is_task(name) ? "/v1/tasks/" : "/v1/jobs/");
+        client_put_encoded(&path, name);
+        buffer_puts(&path, rest);
+        return buffer_take(&path);
 }
 
 void client_json_decref(json_t **json)

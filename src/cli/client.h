@@ -2,6 +2,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/buffer.h"
 #include "base/error.h"
@@ -42,6 +43,16 @@ int client_problem(int status, const char *body, size_t len, struct error *err);
 
 /* The sentence for a server that does not answer. Returns -1. */
 int client_unreachable(const struct address *address, struct error *err);
+
+/* True for the id of a task ("web.0"); all else that can be a name is a job's. */
+bool client_is_task(const char *name);
+
+/* The path of a job or task: "/v1/tasks/web.0" and @rest ("/stop", "?wait=1s" or ""), with the name
+ * percent-encoded. Heap string. */
+char *client_subject_path(const char *name, const char *rest);
+
+/* Appends @text percent-encoded, as a segment of a path or a value in a query. */
+void client_put_encoded(struct buffer *out, const char *text);
 
 /* For AUTO(). */
 void client_json_decref(json_t **json);

@@ -14,6 +14,7 @@ enum option_type {
         OPTION_TEXT, /* const char *; the last one given counts */
         OPTION_LIST, /* struct option_list; may be given several times */
         OPTION_INT,  /* int64_t, at least 0 */
+        OPTION_SPAN, /* usec_t; "30s", "5m", a bare number of seconds, "never" */
 };
 
 struct option_list {

@@ -9,18 +9,19 @@
 
 #define POLL_USEC 20000
 
-static int64_t timeout_sec = 120;
+static usec_t timeout = 120 * USEC_SEC;
 
 static const struct option_row options[] = {
-        { "timeout", 't', OPTION_INT, &timeout_sec, "SECONDS",
-                "give up waiting after this long (120)" },
+        { "timeout", 't', OPTION_SPAN, &timeout, "DURATION",
+                "give up waiting after this long (2m)" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
 
 /* Its socket answers until the very end. */
 static int await_end(struct error *err)
 {
-        usec_t deadline = time_mono() + (usec_t) timeout_sec * USEC_SEC;
+        usec_t deadline = timeout == USEC_NEVER ? USEC_NEVER : time_mono() + timeout;
+        char span[TIME_TEXT_MAX];
         struct address address;
 
         if (client_address(&address, err) < 0)
@@ -35,8 +36,8 @@ static int await_end(struct error *err)
                         return 0;
                 usleep(POLL_USEC);
         }
-        return error_set(err, ERR_TIMEOUT, "tasks are still being stopped after %llds",
-                (long long) timeout_sec);
+        return error_set(err, ERR_TIMEOUT, "tasks are still being stopped after %s",
+                time_format_span(span, timeout));
 }
 
 static int run(const char *const *operands, struct error *err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The program `reeve`: finds the command, parses its options by its table, runs it, says what went
  * wrong and ends with the status of that kind of error (base/error.c). */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "cli/command.h"
 
 #define OPTIONS_MAX 24
@@ -98,6 +100,12 @@ static int store_value(const struct option_row *o, const char *text, struct erro
                         return error_set(err, ERR_INVALID, "--%s: expected a number, got \"%s\"",
                                 o->name, text);
                 return 0;
+        case OPTION_SPAN:
+                if (!time_parse_span(text, o->value))
+                        return error_set(err, ERR_INVALID,
+                                "--%s: expected a duration such as 30s or 5m, got \"%s\"", o->name,
+                                text);
+                return 0;
         }
         return 0;
 }
@@ -151,6 +159,14 @@ static void make_getopt(const struct command *c, struct option *longs, char *let
         longs[n] = (struct option){ NULL, 0, NULL, 0 };
 }
 
+/* A full disk is found out now, not by the reader of half a file. */
+static int flush_output(struct error *err)
+{
+        if (fflush(stdout) == 0 && !ferror(stdout))
+                return 0;
+        return error_sys(err, errno != 0 ? errno : EIO, "write to standard output");
+}
+
 static int run_command(const struct command *c, int argc, char **argv)
 {
         struct option longs[OPTIONS_MAX + 2];
@@ -188,8 +204,9 @@ static int run_command(const struct command *c, int argc, char **argv)
                 return wrong_usage(c, "something is missing");
         if (c->operands_max >= 0 && operands > c->operands_max)
                 return wrong_usage(c, "too many arguments");
-        if (c->run((const char *const *) argv + optind, &err) == 0)
+        if (c->run((const char *const *) argv + optind, &err) == 0 && flush_output(&err) == 0)
                 return 0;
+        fflush(stdout);
         fprintf(stderr, "reeve %s: %s\n", c->name, err.message);
         return error_code_exit(err.code);
 }

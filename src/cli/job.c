@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/time.h"
+#include "cli/client.h"
+#include "cli/columns.h"
+#include "cli/command.h"
+#include "cli/show.h"
+#include "cli/terminal.h"
+#include "model/job.h"
+
+#define EVENTS 10
+
+static bool as_json, as_spec;
+static int64_t version;
+
+static const struct option_row options[] = {
+        { "spec", 's', OPTION_FLAG, &as_spec, NULL, "print its spec as a job file" },
+        { "version", 'v', OPTION_INT, &version, "N", "an earlier version of the spec" },
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "the server's answer as JSON" },
+        { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
+};
+
+static void put_state(const struct job_status *job, struct buffer *out)
+{
+        enum table_style style = terminal_colour() ? show_job_style(job->state) : TABLE_PLAIN;
+        char time[TIME_TEXT_MAX];
+
+        buffer_printf(out, "Job:      %s (%s)\n", job->name,
+                job->kind >= 0 ? job_kind_names[job->kind] : "-");
+        buffer_printf(out, "State:    %s%s%s", table_style_begin(style),
+                job->state >= 0 ? job_state_names[job->state] : "-",
+                style != TABLE_PLAIN ? TABLE_STYLE_END : "");
+        if (job->reason != NULL) {
+                buffer_puts(out, ": ");
+                columns_wrap(out, job->reason, 10, terminal_width());
+        } else {
+                buffer_putc(out, '\n');
+        }
+        buffer_printf(out, "Tasks:    %" PRId64 " of %" PRId64 " run, %" PRId64 " ready\n",
+                job->running, job->count, job->ready);
+        buffer_printf(out, "Version:  %" PRId64 ", since %s\n", job->version,
+                time_format_local(time, job->since, time_wall()));
+        buffer_puts(out, "Source:   ");
+        columns_put(out, job->source != NULL ? job->source : "-", 0);
+        buffer_putc(out, '\n');
+}
+
+/* What was asked for: the fields that are not as they would be anyway. */
+static int put_spec(const char *name, const json_t *json, struct buffer *out, struct error *err)
+{
+        AUTO(client_json_decref)
+        json_t *plain =
+                json_pack("{s:O,s:s}", "kind", json_object_get(json, "kind"), "command", "");
+        AUTO(job_spec_unrefp) struct job_spec *spec = NULL;
+        AUTO(job_spec_unrefp) struct job_spec *defaults = NULL;
+        struct job_diff diff;
+
+        json_object_set_new(plain, "command", json_pack("[s]", "-"));
+        if (job_spec_from_json(name, json, &spec, err) < 0 ||
+                job_spec_from_json(name, plain, &defaults, err) < 0)
+                return error_wrap(err, "the server's answer");
+        job_spec_diff(defaults, spec, &diff);
+        buffer_puts(out, "Spec:     what is not at its default (all: --spec)\n");
+        for (size_t i = 0; i < diff.len; i++) {
+                buffer_printf(out, "  %s: ", diff.changes[i].field);
+                columns_put(out, diff.changes[i].to, 0);
+                buffer_putc(out, '\n');
+        }
+        job_diff_done(&diff);
+        return 0;
+}
+
+static int show_head(const json_t *answer, struct error *err)
+{
+        AUTO(buffer_done) struct buffer out = { 0 };
+        struct job_status job = { 0 };
+        int r;
+
+        if (record_read(&job_table, answer, &job, err) < 0)
+                return error_wrap(err, "the server's answer");
+        put_state(&job, &out);
+        r = put_spec(job.name, json_object_get(answer, "spec"), &out, err);
+        record_done(&job_table, &job);
+        terminal_print(&out);
+        return r;
+}
+
+static int show_rest(const char *name, struct error *err)
+{
+        AUTO(client_json_decref) json_t *tasks = NULL;
+        AUTO(client_json_decref) json_t *events = NULL;
+        AUTO(buffer_done) struct buffer tasks_path = { 0 }, events_path = { 0 };
+
+        buffer_puts(&tasks_path, "/v1/tasks?job=");
+        client_put_encoded(&tasks_path, name);
+        buffer_printf(&events_path, "/v1/events?newest=true&limit=%d&job=", EVENTS);
+        client_put_encoded(&events_path, name);
+        if (client_get(buffer_str(&tasks_path), &tasks, err) < 0 ||
+                client_get(buffer_str(&events_path), &events, err) < 0)
+                return -1;
+        if (json_array_size(tasks) > 0) {
+                putchar('\n');
+                if (show_tasks(tasks, err) < 0)
+                        return -1;
+        }
+        if (json_array_size(events) == 0)
+                return 0;
+        puts("\nLast events:");
+        return show_events(events, err);
+}
+
+static int show_spec(const char *name, json_t *answer, struct error *err)
+{
+        AUTO(client_json_decref) json_t *file = NULL;
+        json_t *spec = json_object_get(answer, "spec");
+
+        if (!json_is_object(spec))
+                return error_set(err, ERR_SYSTEM, "the server's answer has no spec");
+        file = json_pack("{s:{s:O}}", "jobs", name, spec);
+        terminal_print_json(file);
+        return 0;
+}
+
+static char *path_of(const char *name)
+{
+        AUTO(mem_freep)
+        char *rest = version > 0 ? mem_printf("?version=%" PRId64, version) : mem_strdup("");
+
+        return client_subject_path(name, rest);
+}
+
+static int run(const char *const *operands, struct error *err)
+{
+        AUTO(client_json_decref) json_t *answer = NULL;
+        AUTO(mem_freep) char *path = NULL;
+
+        if (client_is_task(*operands))
+                return error_set(err, ERR_INVALID,
+                        "%s is a task: try `reeve ps %s` or `reeve why %s`", *operands, *operands,
+                        *operands);
+        path = path_of(*operands);
+        if (client_get(path, &answer, err) < 0)
+                return -1;
+        if (as_json) {
+                terminal_print_json(answer);
+                return 0;
+        }
+        if (as_spec)
+                return show_spec(*operands, answer, err);
+        return show_head(answer, err) < 0 ? -1 : show_rest(*operands, err);
+}
+
+const struct command command_job = {
+        .name = "job",
+        .operands = "JOB",
+        .summary = "show one job: spec, tasks, last events",
+        .details =
+                "`reeve job web --spec >web.yaml` gives a file that `reeve apply` takes (JSON is "
+                "YAML, too).",
+        .options = options,
+        .operands_min = 1,
+        .operands_max = 1,
+        .run = run,
+};

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
+
+#include "base/macros.h"
+#include "base/time.h"
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/show.h"
+#include "cli/terminal.h"
+#include "model/job.h"
+
+static bool as_json;
+
+static const struct option_row options[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "as an array of JSON objects" },
+        { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
+};
+
+static const struct table_column columns[] = {
+        { "JOB", false },
+        { "KIND", false },
+        { "STATE", false },
+        { "RUNNING", true },
+        { "READY", true },
+        { "VERSION", true },
+        { "SINCE", true },
+        { "REASON", false },
+};
+
+static void put_job(struct table *table, const struct job_status *job, usec_t now_wall)
+{
+        char span[TIME_TEXT_MAX];
+
+        table_put(table, TABLE_PLAIN, job->name);
+        table_put(table, TABLE_PLAIN, job->kind >= 0 ? job_kind_names[job->kind] : NULL);
+        table_put(table, show_job_style(job->state),
+                job->state >= 0 ? job_state_names[job->state] : NULL);
+        table_printf(table, TABLE_PLAIN, "%" PRId64 "/%" PRId64, job->running, job->count);
+        table_printf(table, TABLE_PLAIN, "%" PRId64, job->ready);
+        table_printf(table, TABLE_PLAIN, "%" PRId64, job->version);
+        table_put(table, TABLE_PLAIN,
+                time_format_span(span, now_wall > job->since ? now_wall - job->since : 0));
+        table_put(table, TABLE_PLAIN, job->reason);
+}
+
+static int show_jobs(const json_t *jobs, struct error *err)
+{
+        AUTO(table_freep) struct table *table = table_new(columns, ARRAY_SIZE(columns));
+        usec_t now = time_wall();
+        json_t *object;
+        size_t i;
+
+        json_array_foreach (jobs, i, object) {
+                struct job_status job = { 0 };
+
+                if (record_read(&job_table, object, &job, err) < 0)
+                        return error_wrap(err, "the server's answer");
+                put_job(table, &job, now);
+                record_done(&job_table, &job);
+        }
+        terminal_print_table(table);
+        return 0;
+}
+
+static int run(const char *const *operands, struct error *err)
+{
+        AUTO(client_json_decref) json_t *jobs = NULL;
+
+        (void) operands;
+        if (client_get("/v1/jobs", &jobs, err) < 0)
+                return -1;
+        if (!as_json)
+                return show_jobs(jobs, err);
+        terminal_print_json(jobs);
+        return 0;
+}
+
+const struct command command_jobs = {
+        .name = "jobs",
+        .operands = "",
+        .summary = "list jobs",
+        .details = "RUNNING is how many tasks run, of how many were asked for; SINCE is the age of "
+                   "the version.",
+        .options = options,
+        .run = run,
+};
