@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Why and plan. Sentences are compared with patterns in which "*" stands for anything: the rest is
+ * what a person reads, and a change of it should be seen here. */
+
+#include "core/test-cluster-kit.h"
+
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/explain.h"
+
+#define WEB  "{\"command\": [\"web\"], \"count\": 3}"
+#define WEB2 "{\"command\": [\"web\", \"new\"], \"count\": 3}"
+
+static struct kit *kit_with_node(void)
+{
+        struct kit *k = kit_new();
+
+        kit_connect(k, 0);
+        kit_settle(k);
+        return k;
+}
+
+static json_t *why(struct kit *k, const char *subject)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+        struct error err = ERROR_INIT;
+        struct event event = { .index = 7, .time = k->now, .message = (char[]){ "it \"began\"" } };
+        json_t *answer;
+
+        if (explain_why(k->c, subject, &event, 1, k->now, &b, &err) < 0)
+                fail_msg("%s", err.message);
+        answer = json_loads(buffer_str(&b), JSON_REJECT_DUPLICATES, NULL);
+        assert_non_null(answer);
+        return answer;
+}
+
+static void expect_text(const json_t *object, const char *member, const char *pattern)
+{
+        const char *text = json_string_value(json_object_get(object, member));
+
+        if (pattern == NULL && text == NULL)
+                return;
+        if (pattern == NULL || text == NULL || fnmatch(pattern, text, 0) != 0)
+                fail_msg("%s: is      \"%s\"\n         expected \"%s\"", member,
+                        text != NULL ? text : "(null)", pattern != NULL ? pattern : "(null)");
+}
+
+static void expect_why(struct kit *k, const char *subject, const char *summary, const char *next)
+{
+        json_t *answer = why(k, subject);
+
+        expect_text(answer, "subject", subject);
+        expect_text(answer, "summary", summary);
+        expect_text(answer, "next", next);
+        json_decref(answer);
+}
+
+static void test_shape(void **state)
+{
+        struct kit *k = kit_with_node();
+        json_t *answer, *link;
+
+        (void) state;
+        kit_apply(k, "web", WEB);
+        answer = why(k, "web.1");
+        expect_text(answer, "kind", "task");
+        link = json_array_get(json_object_get(answer, "chain"), 0);
+        assert_int_equal(json_integer_value(json_object_get(link, "index")), 7);
+        expect_text(link, "message", "it \"began\"");
+        expect_text(link, "time", "2023-11-14T22:13:20.000Z");
+        json_decref(answer);
+        kit_free(k);
+}
+
+static void test_why_without_node(void **state)
+{
+        struct kit *k = kit_new();
+
+        (void) state;
+        kit_apply(k, "web", WEB);
+        expect_why(k, "web.0", "web.0 waits for a node: no node is ready: none has ever connected",
+                "it is placed as soon as a node is ready");
+        expect_why(k, "web",
+                "web is starting: 0 of 3 tasks run; web.0 waits (and 2 more): no node is ready",
+                "tasks are placed as soon as a node is ready");
+        kit_free(k);
+}
+
+static void test_why_life(void **state)
+{
+        struct kit *k = kit_with_node();
+
+        (void) state;
+        kit_apply(k, "web", WEB);
+        expect_why(k, "web.0", "web.0 was placed on node a 0* ago; its agent has not begun it yet",
+                "its agent begins it");
+        kit_settle(k);
+        k->now += 3 * USEC_SEC;
+        expect_why(k, "web.0",
+                "web.0 runs on node a for 3s (run 1, pid *, version 1): was asked to run",
+                "when it ends it runs again after about 1s; after 5 failures within 1m it is "
+                "parked");
+        expect_why(k, "web", "web is running: 3 of 3 tasks run, version 1 since 3s", NULL);
+        expect_why(k, "a", "node a is ready: connected for 3s, 3 of its 3 tasks run", NULL);
+
+        kit_exit(k, "web.1", 3);
+        kit_settle(k);
+        expect_why(k, "web.1", "web.1 waits for run 2, due in *: after exit code 3 (first failure)",
+                "run 2 begins in *; after 5 failures within 1m it is parked");
+        expect_why(k, "web", "web is degraded: web.1 waits: waits * after exit code 3*",
+                "what waits runs again by itself");
+
+        kit_command(k, CLUSTER_STOP, "web.2");
+        kit_agent_report(&k->agents[0]);
+        kit_settle(k);
+        expect_why(k, "web.2", "web.2 is stopped: a person asked for it",
+                "nothing by itself; `reeve restart web.2` runs it again");
+        kit_command(k, CLUSTER_STOP, "web");
+        kit_settle(k);
+        expect_why(k, "web.0", "web.0 is stopped: a person stopped the job web",
+                "nothing by itself; *");
+        expect_why(k, "web", "web is stopped: was stopped by a person",
+                "nothing by itself; `reeve restart web` runs it again");
+        kit_free(k);
+}
+
+static void test_why_parked(void **state)
+{
+        struct kit *k = kit_with_node();
+
+        (void) state;
+        kit_apply(k, "bad",
+                "{\"command\": [\"bad\"], \"restart\": {\"burst\": 2, \"delay\": \"0s\"}}");
+        kit_settle(k);
+        kit_exit(k, "bad.0", 9);
+        kit_settle(k);
+        kit_exit(k, "bad.0", 9);
+        kit_settle(k);
+        expect_why(k, "bad.0",
+                "bad.0 was given up * ago: parked, `reeve restart bad.0` takes it up "
+                "again: 2 failures within 1m, the last one: exit code 9",
+                "nothing by itself; `reeve restart bad.0` runs it again");
+        expect_why(k, "bad", "bad is failed: bad.0 has failed: parked*",
+                "nothing by itself; `reeve restart bad` runs it again");
+        kit_free(k);
+}
+
+static void test_why_batch(void **state)
+{
+        struct kit *k = kit_with_node();
+
+        (void) state;
+        kit_apply(k, "once", "{\"kind\": \"batch\", \"command\": [\"x\"]}");
+        kit_settle(k);
+        expect_why(k, "once.0", "once.0 runs on node a *",
+                "when it fails it runs again after about 1s; after 5 failures within 1m it is "
+                "parked");
+        kit_exit(k, "once.0", 0);
+        kit_settle(k);
+        k->now += 2 * USEC_MINUTE;
+        expect_why(k, "once.0", "once.0 ended well 2m ago: exit code 0*", NULL);
+        expect_why(k, "once", "once is succeeded: 0 of 1 tasks run, version 1 since 2m", NULL);
+        kit_free(k);
+}
+
+static void test_why_rollout(void **state)
+{
+        struct kit *k = kit_with_node();
+
+        (void) state;
+        kit_apply(k, "web", WEB);
+        kit_settle(k);
+        kit_apply(k, "web", WEB2);
+        expect_why(k, "web",
+                "web is updating: 1 of 3 tasks have version 2; waits for web.0 to be ready*",
+                "the next tasks are replaced when those that were are ready");
+        expect_why(k, "web.2", "web.2 runs on node a *; it has version 1, the job version 2",
+                "it is replaced when its turn comes");
+
+        /* the first that was moved fails for good */
+        k->slow = true;
+        while (kit_task(k, "web.0")->machine.run_version != 2 ||
+                kit_task(k, "web.0")->machine.state != TASK_RUNNING) {
+                kit_deliver_to_agent(&k->agents[0]);
+                kit_agent_work(&k->agents[0]);
+        }
+        kit_task(k, "web.0")->machine.burst_count = 4;
+        kit_task(k, "web.0")->machine.burst_began_mono = k->now;
+        kit_exit(k, "web.0", 1);
+        kit_settle(k);
+        expect_why(k, "web",
+                "web is degraded: the update has halted: web.0 has failed: parked*; 1 of 3 tasks "
+                "have version 2",
+                "the other tasks are left alone until a new spec is applied or the job is "
+                "restarted; *");
+        expect_why(k, "web.2", "web.2 runs *; it has version 1, the job version 2",
+                "it stays so: the update of the job has halted");
+        kit_free(k);
+}
+
+static void test_why_lost(void **state)
+{
+        struct kit *k = kit_with_node();
+
+        (void) state;
+        kit_apply(k, "web", WEB);
+        kit_settle(k);
+        kit_disconnect(k, 0);
+        expect_why(k, "a", "node a has no connection at the moment",
+                "if its agent is not back in 2s, it counts as lost");
+        k->now += 3 * USEC_SEC;
+        kit_handle(k, &(struct cluster_event){ .type = CLUSTER_TICK });
+        k->now += USEC_SEC;
+        expect_why(k, "web.0",
+                "web.0 is lost: node a, where it belongs, has not been heard from "
+                "for 1s; whether it runs is not known",
+                "when the agent there connects again it is taken as found");
+        expect_why(k, "web",
+                "web is degraded: web.0 is lost (and 2 more): its node is not heard from", NULL);
+        expect_why(k, "a", "node a is lost for 1s: *it had 3 tasks*", "when its agent connects*");
+        kit_apply(k, "more", WEB);
+        expect_why(k, "more.0",
+                "more.0 waits for a node: no node is ready: the only one, a, is not connected",
+                "*");
+        kit_reload(k);
+        expect_why(k, "web.0", "web.0 is lost*", "*");
+        kit_free(k);
+}
+
+static void test_why_unknown(void **state)
+{
+        struct kit *k = kit_with_node();
+        struct buffer b = { 0 };
+        struct error err = ERROR_INIT;
+
+        (void) state;
+        kit_apply(k, "web", WEB);
+        assert_int_equal(explain_why(k->c, "wbe", NULL, 0, k->now, &b, &err), -1);
+        assert_int_equal(err.code, ERR_NOT_FOUND);
+        assert_string_equal(err.message, "no job or task \"wbe\"; did you mean \"web\"?");
+        assert_int_equal(b.len, 0);
+        kit_free(k);
+}
+
+/* ---- Plan */
+
+static json_t *plan(struct kit *k, const char *name, const char *json)
+{
+        AUTO(job_spec_unrefp) struct job_spec *spec = kit_spec(name, json);
+        AUTO(buffer_done) struct buffer b = { 0 };
+        AUTO(mem_freep) char *before = kit_picture(k->c);
+        AUTO(mem_freep) char *after = NULL;
+        uint64_t changes = cluster_changes(k->c);
+        struct error err = ERROR_INIT;
+        json_t *answer;
+
+        if (explain_plan(k->c, &spec, 1, "api", k->now, &b, &err) < 0)
+                fail_msg("%s", err.message);
+        after = kit_picture(k->c);
+        assert_string_equal(before, after);
+        assert_int_equal(changes, cluster_changes(k->c));
+        answer = json_loads(buffer_str(&b), JSON_REJECT_DUPLICATES, NULL);
+        assert_non_null(answer);
+        return answer;
+}
+
+/* The steps as "web.0 start, web.1 stop". */
+static void expect_steps(const json_t *plan, const char *expected)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+        const json_t *steps = json_object_get(plan, "steps");
+
+        for (size_t i = 0; i < json_array_size(steps); i++) {
+                const json_t *step = json_array_get(steps, i);
+
+                assert_int_equal(json_integer_value(json_object_get(step, "order")), i + 1);
+                buffer_printf(&b, "%s%s %s", i == 0 ? "" : ", ",
+                        json_string_value(json_object_get(step, "task")),
+                        json_string_value(json_object_get(step, "action")));
+        }
+        assert_string_equal(buffer_str(&b), expected);
+}
+
+static void expect_job(const json_t *plan, const char *action, int version, const char *changes)
+{
+        const json_t *job = json_array_get(json_object_get(plan, "jobs"), 0);
+        const json_t *list = json_object_get(job, "changes");
+        AUTO(buffer_done) struct buffer b = { 0 };
+
+        expect_text(job, "action", action);
+        assert_int_equal(json_integer_value(json_object_get(job, "version")), version);
+        for (size_t i = 0; i < json_array_size(list); i++)
+                buffer_printf(&b, "%s%s", i == 0 ? "" : ", ",
+                        json_string_value(json_object_get(json_array_get(list, i), "field")));
+        assert_string_equal(buffer_str(&b), changes);
+}
+
+static json_int_t least(const json_t *plan, const char *job)
+{
+        return json_integer_value(json_object_get(json_object_get(plan, "least_running"), job));
+}
+
+static void test_plan_new(void **state)
+{
+        struct kit *k = kit_with_node();
+        json_t *p = plan(k, "web", WEB);
+
+        (void) state;
+        expect_job(p, "create", 1, "");
+        expect_steps(p, "web.0 start, web.1 start, web.2 start");
+        assert_int_equal(json_object_size(json_object_get(p, "least_running")), 0);
+        json_decref(p);
+        kit_free(k);
+}
+
+static void test_plan_without_node(void **state)
+{
+        struct kit *k = kit_new();
+        json_t *p = plan(k, "web", WEB), *step;
+
+        (void) state;
+        expect_steps(p, "web.0 start, web.1 start, web.2 start");
+        step = json_array_get(json_object_get(p, "steps"), 0);
+        assert_true(json_is_null(json_object_get(step, "node")));
+        expect_text(step, "reason", "is new, and waits: no node is ready");
+        json_decref(p);
+        kit_free(k);
+}
+
+static void test_plan_changes(void **state)
+{
+        static const struct {
+                const char *spec, *action, *changes, *steps;
+                int version;
+                json_int_t least;
+        } cases[] = {
+                { WEB, "unchanged", "", "", 1, 3 },
+                { WEB2, "update", "command", "web.0 replace, web.1 replace, web.2 replace", 2, 2 },
+                { "{\"command\": [\"x\"], \"count\": 3, \"update\": {\"parallel\": 2}}", "update",
+                        "command, update.parallel", "web.0 replace, web.1 replace, web.2 replace",
+                        2, 1 },
+                { "{\"command\": [\"web\"], \"count\": 3, \"restart\": {\"delay\": \"2s\"}}",
+                        "update", "restart.delay",
+                        "web.0 update-in-place, web.1 update-in-place, web.2 update-in-place", 2,
+                        3 },
+                { "{\"command\": [\"web\"], \"count\": 1}", "update", "count",
+                        "web.0 update-in-place, web.1 stop, web.2 stop", 2, 1 },
+                { "{\"command\": [\"web\"], \"count\": 4}", "update", "count",
+                        "web.0 update-in-place, web.1 update-in-place, web.2 update-in-place, "
+                        "web.3 "
+                        "start",
+                        2, 3 },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct kit *k = kit_with_node();
+                json_t *p;
+
+                kit_apply(k, "web", WEB);
+                kit_settle(k);
+                p = plan(k, "web", cases[i].spec);
+                expect_job(p, cases[i].action, cases[i].version, cases[i].changes);
+                expect_steps(p, cases[i].steps);
+                assert_int_equal(least(p, "web"), cases[i].least);
+                json_decref(p);
+                kit_free(k);
+        }
+}
+
+/* What is on its way has arrived before the plan begins: a rollout of an earlier version is no part
+ * of it. */
+static void test_plan_amid_rollout(void **state)
+{
+        struct kit *k = kit_with_node();
+        json_t *p;
+
+        (void) state;
+        kit_apply(k, "web", WEB);
+        kit_settle(k);
+        kit_apply(k, "web", WEB2);
+        p = plan(k, "web", WEB2);
+        expect_job(p, "unchanged", 2, "");
+        expect_steps(p, "");
+        json_decref(p);
+        p = plan(k, "web", WEB);
+        expect_steps(p, "web.0 replace, web.1 replace, web.2 replace");
+        assert_int_equal(least(p, "web"), 2);
+        json_decref(p);
+        kit_free(k);
+}
+
+/* A batch that has done its work does not do it again, in the plan either. */
+static void test_plan_ended_batch(void **state)
+{
+        struct kit *k = kit_with_node();
+        json_t *p;
+
+        (void) state;
+        kit_apply(k, "once", "{\"kind\": \"batch\", \"command\": [\"x\"]}");
+        kit_settle(k);
+        kit_exit(k, "once.0", 0);
+        kit_settle(k);
+        p = plan(k, "once", "{\"kind\": \"batch\", \"command\": [\"x\"]}");
+        expect_job(p, "unchanged", 1, "");
+        expect_steps(p, "");
+        json_decref(p);
+        p = plan(k, "once", "{\"kind\": \"batch\", \"command\": [\"y\"]}");
+        expect_steps(p, "once.0 start");
+        json_decref(p);
+        kit_free(k);
+}
+
+static void test_plan_conflict(void **state)
+{
+        struct kit *k = kit_with_node();
+        AUTO(job_spec_unrefp) struct job_spec *spec = kit_spec("web", WEB);
+        struct buffer b = { 0 };
+        struct error err = ERROR_INIT;
+
+        (void) state;
+        kit_apply_from(k, "file:/etc/web.yaml", "web", WEB);
+        assert_int_equal(explain_plan(k->c, &spec, 1, "api", k->now, &b, &err), -1);
+        assert_int_equal(err.code, ERR_CONFLICT);
+        assert_int_equal(b.len, 0);
+        kit_free(k);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_shape),
+                cmocka_unit_test(test_why_without_node),
+                cmocka_unit_test(test_why_life),
+                cmocka_unit_test(test_why_parked),
+                cmocka_unit_test(test_why_batch),
+                cmocka_unit_test(test_why_rollout),
+                cmocka_unit_test(test_why_lost),
+                cmocka_unit_test(test_why_unknown),
+                cmocka_unit_test(test_plan_new),
+                cmocka_unit_test(test_plan_without_node),
+                cmocka_unit_test(test_plan_changes),
+                cmocka_unit_test(test_plan_amid_rollout),
+                cmocka_unit_test(test_plan_ended_batch),
+                cmocka_unit_test(test_plan_conflict),
+        };
+
+        return cmocka_run_group_tests_name("explain", tests, NULL, NULL);
+}
