@@ -38,6 +38,23 @@
 #define DEFAULT_PATH     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static struct rlimit task_nofile; /* what tasks get: the limit that we were started with */
+static int handled[64];           /* signals with a handler here, or ignored, ended by 0 */
+
+/* exec() resets handlers but keeps what is ignored; and no handler may run in a child that borrows
+ * our memory. Looked up once, at the first start: the agent's handlers are set before and never
+ * change. */
+static void find_handled(void)
+{
+        size_t n = 0;
+
+        for (int i = 1; i < 64; i++) {
+                struct sigaction action;
+
+                if (sigaction(i, NULL, &action) == 0 && action.sa_handler != SIG_DFL)
+                        handled[n++] = i;
+        }
+        handled[n] = 0;
+}
 
 void spawn_init(void)
 {
@@ -287,8 +304,8 @@ static void child_reset_signals(void)
         struct kernel_sigaction action = { 0 }; /* SIG_DFL */
         unsigned long none = 0;
 
-        for (int i = 1; i <= 64; i++)
-                raw(SYS_rt_sigaction, i, (long) &action, 0, sizeof none);
+        for (const int *number = handled; *number != 0; number++)
+                raw(SYS_rt_sigaction, *number, (long) &action, 0, sizeof none);
         raw(SYS_rt_sigprocmask, SIG_SETMASK, (long) &none, 0, sizeof none);
 }
 
@@ -377,6 +394,8 @@ int spawn_run(const struct spawn_plan *plan, uint64_t run, char *const *run_env,
         int pidfd = -1, clone_errno;
         pid_t pid;
 
+        if (handled[0] == 0)
+                find_handled();
         clock_gettime(CLOCK_BOOTTIME, &ts);
         *record = (struct table_run){
                 .before_ns = (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec,
