@@ -16,7 +16,7 @@ build: packages
 	@[ -f build/build.ninja ] || $(MESON) setup build --buildtype=release --prefix=$(PREFIX) >build.log || { cat build.log; exit 1; }
 	@rm -f build.log
 	@ninja -C build
-	@ln -sf src/cli/reeve src/keeper/reeve-keeper build/
+	@ln -f build/src/cli/reeve build/src/keeper/reeve-keeper build/
 
 # Reeve on this machine, in the foreground, with the jobs of examples/first.yaml. Ctrl-C stops them and ends.
 run: build
