@@ -109,6 +109,8 @@ static int on_headers_complete(http_parser *p)
         struct http_call *call = p->data;
 
         http_head_end(&call->head);
+        if (p->status_code == 101) /* a protocol that nobody asked for */
+                return -1;
         if (p->status_code < 200)
                 return 0;
         call->status = p->status_code;

@@ -230,8 +230,10 @@ static void websocket_closed_by_peer(struct websocket *ws)
                         snprintf(reason, sizeof reason, "closed by the peer");
                 else
                         snprintf(reason, sizeof reason, "closed by the peer with %u", code);
+        } else if (code == WSLAY_CODE_INVALID_FRAME_PAYLOAD_DATA) {
+                snprintf(reason, sizeof reason, "the peer sent text that is not UTF-8");
         } else {
-                snprintf(reason, sizeof reason, "the peer broke the protocol (%u)", code);
+                snprintf(reason, sizeof reason, "the peer broke the protocol");
         }
         conn_finish(ws->conn);
         websocket_tell_closed(ws, reason);
@@ -252,9 +254,7 @@ static size_t on_input(void *data, const char *bytes, size_t len)
         if (ws->too_big)
                 wslay_event_queue_close(ws->wslay, WSLAY_CODE_MESSAGE_TOO_BIG, NULL, 0);
         websocket_pump(ws);
-        if (r != 0)
-                websocket_fail(ws, "the peer broke the protocol");
-        else if (!wslay_event_get_read_enabled(ws->wslay))
+        if (r != 0 || !wslay_event_get_read_enabled(ws->wslay))
                 websocket_closed_by_peer(ws);
         return len - ws->in_len;
 }
