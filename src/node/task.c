@@ -13,8 +13,9 @@
  * orphan), and ask the kernel how they ended.
  *
  * The keeper holds for us, by name: `task/ID`, the FIFOs of a task, so that what is in them
- * outlives everybody who could read it; `witness/ID`, a pidfd (and perhaps the FIFOs), given to a
- * new keeper by whoever saw the old one die. */
+ * outlives everybody who could read it; `witness/ID/RUN`, the pidfd of a process that is not its
+ * child, so that the end of it can be read whoever of us is dead then. The number of the run is in
+ * the name because a pidfd whose process is gone does not tell whose it was. */
 #include "node/task.h"
 
 #include <assert.h>
@@ -179,6 +180,35 @@ static void orphan_drop(struct task *t)
         o->task = NULL;
         uv_close((uv_handle_t *) &o->poll, on_orphan_closed);
         uv_close((uv_handle_t *) &o->retry, on_orphan_closed);
+}
+
+static void witness_name(char name[KEEPER_NAME_MAX], const char *id, uint64_t run)
+{
+        snprintf(name, KEEPER_NAME_MAX, "witness/%s/%" PRIu64, id, run);
+}
+
+static void witness_put(struct task *t)
+{
+        uint64_t run = table_machine(t->slot)->runs;
+        char name[KEEPER_NAME_MAX];
+
+        if (t->owner->keeper <= 0 || t->witness == run)
+                return;
+        witness_name(name, t->id, run);
+        keeper_client_put(t->owner->config.keeper, name, &t->pidfd, 1);
+        t->witness = run;
+}
+
+/* The end of that run is written down. */
+static void witness_drop(struct task *t)
+{
+        char name[KEEPER_NAME_MAX];
+
+        if (t->witness == 0)
+                return;
+        witness_name(name, t->id, t->witness);
+        keeper_client_drop(t->owner->config.keeper, name);
+        t->witness = 0;
 }
 
 static void detach(struct task *t)
@@ -377,8 +407,10 @@ static bool apply(struct task *t, struct task_event *event)
         for (unsigned i = 0; i < effects.notes_len; i++)
                 log_info("task %s: %s", t->id, effects.notes[i].message);
 
-        if (event->type == TASK_EV_EXITED)
+        if (event->type == TASK_EV_EXITED) {
+                witness_drop(t);
                 detach(t);
+        }
         if (effects.signal != 0 && t->pidfd >= 0)
                 process_signal_group(t->pidfd, m.pid, effects.signal);
         if (effects.spawn)
@@ -664,20 +696,40 @@ void tasks_load(struct tasks *ts)
         table_each(ts->config.table, load_one, ts);
 }
 
+/* The task and the run that a deposit is for. NULL: there is no such task. */
+static struct task *deposit_owner(
+        struct tasks *ts, const char *name, const char *kind, uint64_t *ret_run)
+{
+        char id[KEEPER_NAME_MAX];
+        size_t len = strlen(kind);
+
+        if (strncmp(name, kind, len) != 0)
+                return NULL;
+        snprintf(id, sizeof id, "%s", name + len);
+        *ret_run = 0;
+        if (strchr(id, '/') != NULL) {
+                *ret_run = strtoull(strchr(id, '/') + 1, NULL, 10);
+                *strchr(id, '/') = '\0';
+        }
+        return tasks_find(ts, id);
+}
+
 void tasks_take_deposit(struct tasks *ts, const char *name, const int *fds, size_t len)
 {
-        const char *slash = strchr(name, '/');
-        struct task *t = slash != NULL ? tasks_find(ts, slash + 1) : NULL;
+        struct task *t;
         size_t kept = 0;
+        uint64_t run;
 
-        if (t == NULL) {
-                keeper_client_drop(ts->config.keeper, name);
-        } else if (strncmp(name, "task/", 5) == 0) {
+        if ((t = deposit_owner(ts, name, "task/", &run)) != NULL) {
                 t->deposited = true; /* the FIFOs are opened by path: as long as the keeper holds
                                         them, it is the same pipe */
-        } else if (strncmp(name, "witness/", 8) == 0 && len > 0 && t->pidfd < 0) {
+        } else if ((t = deposit_owner(ts, name, "witness/", &run)) != NULL && len > 0 &&
+                   t->pid != 0 && t->pidfd < 0 && run == table_machine(t->slot)->runs) {
                 t->pidfd = fds[0];
+                t->witness = run;
                 kept = 1;
+        } else {
+                keeper_client_drop(ts->config.keeper, name);
         }
         for (size_t i = kept; i < len; i++)
                 close(fds[i]);
@@ -722,26 +774,25 @@ static void judge(struct task *t)
         }
         if (record->parent == ts->keeper)
                 return; /* its record comes when it ends, or is on its way */
-        if (t->pidfd >= 0)
+        if (t->pidfd >= 0) {
+                witness_put(t);
                 orphan_watch(t);
-        else
+        } else {
                 handle_unknown_end(t);
+        }
 }
 
 static void begin_one(struct task *t)
 {
         struct tasks *ts = t->owner;
         struct error err = ERROR_INIT;
-        char name[KEEPER_NAME_MAX];
 
         if (open_streams(t, &err) < 0)
                 log_error("logs of task %s: %s", t->id, err.message);
-        deposit_name(name, "witness", t->id);
-        if (t->pidfd >= 0)
-                keeper_client_drop(ts->config.keeper, name);
         if (t->spec == NULL)
                 return;
         if (table_booted_anew(ts->config.table) || table_halted(ts->config.table)) {
+                witness_drop(t);
                 detach(t);
                 apply(t, &(struct task_event){ .type = TASK_EV_BOOT });
         } else {
@@ -794,7 +845,7 @@ size_t tasks_hand_over(struct tasks *ts, struct keeper_handover **ret)
                 items[n++] = (struct keeper_handover){ KEEPER_PUT, mem_strdup(name), fds, len, 0 };
                 if (t->pidfd < 0)
                         continue;
-                deposit_name(name, "witness", t->id);
+                witness_name(name, t->id, table_machine(t->slot)->runs);
                 items[n++] =
                         (struct keeper_handover){ KEEPER_PUT, mem_strdup(name), &t->pidfd, 1, 0 };
         }

@@ -29,6 +29,7 @@ struct task {
         struct spec *spec;     /* of the desired version; NULL until it is known here */
         int pidfd;             /* >= 0 while a process is there */
         struct orphan *orphan; /* watches pidfd when the process is not our keeper's child */
+        uint64_t witness;      /* the run of which the keeper holds a pidfd for us; 0: none */
         uv_timer_t timer;      /* deadline of the machine */
         struct capture_stream *streams[TASK_STREAMS];
         bool forget;   /* drop it once it has ended ... */

@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,7 @@
 struct witnessed {
         char *id;
         pid_t pid;
+        int64_t run;
         usec_t started_wall;
         int pidfd;
         int fifos[2];
@@ -169,6 +171,7 @@ static void take_report(struct witness *w, const struct task_status *s)
         t = mem_alloc(sizeof *t);
         t->id = mem_strdup(s->id);
         t->pid = (pid_t) s->pid;
+        t->run = s->runs;
         t->started_wall = s->started_at;
         t->pidfd = t->fifos[0] = t->fifos[1] = -1;
         t->waiting = true;
@@ -246,7 +249,7 @@ static size_t hand_over_task(struct keeper_handover *items, struct witnessed *t,
                 n++;
         }
         if (t->pidfd >= 0) {
-                names[n] = mem_printf("witness/%s", t->id);
+                names[n] = mem_printf("witness/%s/%" PRId64, t->id, t->run);
                 items[n] = (struct keeper_handover){ KEEPER_PUT, names[n], &t->pidfd, 1, 0 };
                 n++;
         }
