@@ -4,7 +4,8 @@
  * read(2) takes bytes out of a FIFO and write(2) puts them into a log file; a SIGKILL between the
  * two would lose what is in memory. So that memory is the page cache of a file, which no death of a
  * process touches, and a header in the same file says what is going on. Nothing is synced: with the
- * machine, the FIFOs and the tasks are gone too.
+ * machine, the FIFOs and the tasks are gone too. Therefore what an earlier boot has left is not
+ * looked at: its pages reached the disk at different times, or not at all.
  *
  * A slot is in one of three states:
  *
@@ -48,6 +49,7 @@
 #define SLOT_DATA (256u * 1024)
 #define SLOT_SIZE (PAGE + SLOT_DATA)
 #define FILE_SIZE (STAGING_SLOTS * SLOT_SIZE)
+#define BOOT_MAX  40u /* a UUID as text */
 #define MARK_MAX  16u
 #define PAGE_MARK 8u /* at the beginning of each page but the first */
 
@@ -55,6 +57,7 @@ enum { STATE_EMPTY = 0, STATE_INTENT, STATE_HAVE };
 
 struct staging_header {
         uint64_t magic;
+        char boot[BOOT_MAX];
         _Atomic uint32_t state;
         uint32_t length;
         uint32_t done;
@@ -126,20 +129,32 @@ static int make_size(int fd, const char *path, struct error *err)
         return e == 0 ? 0 : error_sys(err, e, "make room for %s", path);
 }
 
-static void slot_init(struct staging_slot *slot, unsigned char *base, bool locked)
+static void read_boot(char ret[BOOT_MAX])
+{
+        AUTO(buffer_done) struct buffer text = { 0 };
+
+        memset(ret, 0, BOOT_MAX);
+        if (file_read("/proc/sys/kernel/random/boot_id", 4096, &text, NULL) == 0)
+                memcpy(ret, text.data, MIN(text.len, (size_t) BOOT_MAX - 1));
+}
+
+static void slot_init(
+        struct staging_slot *slot, unsigned char *base, const char boot[BOOT_MAX], bool locked)
 {
         slot->header = (void *) base;
         slot->data = base + PAGE;
         slot->capacity = locked ? SLOT_DATA : PAGE;
-        if (slot->header->magic == MAGIC)
+        if (slot->header->magic == MAGIC && memcmp(slot->header->boot, boot, BOOT_MAX) == 0)
                 return;
         memset(slot->header, 0, sizeof *slot->header);
+        memcpy(slot->header->boot, boot, BOOT_MAX);
         slot->header->magic = MAGIC;
 }
 
 int staging_open(const char *path, struct staging *ret, struct error *err)
 {
         AUTO(fd_closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        char boot[BOOT_MAX];
         unsigned char *map;
         bool locked;
 
@@ -154,9 +169,10 @@ int staging_open(const char *path, struct staging *ret, struct error *err)
         if (!locked)
                 log_warning("log capture will be slower: locking %u KiB of memory: %s",
                         FILE_SIZE / 1024, strerror(errno));
+        read_boot(boot);
         *ret = (struct staging){ .fd = take_fd(fd), .map = map };
         for (size_t i = 0; i < STAGING_SLOTS; i++)
-                slot_init(&ret->slots[i], map + i * SLOT_SIZE, locked);
+                slot_init(&ret->slots[i], map + i * SLOT_SIZE, boot, locked);
         return 0;
 }
 

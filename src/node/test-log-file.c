@@ -493,9 +493,34 @@ static void a_damaged_staging_file_is_not_believed(void **state)
         staging_close(&s);
         memset(noise, 0xab, sizeof noise);
         fd = open(name_of(p, ".staging"), O_WRONLY);
-        assert_int_equal(pwrite(fd, noise, sizeof noise, 8), sizeof noise);
+        assert_int_equal(pwrite(fd, noise, sizeof noise, 48), sizeof noise);
         close(fd);
         s.fd = -1;
+        reopen(p, &s);
+        assert_false(staging_recover(&s.slots[0], &found));
+        staging_close(&s);
+}
+
+static void an_earlier_boot_has_left_nothing(void **state)
+{
+        const struct place *p = *state;
+        struct staging s = { .fd = -1 };
+        struct staging_owner owner = { .path = p->path }, found;
+        AUTO(buffer_done) struct buffer file = { 0 }, boot = { 0 };
+        char *noted;
+
+        reopen(p, &s);
+        staging_intend(&s.slots[0], &owner, 10, (const unsigned char *) sample);
+        staging_have(&s.slots[0], 10);
+        staging_close(&s);
+        s.fd = -1;
+        assert_int_equal(file_read("/proc/sys/kernel/random/boot_id", 100, &boot, NULL), 0);
+        assert_int_equal(file_read(name_of(p, ".staging"), 1 << 24, &file, NULL), 0);
+        noted = memmem(file.data, file.len, boot.data, boot.len - 1);
+        assert_non_null(noted);
+        *noted = *noted == '0' ? '1' : '0';
+        assert_int_equal(
+                file_replace(name_of(p, ".staging"), file.data, file.len, 0600, false, NULL), 0);
         reopen(p, &s);
         assert_false(staging_recover(&s.slots[0], &found));
         staging_close(&s);
@@ -539,6 +564,7 @@ int main(void)
                 TEST(staging_tells_whether_the_read_happened),
                 TEST(staging_remembers_how_far_it_came),
                 TEST(a_damaged_staging_file_is_not_believed),
+                TEST(an_earlier_boot_has_left_nothing),
                 TEST(what_was_written_is_told_by_the_file),
         };
 
