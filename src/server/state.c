@@ -340,8 +340,7 @@ static void degrade(struct state *s, const struct error *err)
 {
         char message[sizeof err->message + 128];
 
-        snprintf(message, sizeof message, "the store %s cannot be written: %s", s->store_path,
-                err->message);
+        snprintf(message, sizeof message, "the state cannot be stored: %s", err->message);
         log_error("%s; commands are refused until it can", message);
         s->degraded = true;
         s->degraded_since_mono = time_mono();
@@ -372,7 +371,7 @@ static void on_commit(void *data, uint64_t revision, const struct error *err)
         }
 
         error_set(&s->degraded_error, err->code == ERR_NONE ? ERR_SYSTEM : err->code,
-                "the store %s cannot be written: %s", s->store_path, err->message);
+                "the state cannot be stored: %s", err->message);
         if (s->flying->commands || s->open->commands)
                 rebuild(s, &s->degraded_error);
         if (!s->degraded)
