@@ -33,6 +33,7 @@ const struct command *const commands[] = {
         &command_upgrade,
         &command_version,
         &command_completion,
+        &command_reference,
         &command_server,
         &command_agent,
         NULL,

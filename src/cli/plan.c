@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "cli/client.h"
 #include "cli/columns.h"
 #include "cli/command.h"
@@ -22,13 +23,19 @@ static const char *text_of(const json_t *object, const char *name)
         return text != NULL ? text : "-";
 }
 
-/* The values are JSON already: "\"1s\"", "3". */
+static void put_value(struct buffer *out, const json_t *value)
+{
+        AUTO(mem_freep) char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+
+        columns_put(out, text != NULL ? text : "-", 0);
+}
+
 static void put_change(struct buffer *out, const json_t *change)
 {
         buffer_printf(out, "  %s: ", text_of(change, "field"));
-        columns_put(out, text_of(change, "from"), 0);
+        put_value(out, json_object_get(change, "from"));
         buffer_puts(out, " -> ");
-        columns_put(out, text_of(change, "to"), 0);
+        put_value(out, json_object_get(change, "to"));
         if (json_is_true(json_object_get(change, "needs_restart")))
                 buffer_puts(out, " (new run)");
         buffer_putc(out, '\n');
@@ -40,7 +47,9 @@ static void put_job(struct buffer *out, const json_t *job)
         const json_t *changes = json_object_get(job, "changes"), *change;
 
         buffer_printf(out, "%s: %s", text_of(job, "job"), action);
-        if (strcmp(action, "unchanged") != 0)
+        if (strcmp(action, "update") == 0 && json_array_size(changes) == 0)
+                buffer_puts(out, ", started again as it is");
+        else if (strcmp(action, "unchanged") != 0)
                 buffer_printf(out, ", as version %" JSON_INTEGER_FORMAT "%s",
                         json_integer_value(json_object_get(job, "version")),
                         json_is_true(json_object_get(job, "in_place")) &&
@@ -94,9 +103,13 @@ static void show(json_t *plan)
         }
         show_steps(steps);
         json_object_foreach (json_object_get(plan, "least_running"), name, least)
-                buffer_printf(&end, "%s of %s: %" JSON_INTEGER_FORMAT "\n",
-                        end.len == 0 ? "\nTasks that run at every moment" : "                 and",
-                        name, json_integer_value(least));
+                if (json_integer_value(least) > 0)
+                        buffer_printf(&end,
+                                "\n%s: %" JSON_INTEGER_FORMAT
+                                " of its tasks or more run at every moment.",
+                                name, json_integer_value(least));
+        if (end.len > 0)
+                buffer_putc(&end, '\n');
         terminal_print(&end);
 }
 

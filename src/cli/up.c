@@ -86,20 +86,29 @@ static char *absolute(const char *path)
         return mem_printf("%s/%s", cwd, path);
 }
 
-/* The keeper is installed beside this program. */
+/* The keeper is installed beside this program; where both were built, each is in the folder of its
+ * sources. */
 static int find_programs(struct plan *p, struct error *err)
 {
-        char self[PATH_MAX];
+        char self[PATH_MAX], built[PATH_MAX];
         ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+        AUTO(mem_freep) char *beside = NULL;
+        AUTO(mem_freep) char *in_build = NULL;
 
         if (n < 0)
                 return error_sys(err, errno, "find this program (is /proc mounted?)");
         self[n] = '\0';
         p->reeve = mem_strdup(self);
         *strrchr(self, '/') = '\0';
-        p->keeper = mem_printf("%s/reeve-keeper", self);
-        if (access(p->keeper, X_OK) < 0)
-                return error_sys(err, errno, "reeve-keeper belongs beside reeve: %s", p->keeper);
+        beside = mem_printf("%s/reeve-keeper", self);
+        in_build = mem_printf("%s/../keeper/reeve-keeper", self);
+        if (access(beside, X_OK) == 0)
+                p->keeper = take_ptr(beside);
+        else if (access(in_build, X_OK) == 0 && realpath(in_build, built) != NULL)
+                p->keeper = mem_strdup(built);
+        else
+                return error_set(
+                        err, ERR_NOT_FOUND, "reeve-keeper belongs beside reeve: no %s", beside);
         return 0;
 }
 

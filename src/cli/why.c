@@ -16,8 +16,25 @@ static const struct option_row options[] = {
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
 
-static void put_link(struct buffer *out, const json_t *link, size_t width)
+/* What a link is about, if that is not what was asked about: "web.0". */
+static const char *other_subject(const json_t *link, const char *asked)
 {
+        static const char *const nouns[] = { "task", "job", "node" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(nouns); i++) {
+                const char *name = json_string_value(json_object_get(link, nouns[i]));
+
+                if (name != NULL)
+                        return strcmp(name, asked) == 0 ? NULL : name;
+        }
+        return NULL;
+}
+
+static void put_link(struct buffer *out, const json_t *link, const char *asked, size_t width)
+{
+        const char *subject = other_subject(link, asked);
+        size_t indent;
+
         const char *text = json_string_value(json_object_get(link, "time"));
         const char *message = json_string_value(json_object_get(link, "message"));
         char time[TIME_TEXT_MAX] = "-";
@@ -26,10 +43,15 @@ static void put_link(struct buffer *out, const json_t *link, size_t width)
         if (text != NULL && time_parse_wall(text, &wall))
                 time_format_local(time, wall, time_wall());
         buffer_printf(out, "  %s  ", time);
-        columns_wrap(out, message != NULL ? message : "-", strlen(time) + 4, width);
+        indent = strlen(time) + 4;
+        if (subject != NULL) {
+                indent += columns_put(out, subject, 0) + 2;
+                buffer_puts(out, ": ");
+        }
+        columns_wrap(out, message != NULL ? message : "-", indent, width);
 }
 
-static void show(const json_t *why)
+static void show(const char *asked, const json_t *why)
 {
         AUTO(buffer_done) struct buffer out = { 0 };
         const json_t *chain = json_object_get(why, "chain"), *link;
@@ -41,7 +63,7 @@ static void show(const json_t *why)
         if (json_array_size(chain) > 0)
                 buffer_puts(&out, "\nWhat led to it:\n");
         for (size_t i = 0; (link = json_array_get(chain, i)) != NULL; i++)
-                put_link(&out, link, width);
+                put_link(&out, link, asked, width);
         if (next != NULL) {
                 buffer_puts(&out, "\nNext: ");
                 columns_wrap(&out, next, 6, width);
@@ -61,7 +83,7 @@ static int run(const char *const *operands, struct error *err)
         if (as_json)
                 terminal_print_json(why);
         else
-                show(why);
+                show(*operands, why);
         return 0;
 }
 
