@@ -15,7 +15,7 @@ packages:
 build: packages
 	@[ -f build/build.ninja ] || $(MESON) setup build --buildtype=release --prefix=$(PREFIX) >build.log || { cat build.log; exit 1; }
 	@rm -f build.log
-	@ninja -C build
+	@ninja -C build programs
 	@ln -f build/src/cli/reeve build/src/keeper/reeve-keeper build/
 
 # Reeve on this machine, in the foreground, with the jobs of examples/first.yaml. Ctrl-C stops them and ends.
@@ -41,9 +41,11 @@ format:
 check-format:
 	git ls-files '*.c' '*.h' | xargs clang-format --dry-run --Werror
 
-bench: build
+bench: packages
 	@tools/install-packages bench
-	@bench/node
+	@[ -f build-bench/build.ninja ] || $(MESON) setup build-bench -Dbench=true --buildtype=release >/dev/null
+	@ninja -C build-bench
+	@bench/node --build build-bench
 
 clean:
 	rm -rf build build-* run
