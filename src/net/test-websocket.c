@@ -426,7 +426,7 @@ static void test_broken(void **state)
         put_frame(&frames, 0x80, true, large, 401);
         check_broken(frames.data, frames.len, 1009);
         /* a length of 63 bits */
-        check_broken("\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x01\x02\x03\x04", 14, 1009);
+        check_broken("\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x01\x02\x03\x04x", 15, 1009);
 }
 
 static void check_handshake(const char *text, const char *answer)
