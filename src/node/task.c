@@ -735,14 +735,31 @@ void tasks_take_deposit(struct tasks *ts, const char *name, const int *fds, size
                 close(fds[i]);
 }
 
+static bool process_is_there(const struct task *t)
+{
+        struct process_stat st;
+
+        return process_read_stat(t->pid, &st) &&
+               process_matches(table_run_record(t->slot), st.start_ticks);
+}
+
+/* A pidfd of a process that was begun before our time, if it is there still. */
+static void find_process(struct task *t)
+{
+        if (t->pidfd >= 0 || t->pid == 0 || !process_is_there(t))
+                return;
+        t->pidfd = process_open(t->pid);
+        /* it may have ended and the pid been given away since we looked */
+        if (t->pidfd >= 0 && !process_is_there(t))
+                close(take_fd(t->pidfd));
+}
+
 /* What became of a run that was begun, or meant to be, before our time. */
 static void judge(struct task *t)
 {
         struct tasks *ts = t->owner;
         const struct task_machine *m = table_machine(t->slot);
         const struct table_run *record = table_run_record(t->slot);
-        struct process_stat st;
-        bool there;
 
         if (m->state == TASK_STARTING && record->run != m->runs) {
                 enqueue_spawn(t); /* it was decided, not done */
@@ -764,14 +781,7 @@ static void judge(struct task *t)
         set_timer(t, m);
         if (m->pid <= 0)
                 return;
-        there = process_read_stat(m->pid, &st) && process_matches(record, st.start_ticks);
-        if (there && t->pidfd < 0) {
-                t->pidfd = process_open(m->pid);
-                /* it may have ended and the pid been given away since we looked */
-                there = process_read_stat(m->pid, &st) && process_matches(record, st.start_ticks);
-                if (!there && t->pidfd >= 0)
-                        close(take_fd(t->pidfd));
-        }
+        find_process(t);
         if (record->parent == ts->keeper)
                 return; /* its record comes when it ends, or is on its way */
         if (t->pidfd >= 0) {
@@ -843,6 +853,7 @@ size_t tasks_hand_over(struct tasks *ts, struct keeper_handover **ret)
                 }
                 deposit_name(name, "task", t->id);
                 items[n++] = (struct keeper_handover){ KEEPER_PUT, mem_strdup(name), fds, len, 0 };
+                find_process(t); /* this keeper may have died before it told us its deposits */
                 if (t->pidfd < 0)
                         continue;
                 witness_name(name, t->id, table_machine(t->slot)->runs);
