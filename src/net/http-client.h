@@ -54,7 +54,7 @@ void http_call_cancel(struct http_call *call);
 /* A whole exchange, waiting for it: for programs without a loop, such as the commands of the CLI.
  * @method, @path, @headers, @body, @len as above; @timeout 0 is none. The body is appended to
  * @ret_body (may be NULL); beyond HTTP_FETCH_MAX bytes it is ERR_TOO_LARGE. Any status is a success
- * here. */
+ * here. A name look-up that hangs can outlast @timeout: it cannot be interrupted. */
 #define HTTP_FETCH_MAX ((size_t) 256 * 1024 * 1024)
 int http_fetch(const struct address *address, const char *method, const char *path,
         const char *const headers[], const void *body, size_t len, usec_t timeout, int *ret_status,

@@ -84,6 +84,10 @@ void http_request_lost(struct http_request *req);
 /* The answer to hc->req is queued: on to the next request, or to the end. */
 void http_conn_answered(struct http_conn *hc, bool keep_alive);
 
+/* Serves a connection that was accepted, or made by a socketpair; takes @fd, which is non-blocking.
+ */
+void http_server_add_conn(struct http_server *s, int fd, bool is_unix);
+
 /* Gives the connection away (to a WebSocket) and ends @hc. */
 struct conn *http_conn_take(struct http_conn *hc);
 

@@ -389,7 +389,7 @@ static const struct conn_handlers conn_handlers = {
 
 /* Accepting */
 
-static void server_add_conn(struct http_server *s, int fd, bool is_unix)
+void http_server_add_conn(struct http_server *s, int fd, bool is_unix)
 {
         struct http_conn *hc = mem_alloc(sizeof *hc);
         struct error err;
@@ -446,7 +446,7 @@ static void on_listener(uv_poll_t *poll, int status, int events)
                 if (fd < 0)
                         server_accept_failed(s, errno);
                 else
-                        server_add_conn(s, fd, l->socket.is_unix);
+                        http_server_add_conn(s, fd, l->socket.is_unix);
                 if (!s->accepting)
                         return;
         }

@@ -42,7 +42,7 @@ struct http_server_options {
         usec_t stall_timeout; /* 60 s in which a peer takes nothing of what is due, then closed */
 };
 
-/* @options are copied. Nothing can fail here today but the loop's handles. */
+/* @options are copied. */
 int http_server_new(uv_loop_t *loop, const struct http_server_options *options,
         struct http_server **ret, struct error *err);
 

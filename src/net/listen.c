@@ -67,7 +67,7 @@ static int unix_temporary_name(
 {
         size_t size = sizeof((struct sockaddr_un *) 0)->sun_path;
         int dir = (int) (strrchr(path, '/') - path);
-        int len = snprintf(name, size, "%.*s/.%x", dir, path, (unsigned) getpid());
+        int len = snprintf(name, size, "%.*s/.%x", dir, path, (unsigned) gettid());
 
         if (len < 0 || (size_t) len >= size)
                 return error_set(err, ERR_INVALID, "the directory's name is too long");

@@ -149,7 +149,8 @@ static inline void raw_expect_end(uv_loop_t *loop, int fd, struct buffer *b)
 
         while ((n = raw_take(fd, b)) != 0 && n != -2) {
                 if (time_mono() > end)
-                        fail_msg("expected the end and got %zu bytes: \"%s\"", b->len, buffer_str(b));
+                        fail_msg("expected the end and got %zu bytes: \"%s\"", b->len,
+                                buffer_str(b));
                 if (n < 0)
                         turn(loop);
         }
