@@ -141,7 +141,7 @@ static void on_term(uv_signal_t *handle, int number)
         if (p->ending)
                 return;
         p->ending = true;
-        log_info("ends; tasks run on");
+        log_info("ends");
         uv_prepare_start(&p->watch, on_end_watch);
         uv_timer_start(&p->end, on_end_time, END_AFTER_MSEC, 0);
 }

@@ -563,8 +563,9 @@ void state_forget_events(struct state *s, uint64_t keep, usec_t max_age)
         if (store_scan_range(s->store, state_event_key(first, MAX(before, s->oldest_event)),
                     "event/:", false, FORGET_ROWS, forget_row, &f, &err) < 0)
                 log_warning("look for old events: %s", err.message);
-        before = MAX(before, f.first_kept);
-        if (before <= s->oldest_event || before > s->durable_event)
+        before = MIN(MAX(before, f.first_kept),
+                s->durable_event); /* the numbers go on from the newest */
+        if (before <= s->oldest_event)
                 return;
         s->oldest_event = before;
         s->open->forget_before = before;
