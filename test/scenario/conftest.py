@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fixtures: Reeves that are certain to be gone after the test."""
+import os
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+import reeve as harness  # noqa: E402
+
+
+@pytest.fixture(scope='session')
+def binaries():
+    """Copies: a build that goes on beside the tests shall not change what they test."""
+    directory = tempfile.mkdtemp(prefix='rvbin-')
+    yield [shutil.copy(path, directory) for path in harness.find_binaries()]
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.when == 'call' and report.failed:
+        for r in getattr(item, 'reeves', []):
+            r.failed = True
+            report.sections.append((f'Reeve in {r.dir}', r.describe()))
+
+
+@pytest.fixture
+def new_reeve(binaries, request):
+    """Makes Reeves; they, and all their tasks, end with the test."""
+    request.node.reeves = made = []
+
+    def make():
+        made.append(harness.Reeve(binaries))
+        return made[-1]
+
+    yield make
+    complaints = [c for r in made for c in r.close()]
+    assert not complaints, complaints
+
+
+@pytest.fixture
+def reeve(new_reeve):
+    """One that is not up yet."""
+    return new_reeve()
+
+
+@pytest.fixture
+def up(reeve):
+    """One that is up."""
+    reeve.up()
+    return reeve
