@@ -244,7 +244,8 @@ static int catch_up(
         int r = stream_run(&call, NULL, err);
 
         buffer_done(&m.partial);
-        return m.complete ? 0 : r;
+        /* A task that is gone by now has nothing more to show. */
+        return m.complete || err->code == ERR_NOT_FOUND ? 0 : r;
 }
 
 static bool on_line(void *data, const char *line, size_t len, struct error *err)
@@ -258,8 +259,8 @@ static bool on_line(void *data, const char *line, size_t len, struct error *err)
                 return false;
         c = cursor_get(f, json_string_value(json_object_get(object, "task")),
                 json_string_value(json_object_get(object, "stream")));
-        if (offset <= c->last) {
-                c->open = c->open && offset < c->last;
+        if (c->open && offset <= c->last) {
+                c->open = offset < c->last;
                 return true;
         }
         if (c->open && offset > 0 && catch_up(f, c, object, offset, err) < 0)

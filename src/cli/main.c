@@ -3,6 +3,7 @@
  * wrong and ends with the status of that kind of error (base/error.c). */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,6 +176,7 @@ static int run_command(const struct command *c, int argc, char **argv)
         struct error err = ERROR_INIT;
         int opt, operands;
 
+        signal(SIGPIPE, SIG_DFL); /* `reeve logs | head` ends quietly, whoever called us */
         make_getopt(c, longs, letters);
         opterr = 0;
         while ((opt = getopt_long(argc, argv, letters, longs, NULL)) != -1) {

@@ -36,9 +36,9 @@ const struct command command_schema = {
         .name = "schema",
         .operands = "job",
         .summary = "print the JSON schema of job files",
-        .details = "For editors that complete and check: save it, and name it in the first line of "
-                   "a YAML file:\n"
-                   "# yaml-language-server: $schema=./job.schema.json",
+        .details = "For editors that complete and check: save it, and name it in a comment in the "
+                   "first line of a YAML file:\n"
+                   "`# yaml-language-server: $schema=./job.schema.json`",
         .options = options,
         .operands_min = 1,
         .operands_max = 1,

@@ -153,6 +153,8 @@ enum table_style show_job_style(int state)
 
 /* ---- Events */
 
+#define SUBJECT_WIDTH ((size_t) 10) /* of most; the next line is not known yet */
+
 static enum table_style event_style(int kind)
 {
         switch (kind) {
@@ -179,7 +181,7 @@ static const char *event_subject(const struct event *e)
 
 static void put_event(struct buffer *line, const struct event *e)
 {
-        size_t width = terminal_width(), used;
+        size_t width = terminal_width(), used, subject, fill;
         const char *style = terminal_colour() ? table_style_begin(event_style(e->kind)) : "";
         char time[TIME_TEXT_MAX];
 
@@ -188,8 +190,10 @@ static void put_event(struct buffer *line, const struct event *e)
                 e->kind >= 0 ? event_kind_names[e->kind] : "-",
                 *style != '\0' ? TABLE_STYLE_END : "");
         used = strlen(time) + 17;
-        used += columns_put(line, event_subject(e), 0) + 2;
-        buffer_puts(line, "  ");
+        subject = columns_put(line, event_subject(e), 0);
+        fill = MAX(subject, SUBJECT_WIDTH) - subject + 2;
+        buffer_printf(line, "%*s", (int) fill, "");
+        used += subject + fill;
         if (e->message != NULL && (width == 0 || width > used))
                 columns_put(line, e->message, width > 0 ? width - used : 0);
         buffer_putc(line, '\n');
