@@ -83,6 +83,7 @@ struct state {
         uv_prepare_t prepare;
         uv_check_t check;
         uv_timer_t deadline, retry;
+        usec_t armed_for; /* what `deadline` waits for */
         unsigned pending; /* handles that are not closed, commits that are not reported */
 };
 
@@ -476,6 +477,11 @@ static void arm_deadline(struct state *s)
         usec_t due = cluster_next_deadline(s->cluster), now = time_wall();
         usec_t wait;
 
+        /* Armed anew in every turn, a timer that is due would be put off for ever. */
+        if (due == s->armed_for &&
+                (due == USEC_NEVER || uv_is_active((uv_handle_t *) &s->deadline)))
+                return;
+        s->armed_for = due;
         if (due == USEC_NEVER) {
                 uv_timer_stop(&s->deadline);
                 return;
@@ -590,6 +596,7 @@ int state_new(uv_loop_t *loop, struct store *store, const char *store_path,
         s->store_path = mem_strdup(store_path);
         s->hooks = *hooks;
         s->open = mem_alloc(sizeof *s->open);
+        s->armed_for = USEC_NEVER;
         uv_prepare_init(loop, &s->prepare);
         uv_check_init(loop, &s->check);
         uv_timer_init(loop, &s->deadline);

@@ -301,6 +301,25 @@ static void test_reports_survive_failure(void **state)
         assert_int_equal(f->events, events);
 }
 
+/* The cluster's own deadlines come, also while the loop is busy with other things. */
+static void test_deadline_comes(void **state)
+{
+        struct fixture *f = *state;
+        struct answer up = { 0 };
+        char name[] = "n1";
+        struct node_status node = { .name = name };
+        struct cluster_event down = { .type = CLUSTER_NODE_DOWN, .node = &node };
+        struct error err;
+        size_t events;
+
+        assert_int_equal(node_up(f, &up), 0);
+        RUN_UNTIL(f, up.calls == 1 && state_is_idle(f->state));
+        events = f->events;
+        assert_int_equal(state_submit(f->state, &down, NULL, NULL, NULL, &err), 0);
+        RUN_UNTIL(f, f->events > events);
+        assert_non_null(strstr(f->last_event, "lost"));
+}
+
 static int count_row(void *data, const char *key, const char *value, size_t len, struct error *err)
 {
         (void) key;
@@ -360,6 +379,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_failed_command_is_undone, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_reports_survive_failure, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_deadline_comes, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_loads_and_forgets, set_up, tear_down),
         };
 

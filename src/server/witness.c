@@ -109,7 +109,7 @@ static usec_t start_of(pid_t pid)
 static int open_fifo(const struct witness *w, const struct witnessed *t, const char *name)
 {
         AUTO(mem_freep)
-        char *path = mem_printf("%s/node/tasks/%s/%s.fifo", w->server->options.data, t->id, name);
+        char *path = mem_printf("%s/node/fifos/%s.%s", w->server->options.data, t->id, name);
         int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
         struct stat st;
 
