@@ -31,6 +31,7 @@
 #include "base/mem.h"
 #include "keeper/launch.h"
 #include "node/capture.h"
+#include "node/fifos.h"
 #include "node/keeper-client.h"
 #include "node/link.h"
 #include "node/outbox.h"
@@ -120,6 +121,7 @@ static void finish_down(struct agent *a)
                 return;
         a->down_said = true;
         log_info("all tasks are stopped");
+        fifos_remove(a->node_directory);
         link_bye(a->link, "halt");
         keeper_client_end(a->keeper); /* it sends us TERM */
 }
@@ -154,6 +156,11 @@ static void begin_down(void *data)
         a->down = true;
         tasks_halt(a->tasks);
         check_down(a);
+}
+
+static void on_acked(void *data)
+{
+        check_down(data);
 }
 
 static void on_tasks_changed(void *data)
@@ -389,7 +396,7 @@ static int open_state(struct agent *a, struct error *err)
         AUTO(mem_freep) char *jobs = mem_printf("%s/jobs", a->node_directory);
         struct capture_events events = { .grown = on_grown, .flow = on_flow, .data = a };
 
-        if (table_open(table, &a->table, err) < 0 ||
+        if (table_open(table, &a->table, err) < 0 || fifos_prepare(a->node_directory, err) < 0 ||
                 outbox_open(outbox, table_note_seq(a->table), &a->outbox, err) < 0 ||
                 capture_new(&a->loop, staging, &events, &a->capture, err) < 0)
                 return -1;
@@ -416,6 +423,7 @@ static int assemble(struct agent *a, const struct address *server, struct error 
                 .specs = a->specs,
                 .outbox = a->outbox,
                 .describe_node = describe_node,
+                .on_acked = on_acked,
                 .on_down = begin_down,
                 .on_upgrade = on_upgrade,
                 .data = a,
@@ -433,15 +441,16 @@ static int assemble(struct agent *a, const struct address *server, struct error 
 
 static int run(struct agent *a, const char *data, const struct address *server, struct error *err)
 {
-        spawn_init();
         uv_loop_init(&a->loop);
         init_timer(a, &a->retry);
         init_timer(a, &a->sweep);
         init_timer(a, &a->patience);
         init_timer(a, &a->relaunch);
         watch_signals(a);
-        if (make_directories(a, data, err) < 0 || open_state(a, err) < 0 ||
-                assemble(a, server, err) < 0)
+        if (make_directories(a, data, err) < 0)
+                return -1;
+        spawn_init(a->lock);
+        if (open_state(a, err) < 0 || assemble(a, server, err) < 0)
                 return -1;
         uv_timer_start(&a->sweep, on_sweep, SWEEP_EVERY_MS, SWEEP_EVERY_MS);
         uv_run(&a->loop, UV_RUN_DEFAULT);

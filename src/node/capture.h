@@ -44,7 +44,7 @@ int capture_new(uv_loop_t *loop, const char *path, const struct capture_events *
 void capture_free(struct capture *capture);
 
 struct capture_stream_config {
-        const char *directory; /* of the task, absolute; must exist. The files go there */
+        const char *directory; /* of the task, absolute; made with the first byte. The files go there */
         const char *name;      /* "stdout", "stderr" */
         int fifo;              /* to read from; the stream owns it on success */
         uint64_t size;         /* bytes after which a file is rotated; 0: never */

@@ -26,6 +26,7 @@
 #define NOTES_IN_FLIGHT      500
 #define RECONNECT_MIN_MS     20
 #define RECONNECT_MAX_MS     2000
+#define LOUD_FROM_MS         300 /* a server that restarts is not worth a word */
 #define TRY_AGAIN_MS         1000
 #define REPORT_BYTES_AT_ONCE (1024 * 1024)
 
@@ -245,6 +246,9 @@ static void on_specs(struct link *l, const json_t *message)
 static void on_note_ack(struct link *l, uint64_t seq)
 {
         outbox_ack(l->config.outbox, seq);
+        l->config.on_acked(l->config.data);
+        if (!l->connected) /* that was the last thing to wait for */
+                return;
         link_wake(l); /* there is room for more */
 }
 
@@ -337,10 +341,13 @@ static void on_close(void *data, const char *reason)
         struct link *l = data;
 
         end_connection(l);
-        if (l->last_reason == NULL || strcmp(l->last_reason, reason) != 0)
+        if (l->delay_ms >= LOUD_FROM_MS &&
+                (l->last_reason == NULL || strcmp(l->last_reason, reason) != 0))
                 log_warning("no connection to the server: %s", reason);
-        free(l->last_reason);
-        l->last_reason = mem_strdup(reason);
+        if (l->delay_ms >= LOUD_FROM_MS) {
+                free(l->last_reason);
+                l->last_reason = mem_strdup(reason);
+        }
         reconnect_later(l);
 }
 

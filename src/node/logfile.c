@@ -35,12 +35,14 @@
 #include "base/text.h"
 #include "node/logindex.h"
 
-#define FILE_MODE       0640
-#define MARK_INTERVAL   USEC_SEC
-#define MARK_BYTES      (256u * 1024)
-#define PRUNE_MIN       (16u * 1024)
-#define FILE_RECORD_GAP (64u * 1024) /* a file record at least this often: loading reads no more   \
-                                      */
+#define FILE_MODE     0640
+#define FOLDER_MODE   0755
+#define MARK_INTERVAL USEC_SEC
+#define MARK_BYTES    (256u * 1024)
+#define PRUNE_MIN     (16u * 1024)
+#define FILE_RECORD_GAP                                                                            \
+        (64u * 1024) /* a file record at least this often: loading reads no more                   \
+                      */
 
 void logfile_init(struct logfile *lf, const char *path, uint64_t max_size, uint32_t max_files)
 {
@@ -314,11 +316,26 @@ static int open_existing(struct logfile *lf, struct error *err)
         return 0;
 }
 
+/* The task's folder is made with its first file: a silent task costs none. */
+static int open_new(const char *path)
+{
+        int flags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, fd = open(path, flags, FILE_MODE);
+        AUTO(mem_freep) char *folder = NULL;
+
+        if (fd >= 0 || errno != ENOENT)
+                return fd;
+        folder = mem_strdup(path);
+        *strrchr(folder, '/') = '\0';
+        if (mkdir(folder, FOLDER_MODE) < 0 && errno != EEXIST)
+                return -1;
+        return open(path, flags, FILE_MODE);
+}
+
 /* Puts a new, empty file at PATH, with its record in the index first. */
 static int create_file(struct logfile *lf, struct error *err)
 {
         AUTO(mem_freep) char *new_path = mem_printf("%s.new", lf->path);
-        AUTO(fd_closep) int fd = open(new_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
+        AUTO(fd_closep) int fd = open_new(new_path);
         struct stat st;
 
         if (fd < 0 || fstat(fd, &st) < 0)

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Spawn: from a spec to a running process, in one clone.
  *
- * The child is made with CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD (clone(2)): it borrows
- * the agent's memory, so the cost does not depend on the agent's size; the agent waits until it
- * executes or ends; its parent is the agent's parent, the keeper, so that it survives the agent and
- * its exit status does, too.
+ * The child is made with CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PARENT | CLONE_PIDFD
+ * (clone(2)): it borrows the agent's memory, so the cost does not depend on the agent's size; the
+ * agent waits until it executes or ends; its parent is the agent's parent, the keeper, so that it
+ * survives the agent and its exit status does, too.
  *
  * As long as the child borrows our memory it must not disturb it: all signals are blocked from
  * before the clone, every handler is reset before they are unblocked, and only raw system calls are
  * made (glibc's setuid() would signal the threads of the agent; its wrappers set the agent's
  * errno). Everything that needs a look-up or memory is in the spawn plan.
+ *
+ * The descriptor table is shared at first, too (CLONE_FILES): copying it, and closing thousands of
+ * descriptors again at exec, would cost more than all the rest. The child leaves it by
+ * close_range(2) with CLOSE_RANGE_UNSHARE, which copies only what is kept.
  *
  * An agent that is killed while its child is between clone and exec leaves a child that goes on by
  * itself: it still has the memory. The next agent must not look at the run record before that child
@@ -20,6 +24,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
+#include <linux/close_range.h>
 #include <pwd.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -37,6 +43,7 @@
 #define GROUPS_LIMIT     65536
 #define DEFAULT_PATH     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+static int lock_fd = -1;          /* stays with the child until it executes */
 static struct rlimit task_nofile; /* what tasks get: the limit that we were started with */
 static int handled[64];           /* signals with a handler here, or ignored, ended by 0 */
 
@@ -56,9 +63,11 @@ static void find_handled(void)
         handled[n] = 0;
 }
 
-void spawn_init(void)
+void spawn_init(int agent_lock_fd)
 {
         struct rlimit own;
+
+        lock_fd = agent_lock_fd;
 
         getrlimit(RLIMIT_NOFILE, &task_nofile);
         own = task_nofile;
@@ -267,6 +276,19 @@ static void child_write_record(const struct child *child)
         __atomic_store_n(&record->run, child->run, __ATOMIC_RELEASE);
 }
 
+/* A descriptor table of its own: stdin, stdout, stderr and the lock. */
+static void child_leave_table(const struct child *child)
+{
+        long r = raw(SYS_close_range, lock_fd + 1, UINT_MAX, CLOSE_RANGE_UNSHARE, 0);
+
+        if (r == -ENOSYS) /* before Linux 5.9 */
+                r = raw(SYS_unshare, CLONE_FILES, 0, 0, 0);
+        else
+                raw(SYS_close_range, STDERR_FILENO + 1, lock_fd - 1, 0, 0);
+        if (r < 0)
+                child_fail(child, SPAWN_STEP_TABLE, r);
+}
+
 static void child_open(
         const struct child *child, const char *path, int flags, int to, enum spawn_step step)
 {
@@ -316,6 +338,7 @@ static int child_main(void *argument)
         long r;
 
         child_write_record(child);
+        child_leave_table(child);
         r = raw(SYS_setsid, 0, 0, 0, 0);
         if (r < 0)
                 child_fail(child, SPAWN_STEP_SESSION, r);
@@ -338,6 +361,8 @@ static int child_main(void *argument)
 int spawn_failure(const struct spawn_plan *plan, const struct table_run *record, struct error *err)
 {
         switch ((enum spawn_step) record->failed_step) {
+        case SPAWN_STEP_TABLE:
+                return error_sys(err, record->failed_errno, "begin a descriptor table");
         case SPAWN_STEP_SESSION:
                 return error_sys(err, record->failed_errno, "begin a session");
         case SPAWN_STEP_STDIN:
@@ -403,7 +428,8 @@ int spawn_run(const struct spawn_plan *plan, uint64_t run, char *const *run_env,
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &old);
         pid = clone(child_main, stack + sizeof stack,
-                CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD | SIGCHLD, &child, &pidfd);
+                CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PARENT | CLONE_PIDFD | SIGCHLD, &child,
+                &pidfd);
         clone_errno = errno;
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         if (pid < 0)

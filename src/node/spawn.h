@@ -14,7 +14,8 @@
 
 /* The steps at which a start can fail, as the child notes them in its run record. */
 enum spawn_step {
-        SPAWN_STEP_SESSION = 1,
+        SPAWN_STEP_TABLE = 1,
+        SPAWN_STEP_SESSION,
         SPAWN_STEP_STDIN,
         SPAWN_STEP_STDOUT,
         SPAWN_STEP_STDERR,
@@ -46,8 +47,9 @@ int spawn_plan_make(const struct job_spec *spec, struct spawn_plan *ret, struct 
 void spawn_plan_done(struct spawn_plan *plan);
 
 /* Reads RLIMIT_NOFILE and remembers it for the tasks, then raises our own soft limit to the hard
- * one. Call once at start. */
-void spawn_init(void);
+ * one. @agent_lock_fd: the descriptor of the lock that the agent holds; a child keeps it until it
+ * executes. Call once at start, early: a low number is cheap. */
+void spawn_init(int agent_lock_fd);
 
 /* Starts one run. @record is in a shared mapping; the child fills it before exec. @fifos: paths of
  * the FIFOs for stdout and stderr.

@@ -78,7 +78,7 @@ char *task_directory(const struct tasks *ts, const char *id)
 static char *fifo_path(const struct task *t, enum task_stream stream)
 {
         return mem_printf(
-                "%s/tasks/%s/%s.fifo", t->owner->config.directory, t->id, stream_names[stream]);
+                "%s/fifos/%s.%s", t->owner->config.directory, t->id, stream_names[stream]);
 }
 
 static void deposit_name(char name[KEEPER_NAME_MAX], const char *kind, const char *id)
@@ -615,8 +615,6 @@ static int open_streams(struct task *t, struct error *err)
         char name[KEEPER_NAME_MAX];
         int fds[TASK_STREAMS];
 
-        if (mkdir(directory, 0755) < 0 && errno != EEXIST)
-                return error_sys(err, errno, "make %s", directory);
         for (int i = 0; i < TASK_STREAMS; i++) {
                 AUTO(mem_freep) char *path = fifo_path(t, (enum task_stream) i);
                 struct capture_stream_config config = {

@@ -68,7 +68,7 @@ class Workload:
                     pass
         except OSError:
             return False
-        return all(os.path.join(r.data, 'node/tasks', t, 'stderr.fifo') in held for t in self.pids)
+        return all(os.path.realpath(os.path.join(r.data, 'node/fifos', t + '.stderr')) in held for t in self.pids)
 
     def wait_settled(self):
         self.reeve.wait_for(self.is_settled, 'all parts work together again')
