@@ -524,6 +524,55 @@ static void test_free_anytime(void **state)
         }
 }
 
+/* What an application does when it is told something: end the very thing, or everything. */
+static void finish_stream(void *data)
+{
+        struct app *a = data;
+
+        if (a->stream != NULL)
+                http_request_finish(take_ptr(a->stream));
+}
+
+static void free_server(void *data)
+{
+        struct app *a = data;
+
+        a->closed++;
+        http_server_free(take_ptr(a->server));
+}
+
+static void test_end_in_callbacks(void **state)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+        static char piece[100000];
+        struct app a;
+        int fd, other;
+
+        (void) state;
+        app_start(&a, NO_OPTIONS);
+        fd = raw_connect(a.port);
+        raw_puts(&a.loop, fd, "GET /stream HTTP/1.1\r\n" HOST "\r\n");
+        wait_for(&a.loop, a.stream != NULL);
+        http_request_on_drain(a.stream, finish_stream, &a);
+        http_request_write(a.stream, piece, sizeof piece);
+        wait_for(&a.loop, (raw_take(fd, &b), a.stream == NULL));
+        raw_puts(&a.loop, fd, "GET /next HTTP/1.1\r\n" HOST "\r\n");
+        wait_for(&a.loop, a.requests == 2);
+
+        other = raw_connect(a.port);
+        raw_puts(&a.loop, other, "GET /late HTTP/1.1\r\n" HOST "\r\n");
+        raw_puts(&a.loop, fd, "GET /stream HTTP/1.1\r\n" HOST "\r\n");
+        wait_for(&a.loop, a.stream != NULL && a.kept_count == 1);
+        http_request_on_close(a.stream, free_server, &a);
+        raw_reset(fd);
+        wait_for(&a.loop, a.server == NULL);
+        buffer_reset(&b);
+        raw_expect_end(&a.loop, other, &b);
+        close(other);
+        app_stop(&a);
+        assert_int_equal(a.closed, 1);
+}
+
 static void test_upgrade_refused(void **state)
 {
         AUTO(buffer_done) struct buffer b = { 0 };
@@ -562,6 +611,7 @@ int main(void)
                 cmocka_unit_test(test_max_connections),
                 cmocka_unit_test(test_free_in_callback),
                 cmocka_unit_test(test_free_anytime),
+                cmocka_unit_test(test_end_in_callbacks),
                 cmocka_unit_test(test_upgrade_refused),
         };
 

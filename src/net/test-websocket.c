@@ -53,7 +53,11 @@ static void on_message(void *data, bool text, const void *bytes, size_t len)
 
 static void on_drain(void *data)
 {
-        ((struct end *) data)->drained++;
+        struct end *e = data;
+
+        e->drained++;
+        if (e->action != NULL && strcmp(e->action, "close-on-drain") == 0)
+                websocket_close(take_ptr(e->ws), 1000, NULL);
 }
 
 static void on_close(void *data, const char *reason)
@@ -174,6 +178,7 @@ static void test_echo(void **state)
 
 static void test_close(void **state)
 {
+        static char large[200000];
         struct fixture f;
 
         (void) state;
@@ -206,6 +211,15 @@ static void test_close(void **state)
         f.here = (struct end){ .f = &f };
         dial(&f, "/ws");
         websocket_close(take_ptr(f.here.ws), 1000, NULL);
+        teardown(&f);
+
+        setup(&f, false); /* when all is sent */
+        connect_both(&f);
+        f.here.action = "close-on-drain";
+        websocket_send(f.here.ws, false, large, sizeof large);
+        wait_for(&f.loop, f.there.closed);
+        assert_int_equal(f.there.last.len, sizeof large);
+        assert_int_equal(f.here.drained, 1);
         teardown(&f);
 
         setup(&f, true); /* the server is freed: a WebSocket is not its own any more */
