@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "base/file.h"
@@ -48,6 +49,7 @@ struct watch {
         char *path; /* of the directory */
         ino_t inode;
         bool active;
+        bool told; /* that the path itself cannot be used */
         uv_fs_event_t handle;
 };
 
@@ -270,7 +272,6 @@ static void scan_directory(struct jobfiles *f, const char *path)
 
         if (n < 0) {
                 f->unreadable = f->unreadable || errno != ENOENT;
-                log_error("%s: %s", path, strerror(errno));
                 return;
         }
         for (int i = 0; i < n; i++) {
@@ -318,6 +319,25 @@ static void drop_gone(struct jobfiles *f)
                         file_free(f, file);
 }
 
+static void scan_path(struct jobfiles *f, size_t i)
+{
+        struct watch *w = &f->watches[i];
+        const char *path = f->paths[i];
+        struct stat st;
+        int rc = stat(path, &st), why = errno;
+        bool usable = rc == 0 && (!S_ISDIR(st.st_mode) || access(path, R_OK | X_OK) == 0);
+
+        why = rc == 0 ? EACCES : why; /* a directory that may not be listed */
+        if (!usable && !w->told)
+                log_warning("--jobs %s: %s", path, strerror(why));
+        w->told = !usable;
+        f->unreadable = f->unreadable || (rc < 0 && why != ENOENT);
+        if (rc == 0 && S_ISDIR(st.st_mode))
+                scan_directory(f, path);
+        else
+                scan_file(f, path);
+}
+
 static bool arm_watches(struct jobfiles *f);
 
 static void on_timer(uv_timer_t *timer);
@@ -331,14 +351,8 @@ static void scan(struct jobfiles *f)
                 file->seen = false;
         if (!arm_watches(f))
                 uv_timer_start(&f->timer, on_timer, MISSING_MSEC, 0);
-        for (size_t i = 0; i < f->len; i++) {
-                struct stat st;
-
-                if (stat(f->paths[i], &st) == 0 && S_ISDIR(st.st_mode))
-                        scan_directory(f, f->paths[i]);
-                else
-                        scan_file(f, f->paths[i]);
-        }
+        for (size_t i = 0; i < f->len; i++)
+                scan_path(f, i);
         drop_gone(f);
         if (!f->unreadable)
                 remove_strangers(f);
