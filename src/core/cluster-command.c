@@ -359,7 +359,7 @@ static void restart_task(struct turn *turn, struct job *job, struct task *task)
 
         /* Only this one of a stopped job is asked for: the others stay stopped, each by itself. */
         if (job->stopped) {
-                for (size_t i = 0; i < job->tasks_len; i++)
+                for (size_t i = 0; i < MIN(job->tasks_len, job_current_spec(job)->count); i++)
                         job->tasks[i].stopped = true;
                 touch_all_tasks(turn, job);
                 job->stopped = false;

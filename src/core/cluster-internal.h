@@ -65,6 +65,7 @@ struct task {
         bool reported : 1; /* the state is known: from the agent or because it has ended */
         bool synced : 1;   /* the agent works on `desire` */
         bool ready : 1;
+        bool going : 1; /* runs, but was told to end or to be replaced */
         bool parked : 1;
         bool has_exit_code : 1;
         bool namesake : 1; /* the agent has still an older one of this name: that must go first */
@@ -168,6 +169,8 @@ bool task_is_up(const struct task *task); /* runs, or might */
 bool task_last_run_failed(const struct job *job, const struct task *task);
 void task_recount(struct job *job, struct task *task);
 void job_recount(struct job *job);
+/* Whether an agent that is told @ours ends what runs by @theirs, to replace it or for good. */
+bool desire_takes_down(const struct task_desire *ours, const struct task_desire *theirs);
 bool desire_equal(const struct task_desire *a, const struct task_desire *b);
 void text_replace(char **text, const char *with); /* NULL and "" are the same: nothing */
 
@@ -214,7 +217,8 @@ void job_say_created(struct turn *turn, struct job *job, uint64_t generation);
 /* cluster-command.c */
 int cluster_command_apply(struct turn *turn, const struct cluster_event *event, struct error *err);
 int cluster_command_stop(struct turn *turn, const struct cluster_event *event, struct error *err);
-int cluster_command_restart(struct turn *turn, const struct cluster_event *event, struct error *err);
+int cluster_command_restart(
+        struct turn *turn, const struct cluster_event *event, struct error *err);
 int cluster_command_scale(struct turn *turn, const struct cluster_event *event, struct error *err);
 int cluster_command_remove(struct turn *turn, const struct cluster_event *event, struct error *err);
 

@@ -43,12 +43,6 @@ static void say_of_node(
 
 /* ---- Reports */
 
-static bool asks_for_a_new_run(const struct task_desire *ours, const struct task_desire *theirs)
-{
-        return ours->run && (ours->generation > theirs->generation ||
-                                    ours->restart_version > theirs->restart_version);
-}
-
 /* Whether the report tells of a time before what we know. After a connect that can only be because
  * the agent's memory goes back behind its own word that the task has ended; later, because the link
  * delivered something twice. */
@@ -82,13 +76,25 @@ static bool is_agent_state(int state)
         }
 }
 
+/* The state that the report means. An end is the end only when its agent has taken up the newest
+ * wish for a run: even if we have changed our mind since, that wish may still be on its way to it.
+ */
+static enum task_state meant_state(const struct task *task, const struct cluster_report *r)
+{
+        bool past = r->desire.generation < task->desire.generation ||
+                    r->desire.restart_version < task->desire.restart_version;
+
+        if (r->status.state != TASK_ENDED || !past)
+                return (enum task_state) r->status.state;
+        return task->desire.run ? TASK_PLACED : TASK_STOPPING;
+}
+
 /* The fields of @task that a report tells, as the report tells them. */
 static void copy_report(struct task *task, const struct cluster_report *r)
 {
         const struct task_status *s = &r->status;
-        bool past = s->state == TASK_ENDED && asks_for_a_new_run(&task->desire, &r->desire);
 
-        task->state = (uint8_t) (past ? TASK_PLACED : s->state);
+        task->state = (uint8_t) meant_state(task, r);
         task->result = (int8_t) (task->state == TASK_ENDED ? s->result : RESULT_NONE);
         task->parked = task->state == TASK_ENDED && r->parked;
         task->ready = s->ready;
@@ -105,8 +111,8 @@ static void copy_report(struct task *task, const struct cluster_report *r)
         task->log_bytes = s->log_bytes;
         task->reported = true;
         task->synced = desire_equal(&r->desire, &task->desire);
-        if (!past)
-                text_replace(&task->reason, s->reason);
+        task->going = task->state == TASK_RUNNING && desire_takes_down(&task->desire, &r->desire);
+        text_replace(&task->reason, task->state == (uint8_t) s->state ? s->reason : NULL);
 }
 
 /* Brings @task up to date. What has to survive the server is that a task has ended, and how. */
@@ -269,10 +275,14 @@ int node_handle_up(struct turn *turn, const struct cluster_event *event, struct 
 
 /* ---- A link breaks */
 
+/* Rollouts may have to go on without the node's tasks. */
 static void recount_all(struct cluster *c)
 {
-        for (struct job *job = c->jobs; job != NULL; job = job->hh.next)
+        for (struct job *job = c->jobs; job != NULL; job = job->hh.next) {
                 job_recount(job);
+                if (job->counts[MARK_OUTDATED] > 0)
+                        job_touch(c, job);
+        }
         c->changes++;
 }
 

@@ -229,7 +229,7 @@ bool task_is_up(const struct task *task)
 {
         if (task->state == TASK_ENDED || task->node == NULL)
                 return false;
-        return !task->node->connected || task->state == TASK_RUNNING;
+        return !task->node->connected || (task->state == TASK_RUNNING && !task->going);
 }
 
 bool task_last_run_failed(const struct job *job, const struct task *task)
@@ -242,6 +242,14 @@ bool task_last_run_failed(const struct job *job, const struct task *task)
                 if (spec->success_codes[i] == task->exit_code)
                         return false;
         return true;
+}
+
+bool desire_takes_down(const struct task_desire *ours, const struct task_desire *theirs)
+{
+        if (!ours->run)
+                return theirs->run;
+        return ours->generation > theirs->generation ||
+               ours->restart_version > theirs->restart_version;
 }
 
 bool desire_equal(const struct task_desire *a, const struct task_desire *b)
@@ -281,8 +289,14 @@ static unsigned marks_of_wanted(const struct job *job, const struct task *t, boo
 
         if (outdated && !task_is_up(t))
                 return marks | BIT(MARK_OUTDATED) | BIT(MARK_STRAGGLER);
+        if (outdated && t->node->connected)
+                return marks | BIT(MARK_OUTDATED) | BIT(MARK_MOVABLE);
+        /* An agent that is away for a moment may be amid what it was told before. One that is lost
+         * is not waited for: this rollout is not what takes its tasks down. */
+        if (outdated && !lost && (t->state != TASK_RUNNING || t->going))
+                return marks | BIT(MARK_OUTDATED) | BIT(MARK_INFLIGHT);
         if (outdated)
-                return marks | BIT(MARK_OUTDATED) | (t->node->connected ? BIT(MARK_MOVABLE) : 0);
+                return marks | BIT(MARK_OUTDATED);
         if (ended)
                 return marks | (well ? BIT(MARK_SETTLED) : BIT(MARK_ENDED_BADLY));
         if (running && t->synced && t->ready)

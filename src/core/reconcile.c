@@ -37,6 +37,8 @@ static void task_set_desire(
         struct turn *turn, struct job *job, struct task *task, const struct task_desire *desire)
 {
         if (!desire_equal(&task->desire, desire)) {
+                task->going |=
+                        task->state == TASK_RUNNING && desire_takes_down(desire, &task->desire);
                 task->desire = *desire;
                 task->synced = false;
                 task_touch(turn->c, job, task);
@@ -138,12 +140,15 @@ static void task_place(struct turn *turn, struct job *job, struct task *task)
         task_send(turn, job, task);
 }
 
-static void create_task(struct turn *turn, struct job *job, uint32_t index, uint64_t generation)
+/* @stopped: a person wants it not to run, as soon as it is there. */
+static void create_task(
+        struct turn *turn, struct job *job, uint32_t index, uint64_t generation, bool stopped)
 {
         struct task *task = job_make_task(job, index);
 
         task->desire = newest_desire(job, generation);
         task->born = generation;
+        task->stopped = stopped;
         task->since = turn->now;
         task_touch(turn->c, job, task);
         task_recount(job, task);
@@ -183,6 +188,7 @@ bool task_let_go(struct turn *turn, struct job *job, struct task *task)
 {
         uint32_t index = task_index(job, task);
         struct node *node = task->node;
+        bool stopped = task->stopped;
 
         if (!task->leaving || task->state != TASK_ENDED)
                 return false;
@@ -203,7 +209,7 @@ bool task_let_go(struct turn *turn, struct job *job, struct task *task)
                 return true;
         say_task(turn, EVENT_TASK_REMOVED, job, index, node, "is gone");
         if (index < job_current_spec(job)->count) {
-                create_task(turn, job, index, turn->c->index + 1);
+                create_task(turn, job, index, turn->c->index + 1, stopped);
                 say_created(turn, job, index);
         }
         return true;
@@ -273,7 +279,7 @@ static void create_missing(struct turn *turn, struct job *job, uint64_t generati
                 return;
         for (uint32_t i = 0; i < count; i++)
                 if (job_task(job, i) == NULL)
-                        create_task(turn, job, i, generation);
+                        create_task(turn, job, i, generation, false);
 }
 
 void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t generation)
@@ -289,6 +295,7 @@ void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t g
                         continue;
                 if (!task->leaving && (i >= count || job->removing)) {
                         task->leaving = true;
+                        task->stopped = false; /* from now on: whether the next one shall be */
                         task_touch(turn->c, job, task);
                 }
                 if (task_wanted(job, task)) {

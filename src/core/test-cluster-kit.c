@@ -160,6 +160,8 @@ int kit_handle(struct kit *k, const struct cluster_event *event)
                 assert_true(k->err.message[0] != '\0');
                 return r;
         }
+        if (k->crash)
+                return 1;
         store_all(k);
         for (size_t i = 0; i < k->fx.assigns_len; i++) {
                 struct kit_agent *a = agent_by_name(k, k->fx.assigns[i].node);
@@ -167,6 +169,8 @@ int kit_handle(struct kit *k, const struct cluster_event *event)
                 assert_true(a->connected);
                 send_to_agent(k, a, &k->fx.assigns[i]);
         }
+        if (k->on_handled != NULL)
+                k->on_handled(k, event);
         return 0;
 }
 
@@ -211,6 +215,7 @@ void kit_reload(struct kit *k)
 {
         cluster_free(k->c);
         k->c = cluster_new();
+        k->crash = false;
         for (size_t i = 0; i < KIT_AGENTS; i++)
                 links_cut(&k->agents[i]);
         for (size_t i = 0; i < k->rows_len; i++) {
@@ -485,6 +490,10 @@ void kit_connect(struct kit *k, size_t agent)
                 fail_msg("%s", k->err.message);
         for (size_t i = 0; i < k->fx.assigns_len; i++)
                 assert_string_not_equal(k->fx.assigns[i].node, a->name);
+        if (k->crash) {
+                free(reports);
+                return;
+        }
         cluster_assigns_of(k->c, a->name, &all);
         send_to_agent(k, a, NULL);
         for (size_t i = 0; i < all.assigns_len; i++)
@@ -512,21 +521,19 @@ void kit_wipe(struct kit *k, size_t agent)
         a->tasks_len = 0;
 }
 
-void kit_note(struct kit *k, size_t agent, const char *task, uint64_t seq)
+int kit_note(struct kit *k, size_t agent, const char *task, uint64_t seq)
 {
         struct node_status node = { .name = k->agents[agent].name };
         struct event note = { .kind = EVENT_TASK_STARTED,
                 .time = k->now,
                 .task = (char *) (uintptr_t) task,
                 .version = RECORD_NULL,
-                .run = 1,
-                .message = (char[]){ "run 1 started" } };
+                .run = (int64_t) seq,
+                .message = (char[]){ "it began" } };
 
-        if (kit_handle(k,
-                    &(struct cluster_event){
-                            .type = CLUSTER_NOTE, .node = &node, .note = &note, .note_seq = seq }) <
-                0)
-                fail_msg("%s", k->err.message);
+        return kit_handle(
+                k, &(struct cluster_event){
+                           .type = CLUSTER_NOTE, .node = &node, .note = &note, .note_seq = seq });
 }
 
 /* ---- Looking */

@@ -68,7 +68,9 @@ struct kit {
         struct kit_agent agents[KIT_AGENTS];
         int32_t last_pid;
         uint64_t seed;
-        bool slow; /* processes end and spawns happen only when the test says so */
+        bool crash; /* the server is killed before it can commit: kit_handle() gives 1, then
+                       kit_reload() */
+        void (*on_handled)(struct kit *k, const struct cluster_event *event); /* after the commit */
         void (*on_spawn)(struct kit_agent *a, struct kit_task *t);
         void (*on_exit)(struct kit_agent *a, struct kit_task *t, int exit_code);
         void *data;
@@ -89,7 +91,7 @@ int kit_scale(struct kit *k, const char *target, uint32_t count);
 void kit_connect(struct kit *k, size_t agent);
 void kit_disconnect(struct kit *k, size_t agent);
 void kit_wipe(struct kit *k, size_t agent); /* the agent forgets all it knew; no process is left */
-void kit_note(struct kit *k, size_t agent, const char *task, uint64_t seq);
+int kit_note(struct kit *k, size_t agent, const char *task, uint64_t seq);
 
 /* One thing at a time; false if there was none. */
 bool kit_deliver_to_agent(struct kit_agent *a);

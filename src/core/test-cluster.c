@@ -1068,6 +1068,98 @@ static void test_bad_rows(void **state)
         }
 }
 
+/* An end that is told while the wish for another run is on its way is not the end, even if that
+ * wish is withdrawn meanwhile: the agent gets all three in their order. */
+static void test_end_crosses_wishes(void **state)
+{
+        struct kit *k = kit_with_job("once", ONCE);
+
+        (void) state;
+        kit_exit(k, "once.1", 0);
+        kit_agent_report(&k->agents[0]);
+        kit_command(k, CLUSTER_RESTART, "once.1");
+        kit_scale(k, "once", 1);
+        kit_deliver_to_server(&k->agents[0]); /* the end of the first run */
+        expect_task(k, "once.1", TASK_STOPPING, 1);
+        kit_deliver_to_agent(&k->agents[0]);
+        assert_int_equal(kit_task(k, "once.1")->machine.runs, 2);
+        kit_settle(k);
+        assert_null(kit_task(k, "once.1"));
+        expect_job(k, "once", JOB_RUNNING, 1);
+
+        /* the same with a wish that stands */
+        kit_exit(k, "once.0", 0);
+        kit_agent_report(&k->agents[0]);
+        kit_command(k, CLUSTER_RESTART, "once.0");
+        kit_deliver_to_server(&k->agents[0]);
+        expect_task(k, "once.0", TASK_PLACED, 1);
+        expect_job(k, "once", JOB_STARTING, 0);
+        kit_reload(k); /* the wish was accepted, but never sent */
+        kit_connect(k, 0);
+        kit_settle(k);
+        expect_task(k, "once.0", TASK_RUNNING, 1);
+        kit_free(k);
+}
+
+/* What its agent was told before the link broke counts as down, until the node is lost. */
+static void test_rollout_waits_for_an_agent_that_is_away(void **state)
+{
+        struct kit *k = kit_new();
+
+        (void) state;
+        kit_connect(k, 0);
+        kit_connect(k, 1);
+        kit_apply(k, "web", "{\"command\": [\"web\"], \"count\": 2}");
+        kit_settle(k);
+        kit_apply(k, "web", "{\"command\": [\"web2\"], \"count\": 2}");
+        assert_int_equal(k->fx.assigns_len, 1); /* web.0 on a */
+        kit_disconnect(k, 0);
+        kit_apply(k, "web", "{\"command\": [\"web3\"], \"count\": 2}");
+        assert_int_equal(k->fx.assigns_len, 0);
+        kit_settle(k);
+        expect_task(k, "web.1", TASK_RUNNING, 1);
+        k->now += CLUSTER_LOST_AFTER;
+        kit_handle(k, &(struct cluster_event){ .type = CLUSTER_TICK });
+        kit_settle(k);
+        expect_task(k, "web.1", TASK_RUNNING, 3);
+        kit_connect(k, 0);
+        kit_settle(k);
+        expect_job(k, "web", JOB_RUNNING, 2);
+        expect_task(k, "web.0", TASK_RUNNING, 3);
+        kit_free(k);
+}
+
+/* Told to make place for version 2, and not heard of since: version 3 may not take another down. */
+static void test_rollout_counts_what_goes_already(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB);
+
+        (void) state;
+        kit_apply(k, "web", WEB_NEW);
+        assert_int_equal(k->fx.assigns_len, 1);
+        kit_apply(k, "web", "{\"command\": [\"web3\"], \"count\": 3}");
+        assert_int_equal(k->fx.assigns_len, 1);
+        assert_string_equal(k->fx.assigns[0].task, "web.0");
+        assert_int_equal(settle_and_watch(k, "web"), 2);
+        expect_job(k, "web", JOB_RUNNING, 3);
+        kit_free(k);
+}
+
+static void test_restart_one_of_stopped_and_scaled(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB);
+
+        (void) state;
+        kit_command(k, CLUSTER_STOP, "web");
+        kit_scale(k, "web", 2);
+        kit_scale(k, "web", 3); /* web.2 has still to end, and a new one to come */
+        kit_command(k, CLUSTER_RESTART, "web.0");
+        kit_settle(k);
+        expect_job(k, "web", JOB_RUNNING, 1);
+        expect_task(k, "web.2", TASK_ENDED, 1);
+        kit_free(k);
+}
+
 /* ---- The state word */
 
 static void test_job_state_words(void **state)
@@ -1210,6 +1302,10 @@ int main(void)
                 cmocka_unit_test(test_notes),
                 cmocka_unit_test(test_bad_peers),
                 cmocka_unit_test(test_bad_rows),
+                cmocka_unit_test(test_end_crosses_wishes),
+                cmocka_unit_test(test_rollout_waits_for_an_agent_that_is_away),
+                cmocka_unit_test(test_rollout_counts_what_goes_already),
+                cmocka_unit_test(test_restart_one_of_stopped_and_scaled),
                 cmocka_unit_test(test_job_state_words),
                 cmocka_unit_test(test_reports_cost_the_same),
         };

@@ -182,7 +182,6 @@ static void test_why_rollout(void **state)
                 "it is replaced when its turn comes");
 
         /* the first that was moved fails for good */
-        k->slow = true;
         while (kit_task(k, "web.0")->machine.run_version != 2 ||
                 kit_task(k, "web.0")->machine.state != TASK_RUNNING) {
                 kit_deliver_to_agent(&k->agents[0]);
