@@ -19,6 +19,7 @@
 #define PROBLEM_MAX   ((size_t) 64 * 1024)
 #define ANSWER_MAX    HTTP_FETCH_MAX
 #define RETRY_EVERY   (100 * USEC_MSEC)
+#define SAY_AFTER     (1 * USEC_SEC)
 #define RETRY_FOR     (30 * USEC_SEC)
 #define ANSWER_MARGIN (10 * USEC_SEC)
 
@@ -171,9 +172,13 @@ bool stream_retry_wait(struct stream_retry *retry, bool began, const struct erro
         if (err->code != ERR_UNAVAILABLE && err->code != ERR_TIMEOUT)
                 return false;
         if (began || retry->gone_mono == 0)
-                retry->gone_mono = now;
+                *retry = (struct stream_retry){ .gone_mono = now };
         if (now - retry->gone_mono > RETRY_FOR)
                 return false;
+        if (now - retry->gone_mono > SAY_AFTER && !retry->said && isatty(STDERR_FILENO)) {
+                retry->said = true;
+                fputs("reeve: the server does not answer; waiting for it\n", stderr);
+        }
         usleep(RETRY_EVERY);
         return true;
 }

@@ -40,6 +40,7 @@ int stream_get_changed(
 /* A stream that goes on when the server comes back. */
 struct stream_retry {
         usec_t gone_mono; /* since when nobody answers; 0: somebody does */
+        bool said;        /* a person was told that we wait */
 };
 
 /* After a stream has broken with @err: true, a moment later, if one should try again; false when
