@@ -339,7 +339,7 @@ class Reeve:
 
     def cli(self, *arguments, check=True, stdin=None, env=None, timeout=120):
         """Runs the command; returns its CompletedProcess."""
-        full = dict(os.environ, REEVE_ADDR=f'unix:{self.socket}', **(env or {}))
+        full = {**os.environ, 'REEVE_ADDR': f'unix:{self.socket}', **(env or {})}
         done = subprocess.run([self.reeve, *arguments], input=stdin, env=full, capture_output=True, text=True,
                               timeout=seconds(timeout))
         if check:

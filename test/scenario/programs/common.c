@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,21 +42,31 @@ const char *note_path(const char *name)
         return path;
 }
 
-int note(const char *name, const char *format, ...)
+static int write_note(const char *name, const char *format, va_list ap)
 {
         int fd = open(note_path(name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-        va_list ap;
 
         if (fd < 0 && errno == EEXIST)
                 return -1;
-        if (fd < 0)
+        if (fd < 0 || vdprintf(fd, format, ap) < 0)
                 fail(note_path(name));
-        va_start(ap, format);
-        if (vdprintf(fd, format, ap) < 0)
-                fail(note_path(name));
-        va_end(ap);
         close(fd);
         return 0;
+}
+
+int note(const char *name, const char *format, ...)
+{
+        sigset_t all, before;
+        va_list ap;
+        int r;
+
+        sigfillset(&all);
+        sigprocmask(SIG_BLOCK, &all, &before); /* a note is whole or not there */
+        va_start(ap, format);
+        r = write_note(name, format, ap);
+        va_end(ap);
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        return r;
 }
 
 /* The lock is never let go of: it ends with the process. */
