@@ -12,9 +12,10 @@
 #include "model/job.h"
 #include "model/status.h"
 
-/* Everything the server decides: which tasks there shall be, where, with which version. Jobs, tasks and nodes in memory; events
- * in, effects out. No system call, no clock, no random number. The shell (src/server) carries the effects out: it commits
- * `writes`, and only when they are durable does it send `assigns` and publish `events`. */
+/* Everything the server decides: which tasks there shall be, where, with which version. Jobs, tasks
+ * and nodes in memory; events in, effects out. No system call, no clock, no random number. The
+ * shell (src/server) carries the effects out: it commits `writes`, and only when they are durable
+ * does it send `assigns` and publish `events`. */
 
 struct cluster;
 
@@ -22,41 +23,47 @@ struct cluster *cluster_new(void);
 void cluster_free(struct cluster *c);
 
 enum cluster_event_type {
-        CLUSTER_LOAD,     /* key, value: one stored row. All rows come first, before any other event */
-        CLUSTER_LOADED,   /* all rows are there: derive what is not stored */
-        CLUSTER_APPLY,    /* spec, source: create or update one job. Conflict if the job comes from another kind of source */
-        CLUSTER_STOP,     /* target: a job or a task ("web", "web.1") shall stop and stay so */
-        CLUSTER_RESTART,  /* target: restart, or take up again what was stopped, ended or parked */
-        CLUSTER_SCALE,    /* target job, count (its source is kept; a job from a file: conflict, the file says the count) */
-        CLUSTER_REMOVE,   /* target job: stop all its tasks, then forget it. From a file: only with source given */
-        CLUSTER_NODE_UP,  /* node (struct node_status), reports: an agent connected and says all the tasks it has. No assigns to
-                             this node follow: it gets cluster_assigns_of() */
+        CLUSTER_LOAD, /* key, value: one stored row. All rows come first, before any other event */
+        CLUSTER_LOADED,  /* all rows are there: derive what is not stored */
+        CLUSTER_APPLY,   /* spec, source: create or update one job. Conflict if the job comes from
+                            another kind of source */
+        CLUSTER_STOP,    /* target: a job or a task ("web", "web.1") shall stop and stay so */
+        CLUSTER_RESTART, /* target: restart, or take up again what was stopped, ended or parked */
+        CLUSTER_SCALE,   /* target job, count (its source is kept; a job from a file: conflict, the
+                            file says the count) */
+        CLUSTER_REMOVE,  /* target job: stop all its tasks, then forget it. From a file: only with
+                            source given */
+        CLUSTER_NODE_UP, /* node (struct node_status), reports: an agent connected and says all the
+                            tasks it has. No assigns to this node follow: it gets
+                            cluster_assigns_of() */
         CLUSTER_NODE_DOWN, /* node: its link broke; the node is lost after CLUSTER_LOST_AFTER */
-        CLUSTER_REPORT,   /* node, reports: the status of these tasks changed */
-        CLUSTER_NOTE,     /* node, note: an event from the agent's outbox, numbered by note_seq; a number that was seen already
-                             is ignored, and the number is stored with the event: exactly once */
-        CLUSTER_NOTICE,   /* note: an event from the server itself (a bad job file, the store) */
-        CLUSTER_TICK,     /* cluster_next_deadline() has come */
+        CLUSTER_REPORT,    /* node, reports: the status of these tasks changed */
+        CLUSTER_NOTE,      /* node, note: an event from the agent's outbox, numbered by note_seq; a
+                              number that was seen already is ignored, and the number is stored with
+                              the event: exactly once */
+        CLUSTER_NOTICE,    /* note: an event from the server itself (a bad job file, the store) */
+        CLUSTER_TICK,      /* cluster_next_deadline() has come */
 };
 
 #define CLUSTER_LOST_AFTER (2 * USEC_SEC)
 
 /* A task's status as its agent sees it. */
 struct cluster_report {
-        struct task_status status; /* id, state, result, pid, runs, ... strings borrowed for the call */
+        struct task_status
+                status; /* id, state, result, pid, runs, ... strings borrowed for the call */
         struct task_desire desire; /* the desire that the agent works on */
         bool parked;
 };
 
 struct cluster_event {
         enum cluster_event_type type;
-        const char *key, *value;   /* LOAD */
-        struct job_spec *spec;     /* APPLY: a reference is taken */
-        const char *source;        /* APPLY, REMOVE: "api" or "file:PATH" */
-        const char *target;        /* STOP, RESTART, SCALE, REMOVE */
-        uint32_t count;            /* SCALE */
-        bool purge;                /* REMOVE: the agents shall delete the logs, too */
-        uint32_t if_version;       /* APPLY: only if the job has this version; 0: whatever it has */
+        const char *key, *value; /* LOAD */
+        struct job_spec *spec;   /* APPLY: a reference is taken */
+        const char *source;      /* APPLY, REMOVE: "api" or "file:PATH" */
+        const char *target;      /* STOP, RESTART, SCALE, REMOVE */
+        uint32_t count;          /* SCALE */
+        bool purge;              /* REMOVE: the agents shall delete the logs, too */
+        uint32_t if_version;     /* APPLY: only if the job has this version; 0: whatever it has */
         const struct node_status *node; /* NODE_UP: all; NODE_DOWN, REPORT, NOTE: the name */
         const struct cluster_report *reports;
         size_t reports_len;
@@ -84,50 +91,57 @@ struct cluster_write {
 struct cluster_effects {
         struct cluster_assign *assigns;
         size_t assigns_len, assigns_allocated;
-        struct cluster_write *writes; /* one atomic batch; a later write of a key replaces an earlier one */
+        struct cluster_write
+                *writes; /* one atomic batch; a later write of a key replaces an earlier one */
         size_t writes_len, writes_allocated;
-        struct event *events; /* published, numbered; each is in `writes` as well (key event/INDEX, 20 digits) */
+        struct event *events; /* published, numbered; each is in `writes` as well (key event/INDEX,
+                                 20 digits) */
         size_t events_len, events_allocated;
-        uint32_t version;     /* APPLY: the version the job has now */
-        bool unchanged;       /* APPLY: nothing to do */
+        uint32_t version; /* APPLY: the version the job has now */
+        bool unchanged;   /* APPLY: nothing to do */
 };
 
 void cluster_effects_reset(struct cluster_effects *e);
 void cluster_effects_done(struct cluster_effects *e);
 
-/* Decides. Effects are appended to @ret. Returns 0, or -1 with the reason in @err (not found, conflict, invalid): then nothing
- * changed and nothing was appended. */
+/* Decides. Effects are appended to @ret. Returns 0, or -1 with the reason in @err (not found,
+ * conflict, invalid): then nothing changed and nothing was appended. */
 int cluster_handle(struct cluster *c, const struct cluster_event *event, usec_t now_wall,
         struct cluster_effects *ret, struct error *err);
 
 /* Wall clock time at which CLUSTER_TICK is due; USEC_NEVER if nothing is. */
 usec_t cluster_next_deadline(const struct cluster *c);
 
-/* Number of the newest event. Blocking reads wait for it to grow: whatever can be seen from outside changes with an event or,
- * for a mere status change, with cluster_changes(). */
+/* Number of the newest event. Blocking reads wait for it to grow: whatever can be seen from outside
+ * changes with an event or, for a mere status change, with cluster_changes(). */
 uint64_t cluster_index(const struct cluster *c);
 /* Grows with every change that a reader could see, at least; never shrinks. */
 uint64_t cluster_changes(const struct cluster *c);
 
 /* ---- Reading. Strings are borrowed until the next cluster_handle(). */
 
-/* Calls @each for all jobs by name, tasks by job and index, nodes by name. @job NULL: of all jobs. */
-void cluster_each_job(const struct cluster *c, void (*each)(void *data, const struct job_status *), void *data);
+/* Calls @each for all jobs by name, tasks by job and index, nodes by name. @job NULL: of all jobs.
+ */
+void cluster_each_job(
+        const struct cluster *c, void (*each)(void *data, const struct job_status *), void *data);
 void cluster_each_task(const struct cluster *c, const char *job,
         void (*each)(void *data, const struct task_status *), void *data);
-void cluster_each_node(const struct cluster *c, void (*each)(void *data, const struct node_status *), void *data);
+void cluster_each_node(
+        const struct cluster *c, void (*each)(void *data, const struct node_status *), void *data);
 
 /* False if there is none. */
 bool cluster_get_job(const struct cluster *c, const char *name, struct job_status *ret);
 bool cluster_get_task(const struct cluster *c, const char *id, struct task_status *ret);
 
-/* The spec of a job's version (0: the current one), or NULL. Old versions are kept while a task uses them, at least the last 10. */
+/* The spec of a job's version (0: the current one), or NULL. Old versions are kept while a task
+ * uses them, at least the last 10. */
 const struct job_spec *cluster_get_spec(const struct cluster *c, const char *job, uint32_t version);
 
-/* All that @node shall have: sent to an agent that has just connected (right after its NODE_UP), which drops what is not named.
- * A task may stand there twice, first to be forgotten, then to be begun: carried out in this order. Appends to ret->assigns. */
+/* All that @node shall have: sent to an agent that has just connected (right after its NODE_UP),
+ * which drops what is not named. A task may stand there twice, first to be forgotten, then to be
+ * begun: carried out in this order. Appends to ret->assigns. */
 void cluster_assigns_of(const struct cluster *c, const char *node, struct cluster_effects *ret);
 
 /* Jobs whose source is @source, by name; the callback may not change the cluster. */
-void cluster_each_job_of_source(const struct cluster *c, const char *source, void (*each)(void *data, const char *name),
-        void *data);
+void cluster_each_job_of_source(const struct cluster *c, const char *source,
+        void (*each)(void *data, const char *name), void *data);

@@ -6,15 +6,19 @@
 /* `why` and `plan`: the cluster's decisions in sentences. */
 
 /* Why @subject (a job, a task or a node by name) is as it is: appends a JSON object
- * {"subject", "kind": "task", "summary": "crasher.0 waits for run 5, due in 3.2s: ...", "chain": [{"time", "index", "message"}...],
- *  "next": "run 5 begins at ...; after 5 failures within 1m it is parked" | null}.
- * @events: the newest ones that concern it, oldest first. ERR_NOT_FOUND (with the nearest known name) if there is no such thing. */
+ * {"subject", "kind": "task", "summary": "crasher.0 waits for run 5, due in 3.2s: ...", "chain":
+ * [{"time", "index", "message"}...], "next": "run 5 begins at ...; after 5 failures within 1m it is
+ * parked" | null}.
+ * @events: the newest ones that concern it, oldest first. ERR_NOT_FOUND (with the nearest known
+ * name) if there is no such thing. */
 int explain_why(const struct cluster *c, const char *subject, const struct event *events,
         size_t events_len, usec_t now_wall, struct buffer *ret, struct error *err);
 
-/* What applying @specs would do, found by running the real scheduler on a copy of the state with agents that do at once what
- * they are told: appends a JSON object {"jobs": [{"job", "action": "create|update|unchanged", "version", "changes": [{"field", "from",
- * "to", "needs_restart"}], "in_place": bool}], "steps": [{"order": 1, "task": "web.0", "node", "action": "start|stop|replace|update-in-place", "reason"}],
- * "least_running": {"web": 2}}. Changes nothing. */
+/* What applying @specs would do, found by running the real scheduler on a copy of the state with
+ * agents that do at once what they are told: appends a JSON object {"jobs": [{"job", "action":
+ * "create|update|unchanged", "version", "changes": [{"field", "from", "to", "needs_restart"}],
+ * "in_place": bool}], "steps": [{"order": 1, "task": "web.0", "node", "action":
+ * "start|stop|replace|update-in-place", "reason"}], "least_running": {"web": 2}}. Changes nothing.
+ */
 int explain_plan(const struct cluster *c, struct job_spec *const *specs, size_t specs_len,
         const char *source, usec_t now_wall, struct buffer *ret, struct error *err);
