@@ -106,38 +106,61 @@ static char *find_program(const char *name, const char *path)
         return mem_strdup(name);
 }
 
+/* A name is tried first, also one of digits only. A number needs no entry in the database; without
+ * one, @ret_name is NULL. */
+static int find_user(
+        const char *text, uid_t *ret_uid, gid_t *ret_gid, const char **ret_name, struct error *err)
+{
+        const struct passwd *user = getpwnam(text);
+        int64_t number;
+
+        if (user == NULL && text_parse_int(text, 0, UINT32_MAX - 1, &number)) {
+                *ret_uid = (uid_t) number;
+                *ret_gid = (gid_t) number;
+                user = getpwuid((uid_t) number);
+        } else if (user == NULL) {
+                return error_set(
+                        err, ERR_INVALID, "user: there is no user \"%s\" on this machine", text);
+        }
+        *ret_name = user != NULL ? user->pw_name : NULL;
+        if (user != NULL) {
+                *ret_uid = user->pw_uid;
+                *ret_gid = user->pw_gid;
+        }
+        return 0;
+}
+
+static int find_group(const char *text, gid_t *ret_gid, struct error *err)
+{
+        const struct group *group = getgrnam(text);
+        int64_t number;
+
+        if (group == NULL && !text_parse_int(text, 0, UINT32_MAX - 1, &number))
+                return error_set(
+                        err, ERR_INVALID, "group: there is no group \"%s\" on this machine", text);
+        *ret_gid = group != NULL ? group->gr_gid : (gid_t) number;
+        return 0;
+}
+
 static int plan_user(const struct job_spec *spec, struct spawn_plan *plan, struct error *err)
 {
-        const struct passwd *user = NULL;
-        const struct group *group = NULL;
+        const char *name = NULL;
         int groups_len = 64;
 
         if (spec->user == NULL && spec->group == NULL)
                 return 0;
-        if (spec->user != NULL) {
-                user = getpwnam(spec->user);
-                if (user == NULL)
-                        return error_set(err, ERR_INVALID,
-                                "user: there is no user \"%s\" on this machine", spec->user);
-                plan->uid = user->pw_uid;
-                plan->gid = user->pw_gid;
-        } else {
-                plan->uid = geteuid();
-        }
-        if (spec->group != NULL) {
-                group = getgrnam(spec->group);
-                if (group == NULL)
-                        return error_set(err, ERR_INVALID,
-                                "group: there is no group \"%s\" on this machine", spec->group);
-                plan->gid = group->gr_gid;
-        }
+        plan->uid = geteuid();
+        if (spec->user != NULL && find_user(spec->user, &plan->uid, &plan->gid, &name, err) < 0)
+                return -1;
+        if (spec->group != NULL && find_group(spec->group, &plan->gid, err) < 0)
+                return -1;
         if (plan->uid == geteuid() && plan->gid == getegid() && spec->group == NULL)
                 return 0; /* it is us */
         plan->change_user = true;
-        if (user == NULL)
+        if (name == NULL)
                 return 0;
         plan->groups = mem_resize(NULL, (size_t) groups_len, sizeof *plan->groups);
-        while (getgrouplist(spec->user, plan->gid, plan->groups, &groups_len) < 0) {
+        while (getgrouplist(name, plan->gid, plan->groups, &groups_len) < 0) {
                 if (groups_len > GROUPS_LIMIT)
                         return error_set(
                                 err, ERR_INVALID, "user: \"%s\" is in too many groups", spec->user);
