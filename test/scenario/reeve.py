@@ -190,9 +190,11 @@ class Reeve:
         return self.up_pid
 
     def is_ready(self):
-        nodes = self.api('GET', '/v1/nodes', timeout=5)
+        """Keeper, agent and server have each other. A server that was just started says of a node and its tasks what is
+        in its store until the agent is back: they are placed, and its agent has not said yet how they are."""
+        nodes, tasks = (self.api('GET', path, timeout=5) for path in ('/v1/nodes', '/v1/tasks'))
         return bool(nodes) and nodes[0]['state'] == 'ready' and nodes[0]['agent_pid'] == self.pid('agent') and nodes[0][
-            'keeper_pid'] == self.pid('keeper')
+            'keeper_pid'] == self.pid('keeper') and not any('has not said yet' in (t['reason'] or '') for t in tasks)
 
     def wait_ready(self, deadline=60):
         self.wait_for(self.is_ready, 'keeper, agent and server work together', deadline)
