@@ -626,3 +626,95 @@ size_t kit_count_events(const struct kit *k, enum event_kind kind)
                 n += k->fx.events[i].kind == (int) kind;
         return n;
 }
+
+/* ---- Expecting */
+
+struct kit *kit_with_node(void)
+{
+        struct kit *k = kit_new();
+
+        kit_connect(k, 0);
+        kit_settle(k);
+        return k;
+}
+
+struct kit *kit_with_job(const char *name, const char *json)
+{
+        struct kit *k = kit_with_node();
+
+        assert_int_equal(kit_apply(k, name, json), 0);
+        kit_settle(k);
+        return k;
+}
+
+void expect_error(const struct kit *k, enum error_code code, const char *message)
+{
+        assert_string_equal(k->err.message, message);
+        assert_int_equal(k->err.code, code);
+}
+
+void expect_job(struct kit *k, const char *name, enum job_state state, int running)
+{
+        struct job_status s = kit_job(k, name);
+
+        if (s.state != (int) state)
+                fail_msg("%s is %s (%s), expected %s", name, job_state_names[s.state],
+                        s.reason != NULL ? s.reason : "-", job_state_names[state]);
+        assert_int_equal(s.running, running);
+}
+
+void expect_task(struct kit *k, const char *id, enum task_state state, int version)
+{
+        struct task_status s = kit_status(k, id);
+
+        if (s.state != (int) state)
+                fail_msg("%s is %s (%s), expected %s", id, task_state_names[s.state],
+                        s.reason != NULL ? s.reason : "-", task_state_names[state]);
+        assert_int_equal(s.version, version);
+}
+
+uint64_t runs_of(struct kit *k, const char *id)
+{
+        return kit_task(k, id)->machine.runs;
+}
+
+/* Whatever is loaded from what was written is the same, once the agents have told what they have.
+ */
+void expect_same_after_reload(struct kit *k)
+{
+        AUTO(mem_freep) char *before = NULL, *after = NULL;
+        uint64_t index;
+
+        for (size_t i = 0; i < KIT_AGENTS; i++)
+                if (k->agents[i].connected) {
+                        kit_disconnect(k, i);
+                        kit_connect(k, i);
+                }
+        kit_settle(k);
+        before = kit_picture(k->c);
+        index = cluster_index(k->c);
+        kit_reload(k);
+        assert_int_equal(cluster_index(k->c), index);
+        for (size_t i = 0; i < KIT_AGENTS; i++)
+                if (strstr(before, "\"node\":") != NULL && k->agents[i].tasks_len > 0)
+                        kit_connect(k, i);
+        kit_settle(k);
+        after = kit_picture(k->c);
+        assert_string_equal(before, after);
+}
+
+/* Lets the agent do all it can, and hands over one report after the other; the least that ran. */
+int64_t settle_and_watch(struct kit *k, const char *job)
+{
+        struct kit_agent *a = &k->agents[0];
+        int64_t least = kit_job(k, job).running;
+        bool any = true;
+
+        while (any) {
+                any = kit_deliver_to_agent(a) || kit_agent_work(a);
+                any |= kit_agent_report(a);
+                any |= kit_deliver_to_server(a);
+                least = MIN(least, kit_job(k, job).running);
+        }
+        return least;
+}

@@ -116,3 +116,26 @@ char *kit_picture(const struct cluster *c);
 /* The newest event of the last turn has this text in it. */
 void kit_expect_event(const struct kit *k, enum event_kind kind, const char *text);
 size_t kit_count_events(const struct kit *k, enum event_kind kind);
+
+struct kit *kit_with_node(void);
+struct kit *kit_with_job(const char *name, const char *json); /* and it runs */
+void expect_error(const struct kit *k, enum error_code code, const char *message);
+void expect_job(struct kit *k, const char *name, enum job_state state, int running);
+void expect_task(struct kit *k, const char *id, enum task_state state, int version);
+uint64_t runs_of(struct kit *k, const char *id);
+/* Whatever is loaded from what was written is the same, once the agents have told what they have.
+ */
+void expect_same_after_reload(struct kit *k);
+/* Settles agent a, one report after the other; the least number of tasks that ran. */
+int64_t settle_and_watch(struct kit *k, const char *job);
+
+#define WEB       "{\"command\": [\"web\"], \"count\": 3}"
+#define WEB_NEW   "{\"command\": [\"web\", \"new\"], \"count\": 3}"
+#define WEB_DELAY "{\"command\": [\"web\"], \"count\": 3, \"restart\": {\"delay\": \"2s\"}}"
+#define WEB_4     "{\"command\": [\"web\"], \"count\": 4}"
+#define ONCE      "{\"kind\": \"batch\", \"command\": [\"once\"], \"count\": 2}"
+#define ONCE_NEW  "{\"kind\": \"batch\", \"command\": [\"once\", \"new\"], \"count\": 2}"
+#define ONCE_LOGS                                                                                  \
+        "{\"kind\": \"batch\", \"command\": [\"once\"], \"count\": 2, \"logs\": {\"files\": 9}}"
+#define ONCE_3  "{\"kind\": \"batch\", \"command\": [\"once\"], \"count\": 3}"
+#define CRASHER "{\"command\": [\"bad\"], \"restart\": {\"burst\": 1}}"

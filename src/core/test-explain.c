@@ -12,18 +12,6 @@
 #include "base/mem.h"
 #include "core/explain.h"
 
-#define WEB  "{\"command\": [\"web\"], \"count\": 3}"
-#define WEB2 "{\"command\": [\"web\", \"new\"], \"count\": 3}"
-
-static struct kit *kit_with_node(void)
-{
-        struct kit *k = kit_new();
-
-        kit_connect(k, 0);
-        kit_settle(k);
-        return k;
-}
-
 static json_t *why(struct kit *k, const char *subject)
 {
         AUTO(buffer_done) struct buffer b = { 0 };
@@ -174,7 +162,7 @@ static void test_why_rollout(void **state)
         (void) state;
         kit_apply(k, "web", WEB);
         kit_settle(k);
-        kit_apply(k, "web", WEB2);
+        kit_apply(k, "web", WEB_NEW);
         expect_why(k, "web",
                 "web is updating: 1 of 3 tasks have version 2; waits for web.0 to be ready*",
                 "the next tasks are replaced when those that were are ready");
@@ -284,7 +272,7 @@ static void expect_steps(const json_t *plan, const char *expected)
         assert_string_equal(buffer_str(&b), expected);
 }
 
-static void expect_job(const json_t *plan, const char *action, int version, const char *changes)
+static void expect_planned(const json_t *plan, const char *action, int version, const char *changes)
 {
         const json_t *job = json_array_get(json_object_get(plan, "jobs"), 0);
         const json_t *list = json_object_get(job, "changes");
@@ -309,7 +297,7 @@ static void test_plan_new(void **state)
         json_t *p = plan(k, "web", WEB);
 
         (void) state;
-        expect_job(p, "create", 1, "");
+        expect_planned(p, "create", 1, "");
         expect_steps(p, "web.0 start, web.1 start, web.2 start");
         assert_int_equal(json_object_size(json_object_get(p, "least_running")), 0);
         json_decref(p);
@@ -338,7 +326,8 @@ static void test_plan_changes(void **state)
                 json_int_t least;
         } cases[] = {
                 { WEB, "unchanged", "", "", 1, 3 },
-                { WEB2, "update", "command", "web.0 replace, web.1 replace, web.2 replace", 2, 2 },
+                { WEB_NEW, "update", "command", "web.0 replace, web.1 replace, web.2 replace", 2,
+                        2 },
                 { "{\"command\": [\"x\"], \"count\": 3, \"update\": {\"parallel\": 2}}", "update",
                         "command, update.parallel", "web.0 replace, web.1 replace, web.2 replace",
                         2, 1 },
@@ -363,7 +352,7 @@ static void test_plan_changes(void **state)
                 kit_apply(k, "web", WEB);
                 kit_settle(k);
                 p = plan(k, "web", cases[i].spec);
-                expect_job(p, cases[i].action, cases[i].version, cases[i].changes);
+                expect_planned(p, cases[i].action, cases[i].version, cases[i].changes);
                 expect_steps(p, cases[i].steps);
                 assert_int_equal(least(p, "web"), cases[i].least);
                 json_decref(p);
@@ -381,9 +370,9 @@ static void test_plan_amid_rollout(void **state)
         (void) state;
         kit_apply(k, "web", WEB);
         kit_settle(k);
-        kit_apply(k, "web", WEB2);
-        p = plan(k, "web", WEB2);
-        expect_job(p, "unchanged", 2, "");
+        kit_apply(k, "web", WEB_NEW);
+        p = plan(k, "web", WEB_NEW);
+        expect_planned(p, "unchanged", 2, "");
         expect_steps(p, "");
         json_decref(p);
         p = plan(k, "web", WEB);
@@ -405,7 +394,7 @@ static void test_plan_ended_batch(void **state)
         kit_exit(k, "once.0", 0);
         kit_settle(k);
         p = plan(k, "once", "{\"kind\": \"batch\", \"command\": [\"x\"]}");
-        expect_job(p, "unchanged", 1, "");
+        expect_planned(p, "unchanged", 1, "");
         expect_steps(p, "");
         json_decref(p);
         p = plan(k, "once", "{\"kind\": \"batch\", \"command\": [\"y\"]}");
