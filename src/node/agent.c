@@ -224,6 +224,8 @@ static void relaunch_keeper(struct agent *a)
                 _exit(0);
         }
         log_error("there is no keeper: %s; trying again", text);
+        tasks_hand_over_done(items, len);
+        fd_closep(&pidfd);
         tasks_keeper_gone(a->tasks);
         uv_timer_start(&a->relaunch, on_relaunch, RELAUNCH_MS, 0);
 }

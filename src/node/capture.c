@@ -927,3 +927,8 @@ int capture_new(uv_loop_t *loop, const char *path, const struct capture_events *
         *ret = c;
         return 0;
 }
+
+int capture_stream_get_fifo(const struct capture_stream *stream)
+{
+        return stream->fifo;
+}

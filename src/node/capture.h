@@ -44,12 +44,13 @@ int capture_new(uv_loop_t *loop, const char *path, const struct capture_events *
 void capture_free(struct capture *capture);
 
 struct capture_stream_config {
-        const char *directory; /* of the task, absolute; made with the first byte. The files go there */
-        const char *name;      /* "stdout", "stderr" */
-        int fifo;              /* to read from; the stream owns it on success */
-        uint64_t size;         /* bytes after which a file is rotated; 0: never */
-        uint32_t files;        /* old files kept */
-        uint32_t run;          /* who writes now */
+        const char *
+                directory; /* of the task, absolute; made with the first byte. The files go there */
+        const char *name;  /* "stdout", "stderr" */
+        int fifo;          /* to read from; the stream owns it on success */
+        uint64_t size;     /* bytes after which a file is rotated; 0: never */
+        uint32_t files;    /* old files kept */
+        uint32_t run;      /* who writes now */
         enum capture_when_full when_full;
         void *owner; /* for capture_stream_get_owner() */
 };
@@ -78,3 +79,6 @@ int capture_stream_size(struct capture_stream *stream, uint64_t *ret, struct err
 
 enum capture_flow capture_stream_get_flow(const struct capture_stream *stream);
 void *capture_stream_get_owner(const struct capture_stream *stream);
+
+/* The FIFO, borrowed: somebody else may hold it open, too. */
+int capture_stream_get_fifo(const struct capture_stream *stream);

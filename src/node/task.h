@@ -95,9 +95,10 @@ bool tasks_any_process(const struct tasks *ts);
 /* The keeper was killed, and there is no new one yet: runs are watched by their pidfds. */
 void tasks_keeper_gone(struct tasks *ts);
 
-/* What a new keeper shall hold: the FIFOs, and a pidfd of every process. Returns how many; for a
- * caller who ends afterwards: what is in @ret is never freed. */
+/* What a new keeper shall hold: the FIFOs, and a pidfd of every process; there is room for one
+ * more. Returns how many. The descriptors stay ours. */
 size_t tasks_hand_over(struct tasks *ts, struct keeper_handover **ret);
+void tasks_hand_over_done(struct keeper_handover *items, size_t len);
 
 /* Reads all FIFOs empty, once: before this agent makes room for another. */
 void tasks_drain(struct tasks *ts);

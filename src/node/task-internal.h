@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include "node/task.h"
+
+/* What the files of the module task share; nobody else includes this. task.c says how they play
+ * together. */
+
+#define KEEPER_GONE ((pid_t) -1)
+
+struct tasks {
+        struct tasks_config config;
+        struct task *by_id;
+        struct task *by_pid; /* a pid may stand here twice: what has ended is not yet told */
+        pid_t keeper;        /* 0: not begun; KEEPER_GONE */
+        bool halting;
+        uint64_t seed;
+        uv_idle_t spawner; /* active while the queue is not empty */
+        struct task *spawn_first, **spawn_last;
+        struct task *changed_first, **changed_last;
+        size_t processes;
+};
+
+/* ---- task.c */
+
+/* Handles one event. Returns false if nothing happened, because it could not be written down. May
+ * free @t (if it is to be forgotten and has ended). */
+bool task_apply(struct task *t, struct task_event *event);
+
+/* A task for a slot, known by its id from now on. */
+struct task *task_add(struct tasks *ts, struct table_slot *slot);
+
+/* Its run is begun in this turn or the next; what the spawner does until tasks_begin() waits. */
+void task_enqueue_spawn(struct task *t);
+void tasks_start_spawner(struct tasks *ts);
+
+/* Arms the timer for the machine's deadline. */
+void task_set_timer(struct task *t, const struct task_machine *m);
+
+/* ---- task-process.c: the process of a run */
+
+/* The process @pid is there from now on. @pidfd: owned by the task; -1: none yet. */
+void task_attach(struct task *t, pid_t pid, int pidfd);
+void task_detach(struct task *t);
+
+/* Opens a pidfd of the attached process, if it has none and the process is there still. */
+void task_find_process(struct task *t);
+
+/* Waits for the end of a process that is not our keeper's child. */
+void task_watch_orphan(struct task *t);
+
+/* The run ended, nobody can say how. */
+bool task_end_unknown(struct task *t);
+
+/* Has the keeper hold the pidfd of a process that is not its child, until its end is written down.
+ */
+void task_put_witness(struct task *t);
+void task_drop_witness(struct task *t);
+void task_witness_name(char name[KEEPER_NAME_MAX], const char *id, uint64_t run);
+
+/* ---- task-streams.c: FIFOs and what is captured from them */
+
+/* Opens the FIFOs if they are not open, has the keeper hold them, begins to capture. */
+int task_open_streams(struct task *t, struct error *err);
+
+/* Stops to capture from empty FIFOs and lets the keeper close them; FIFOs that hold bytes (a full
+ * disk) stay as they are. */
+void task_close_streams(struct task *t);
+
+/* Takes what is in the FIFOs now. */
+void task_drain_streams(struct task *t);
+
+/* The limits of the task's spec apply from now on. */
+void task_configure_streams(struct task *t);
+
+void task_remove_fifos(struct task *t);
+char *task_fifo_path(const struct task *t, enum task_stream stream);
+void task_deposit_name(char name[KEEPER_NAME_MAX], const char *id);
+
+/* ---- task-takeover.c */
+
+/* What became of a run that was begun, or meant to be, before our time. */
+void task_judge(struct task *t);

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Taking over what an earlier agent left, and handing over to a new keeper.
+ *
+ * A slot tells what was decided, the run record whether it was done, the keeper's records and /proc
+ * what became of it. Nothing is judged before the keeper has told all it knows (tasks_begin()). */
+#include "node/task-internal.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/process.h"
+
+static void load_one(void *data, struct table_slot *slot)
+{
+        struct tasks *ts = data;
+        const struct task_machine *m = table_machine(slot);
+        struct error err = ERROR_INIT;
+        struct task *t;
+
+        if (!task_machine_is_valid(m)) {
+                log_error("task %s.%u: its state is damaged; it is begun anew when the server asks "
+                          "for it",
+                        table_slot_job(slot), table_slot_index(slot));
+                table_drop(ts->config.table, slot);
+                return;
+        }
+        t = task_add(ts, slot);
+
+        if (specs_get(ts->config.specs, table_slot_job(slot), m->desire.version, &t->spec, &err) <
+                0)
+                log_warning("task %s: waits for its spec from the server: %s", t->id, err.message);
+        if (m->pid > 0)
+                task_attach(t, m->pid, -1);
+        else if (m->state == TASK_STARTING && table_run_record(slot)->run == m->runs &&
+                 table_run_record(slot)->failed_step == 0)
+                task_attach(t, table_run_record(slot)->pid, -1);
+}
+
+void tasks_load(struct tasks *ts)
+{
+        table_each(ts->config.table, load_one, ts);
+}
+
+/* The task and the run that a deposit is for. NULL: there is no such task. */
+static struct task *deposit_owner(
+        struct tasks *ts, const char *name, const char *kind, uint64_t *ret_run)
+{
+        char id[KEEPER_NAME_MAX];
+        size_t len = strlen(kind);
+
+        if (strncmp(name, kind, len) != 0)
+                return NULL;
+        snprintf(id, sizeof id, "%s", name + len);
+        *ret_run = 0;
+        if (strchr(id, '/') != NULL) {
+                *ret_run = strtoull(strchr(id, '/') + 1, NULL, 10);
+                *strchr(id, '/') = '\0';
+        }
+        return tasks_find(ts, id);
+}
+
+void tasks_take_deposit(struct tasks *ts, const char *name, const int *fds, size_t len)
+{
+        struct task *t;
+        size_t kept = 0;
+        uint64_t run;
+
+        if ((t = deposit_owner(ts, name, "task/", &run)) != NULL) {
+                t->deposited = true; /* the FIFOs are opened by path: as long as the keeper holds
+                                        them, it is the same pipe */
+        } else if ((t = deposit_owner(ts, name, "witness/", &run)) != NULL && len > 0 &&
+                   t->pid != 0 && t->pidfd < 0 && run == table_machine(t->slot)->runs) {
+                t->pidfd = fds[0];
+                t->witness = run;
+                kept = 1;
+        } else {
+                keeper_client_drop(ts->config.keeper, name);
+        }
+        for (size_t i = kept; i < len; i++)
+                close(fds[i]);
+}
+
+/* What became of a run that was begun, or meant to be, before our time. */
+void task_judge(struct task *t)
+{
+        struct tasks *ts = t->owner;
+        const struct task_machine *m = table_machine(t->slot);
+        const struct table_run *record = table_run_record(t->slot);
+
+        if (m->state == TASK_STARTING && record->run != m->runs) {
+                task_enqueue_spawn(t); /* it was decided, not done */
+                return;
+        }
+        if (m->state == TASK_STARTING && record->failed_step != 0) {
+                const struct spawn_plan *plan;
+                struct error err = ERROR_INIT;
+
+                if (spec_plan(t->spec, &plan, &err) == 0)
+                        spawn_failure(plan, record, &err);
+                task_apply(t, &(struct task_event){
+                                      .type = TASK_EV_SPAWN_FAILED, .message = err.message });
+                return;
+        }
+        if (m->state == TASK_STARTING)
+                task_apply(t, &(struct task_event){ .type = TASK_EV_SPAWNED, .pid = record->pid });
+        m = table_machine(t->slot);
+        task_set_timer(t, m);
+        if (m->pid <= 0)
+                return;
+        task_find_process(t);
+        if (record->parent == ts->keeper)
+                return; /* its record comes when it ends, or is on its way */
+        if (t->pidfd >= 0) {
+                task_put_witness(t);
+                task_watch_orphan(t);
+        } else {
+                task_end_unknown(t);
+        }
+}
+
+static void begin_one(struct task *t)
+{
+        struct tasks *ts = t->owner;
+        struct error err = ERROR_INIT;
+
+        /* the keeper holds FIFOs of a task that has ended as long as nobody has read them empty */
+        if ((t->deposited || table_machine(t->slot)->state != TASK_ENDED) &&
+                task_open_streams(t, &err) < 0)
+                log_error("logs of task %s: %s", t->id, err.message);
+        if (table_machine(t->slot)->state == TASK_ENDED)
+                task_close_streams(t);
+        if (t->spec == NULL)
+                return;
+        if (table_booted_anew(ts->config.table) || table_halted(ts->config.table)) {
+                task_drop_witness(t);
+                task_detach(t);
+                task_apply(t, &(struct task_event){ .type = TASK_EV_BOOT });
+        } else {
+                task_judge(t);
+        }
+}
+
+void tasks_begin(struct tasks *ts, pid_t keeper)
+{
+        struct task *t, *next;
+
+        ts->keeper = keeper;
+        HASH_ITER (hh, ts->by_id, t, next)
+                begin_one(t);
+        table_set_halted(ts->config.table, false);
+        tasks_start_spawner(ts);
+}
+
+/* ---- without a keeper */
+
+void tasks_keeper_gone(struct tasks *ts)
+{
+        struct task *t, *next;
+
+        ts->keeper = KEEPER_GONE;
+        HASH_ITER (hh, ts->by_id, t, next)
+                if (t->pidfd >= 0 && t->orphan == NULL)
+                        task_watch_orphan(t);
+}
+
+/* One deposit of a handover: its name and descriptors are in one piece of memory of its own. */
+static struct keeper_handover deposit(const char *name, const int *fds, size_t len)
+{
+        int *copy = mem_resize(NULL, len, sizeof *copy);
+
+        memcpy(copy, fds, len * sizeof *copy);
+        return (struct keeper_handover){ KEEPER_PUT, mem_strdup(name), copy, len, 0 };
+}
+
+size_t tasks_hand_over(struct tasks *ts, struct keeper_handover **ret)
+{
+        size_t n = 0;
+        struct keeper_handover *items =
+                mem_resize(NULL, 2 * HASH_COUNT(ts->by_id) + 1, sizeof *items);
+
+        for (struct task *t = ts->by_id; t != NULL; t = t->hh.next) {
+                char name[KEEPER_NAME_MAX];
+
+                if (t->streams[TASK_STDOUT] != NULL && t->streams[TASK_STDERR] != NULL) {
+                        int fds[TASK_STREAMS] = { capture_stream_get_fifo(t->streams[TASK_STDOUT]),
+                                capture_stream_get_fifo(t->streams[TASK_STDERR]) };
+
+                        task_deposit_name(name, t->id);
+                        items[n++] = deposit(name, fds, TASK_STREAMS);
+                }
+                task_find_process(t); /* this keeper may have died before it told us its deposits */
+                if (t->pidfd >= 0) {
+                        task_witness_name(name, t->id, table_machine(t->slot)->runs);
+                        items[n++] = deposit(name, &t->pidfd, 1);
+                }
+        }
+        *ret = items;
+        return n;
+}
+
+void tasks_hand_over_done(struct keeper_handover *items, size_t len)
+{
+        for (size_t i = 0; i < len; i++) {
+                if (items[i].type != KEEPER_PUT)
+                        continue;
+                mem_freep(&items[i].name);
+                mem_freep(&items[i].fds);
+        }
+        free(items);
+}
