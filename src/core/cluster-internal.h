@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "core/cluster.h"
-
-#define uthash_malloc(size)    mem_alloc(size)
-#define uthash_free(ptr, size) free(ptr)
-#include <uthash.h>
 
 /* What the files of the cluster share: its state and the verbs on it. Nobody else includes this. */
 

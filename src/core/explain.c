@@ -351,9 +351,14 @@ static void why_job(struct answer *a, const struct job *job)
         a->kind = "job";
         cluster_get_job(a->c, job->name, &s);
         next = job_next(job, (enum job_state) s.state);
-        buffer_printf(&a->summary, "%s is %s", s.name, job_state_names[s.state]);
+        buffer_printf(&a->summary, "%s %s %s", s.name,
+                s.state == JOB_SUCCEEDED || s.state == JOB_FAILED ? "has" : "is",
+                job_state_names[s.state]);
         if (s.reason != NULL)
                 buffer_printf(&a->summary, ": %s", s.reason);
+        else if (s.state == JOB_SUCCEEDED)
+                buffer_printf(&a->summary, ": %s",
+                        s.count == 1 ? "its task ended well" : "all its tasks ended well");
         else
                 buffer_printf(&a->summary,
                         ": %" PRIi64 " of %" PRIi64 " tasks run, version %" PRIi64 " since %s",
@@ -402,16 +407,17 @@ static int fail_unknown(const struct cluster *c, const char *subject, struct err
         size_t len = 0;
         const char **names = mem_alloc((HASH_COUNT(c->nodes) + 1) * sizeof names[0]);
         const char *nearest;
+        struct error near = ERROR_INIT;
 
         for (const struct node *node = c->nodes; node != NULL; node = node->hh.next)
                 names[len++] = node->status.name;
-        cluster_find_target(c, subject, &job, &task, err);
+        cluster_find_target(c, subject, &job, &task, &near);
         nearest = text_nearest(subject, names);
-        if (nearest != NULL && strstr(err->message, "did you mean") == NULL)
-                error_set(err, ERR_NOT_FOUND,
+        if (nearest != NULL && strstr(near.message, "did you mean") == NULL)
+                error_set(&near, ERR_NOT_FOUND,
                         "no job, task or node \"%s\"; did you mean node \"%s\"?", subject, nearest);
         free(names);
-        return -1;
+        return error_set(err, near.code, "%s", near.message);
 }
 
 static void put_chain(struct buffer *out, const struct event *events, size_t len)

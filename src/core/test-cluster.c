@@ -767,7 +767,6 @@ static void test_purge_waits_for_its_agent(void **state)
 static void test_namesake(void **state)
 {
         struct kit *k = kit_with_job("once", ONCE);
-        AUTO(mem_freep) char *picture = NULL;
 
         (void) state;
         kit_exit(k, "once.0", 0);

@@ -132,7 +132,7 @@ static void test_why_parked(void **state)
                 "bad.0 was given up * ago: parked, `reeve restart bad.0` takes it up "
                 "again: 2 failures within 1m, the last one: exit code 9",
                 "nothing by itself; `reeve restart bad.0` runs it again");
-        expect_why(k, "bad", "bad is failed: bad.0 has failed: parked*",
+        expect_why(k, "bad", "bad has failed: bad.0 has failed: parked*",
                 "nothing by itself; `reeve restart bad` runs it again");
         kit_free(k);
 }
@@ -151,7 +151,7 @@ static void test_why_batch(void **state)
         kit_settle(k);
         k->now += 2 * USEC_MINUTE;
         expect_why(k, "once.0", "once.0 ended well 2m ago: exit code 0*", NULL);
-        expect_why(k, "once", "once is succeeded: 0 of 1 tasks run, version 1 since 2m", NULL);
+        expect_why(k, "once", "once has succeeded: its task ended well", NULL);
         kit_free(k);
 }
 
@@ -230,6 +230,9 @@ static void test_why_unknown(void **state)
         assert_int_equal(err.code, ERR_NOT_FOUND);
         assert_string_equal(err.message, "no job or task \"wbe\"; did you mean \"web\"?");
         assert_int_equal(b.len, 0);
+        kit_connect(k, 2);
+        assert_int_equal(explain_why(k->c, "b", NULL, 0, k->now, &b, &err), -1);
+        assert_string_equal(err.message, "no job or task \"b\"");
         kit_free(k);
 }
 
