@@ -169,6 +169,7 @@ class Reeve:
         self.jobs_paths = []
         self.up_pid = None
         self.failed = False
+        self.mounts = []  # paths of what a test mounted below; let go of at the end
         self.node = 'here'
 
     # ---- coming and going
@@ -215,6 +216,8 @@ class Reeve:
         self.nest.close()
         left = self.nest.descendants() if self.nest.process.poll() is None else []
         assert not left, f'left over: {left}'
+        for path in reversed(self.mounts):
+            subprocess.run(['umount', '-l', path], check=True)
         complaints = [line for line in self.log().splitlines() if re.search(
             r'AddressSanitizer|LeakSanitizer|runtime error:|Assertion .* failed|libuv.*failed', line)]
         keep = os.environ.get('REEVE_KEEP')

@@ -84,6 +84,8 @@ class Killer:
             if not {'agent', 'keeper'} <= parts or not first - 0.1 <= ended <= (settled or time.time()) + 0.1:
                 continue
             if always or not KERNEL_TELLS_EXITS or began > first - YOUNG:
+                say(f'{task} run {run}: unknown; begun {first - began:.3f} s before the first kill of '
+                    f'{sorted(parts)}, ended {ended - first:.3f} s after it')
                 return True
         say(f'{task} run {run} from {began:.3f} to {ended:.3f}; kills: ' + '; '.join(
             f'{first:.3f} to {settled or 0:.3f} {sorted(parts)}' for first, parts, settled in self.book))

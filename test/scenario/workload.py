@@ -80,12 +80,30 @@ class Workload:
             t = seen.get(task)
             assert t, f'{task} is gone'
             assert (t['state'], t['pid'], t['runs']) == ('running', pid, 1), f'{task} was process {pid}: {t}'
+        self.check_processes()
+
+    def check_processes(self):
+        """The same, by the processes and the tasks' own notes alone."""
+        for task, pid in self.pids.items():
+            assert harness.cmdline(pid)[1:2] == [self.reeve.notes], f'process {pid} of {task} is gone'
         assert not self.reeve.note_runs(r'double\.\d+'), 'a run began twice'
         assert not self.reeve.note_runs(r'overlap\.\d+'), 'two processes of a task at the same time'
         below = [harness.cmdline(p)[:1] for p in self.reeve.nest.descendants()]
         assert below.count([harness.program('starts')]) == self.counts['steady']
         writers = below.count([harness.program('writer')])
         assert self.counts['bulk'] <= writers <= self.counts['bulk'] + self.counts['relay']
+
+    def wait_for_more_ends(self, more):
+        """Tasks go on ending by themselves and being begun again."""
+        def ends():
+            return sum(len(runs) for task, runs in self.reeve.note_runs('end').items())
+        before = ends()
+        self.reeve.wait_for(lambda: ends() >= before + more, f'{more} more runs end')
+
+    def written(self, task='bulk.0'):
+        """Lines that the writer got rid of, on both streams."""
+        with open(os.path.join(self.reeve.notes, f'{task}.1.written'), 'rb') as f:
+            return sum(struct.unpack('QQ', f.read(16)))
 
     # ---- the end
 
