@@ -9,7 +9,7 @@
  * every running task that its agent reports, reads nothing from them, and lets go when the agent
  * says that the run is over.
  *
- * When the link breaks and the keeper is dead too (found twice, 50 ms apart, since the agent
+ * When there is no link and the keeper is dead too (found twice, 50 ms apart, since the agent
  * usually starts a new one itself), the server starts a new keeper, deposits what it holds under
  * the names that the agent knows, and is adopted as a program that runs already. Should the agent
  * do the same at the same moment, the lock decides between the two keepers.
@@ -315,6 +315,8 @@ struct witness *witness_new(struct server *server)
         uv_timer_init(server->loop, &w->open_timer);
         uv_timer_init(server->loop, &w->check_timer);
         w->handles = 2;
+        if (w->on) /* they may die before the agent is connected for the first time */
+                uv_timer_start(&w->check_timer, on_check, CHECK_LATER_MSEC, 0);
         return w;
 }
 
