@@ -216,11 +216,14 @@ class Reeve:
         self.nest.close()
         left = self.nest.descendants() if self.nest.process.poll() is None else []
         assert not left, f'left over: {left}'
+        fifos = os.path.realpath(os.path.join(self.data, 'node/fifos'))  # on another file system
         for path in reversed(self.mounts):
             subprocess.run(['umount', '-l', path], check=True)
         complaints = [line for line in self.log().splitlines() if re.search(
             r'AddressSanitizer|LeakSanitizer|runtime error:|Assertion .* failed|libuv.*failed', line)]
         keep = os.environ.get('REEVE_KEEP')
+        if os.path.basename(fifos).startswith('reeve-fifos-'):
+            shutil.rmtree(fifos, ignore_errors=True)
         if keep != '1' and not (keep == 'failed' and (self.failed or complaints)):
             shutil.rmtree(self.dir, ignore_errors=True)
         return complaints
@@ -275,13 +278,9 @@ class Reeve:
     def kill_all_parts(self):
         """SIGKILL to keeper, agent and server, again until none is left: they start each other."""
         def gone():
-            pids = self.parts_alive()
-            for pid in pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)  # below our nest, with our state directory in its arguments
-                except ProcessLookupError:
-                    pass
-            return not pids
+            for part in PARTS:
+                self.kill(part)
+            return not self.parts_alive()
         self.wait_for(gone, 'all parts are killed', 20)
 
     # ---- talking to it

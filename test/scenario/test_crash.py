@@ -33,7 +33,7 @@ class Killer:
         self.reeve, self.load = reeve, load
         self.random = random.Random(seed)
         self.fallen = set()  # parts killed since all was settled
-        self.book = []  # [time of the first kill, parts, settled again]
+        self.book = []  # [time of the first kill, parts in order, when all was settled again]
         self.kills = 0
         self.ups = 0
 
@@ -43,13 +43,13 @@ class Killer:
         self.random.shuffle(parts)
         now = time.time()
         if not self.fallen:
-            self.book.append([now, set(), None])
+            self.book.append([now, [], None])
         for i, part in enumerate(parts):
             if i > 0 and self.random.random() < 0.5:
                 time.sleep(self.random.uniform(0, 0.02))
-            self.reeve.kill(part)
-            self.fallen.add(part)
-            self.book[-1][1].add(part)
+            if self.reeve.kill(part):
+                self.fallen.add(part)
+                self.book[-1][1].append(part)
         self.kills += 1
 
     def pause(self, longest=0.3):
@@ -72,23 +72,24 @@ class Killer:
         self.load.check_running()
 
     def may_be_unknown(self, task, run, always=False):
-        """An end that nobody can know: keeper and agent were dead when the process ended, and the server, their
-        witness, could not hold on to it: the kernel has no PIDFD_INFO_EXIT, the run was too young for the server to
-        have heard of it, or (@always) the server was dead as well."""
+        """An end that nobody can know: all who could have held on to the process were dead when it ended. Keeper and
+        agent were, and so was the server (@always), or the run was too young for it to have heard of it, or the kernel
+        has no PIDFD_INFO_EXIT; or one keeper after the other was, the second before its agent had heard of the task."""
         path = os.path.join(self.reeve.notes, f'{task}.{run}.')
         try:
             began, ended = os.stat(path + 'start').st_mtime, os.stat(path + 'end').st_mtime
         except FileNotFoundError:
             return False
         for first, parts, settled in self.book:
-            if not {'agent', 'keeper'} <= parts or not first - 0.1 <= ended <= (settled or time.time()) + 0.1:
+            fallen = {'agent', 'keeper'} <= set(parts) or parts.count('keeper') > 1
+            if not fallen or not first - 0.1 <= ended <= (settled or time.time()) + 0.1:
                 continue
-            if always or not KERNEL_TELLS_EXITS or began > first - YOUNG:
+            if always or parts.count('keeper') > 1 or not KERNEL_TELLS_EXITS or began > first - YOUNG:
                 say(f'{task} run {run}: unknown; begun {first - began:.3f} s before the first kill of '
-                    f'{sorted(parts)}, ended {ended - first:.3f} s after it')
+                    f'{parts}, ended {ended - first:.3f} s after it')
                 return True
         say(f'{task} run {run} from {began:.3f} to {ended:.3f}; kills: ' + '; '.join(
-            f'{first:.3f} to {settled or 0:.3f} {sorted(parts)}' for first, parts, settled in self.book))
+            f'{first:.3f} to {settled or 0:.3f} {parts}' for first, parts, settled in self.book))
         return False
 
 
