@@ -44,7 +44,7 @@ check-format:
 bench: packages
 	@tools/install-packages bench
 	@[ -f build-bench/build.ninja ] || $(MESON) setup build-bench -Dbench=true --buildtype=release >/dev/null
-	@ninja -C build-bench
+	@ninja -C build-bench && ln -f build-bench/src/cli/reeve build-bench/src/keeper/reeve-keeper build-bench/
 	@bench/node --build build-bench
 
 clean:

@@ -118,21 +118,40 @@ static void put_value(const struct record_field *field, const void *at, struct b
         }
 }
 
-void record_write(const struct record_table *table, const void *record, struct buffer *out)
+static void write_fields(
+        const struct record_table *table, const void *record, bool nulls, struct buffer *out)
 {
+        char before = '{';
+
         for (size_t i = 0; i < table->len; i++) {
                 const struct record_field *field = &table->fields[i];
                 const void *at = member(field, record);
+                bool null = is_null(field, at);
 
-                buffer_putc(out, i == 0 ? '{' : ',');
+                if (null && !nulls)
+                        continue;
+                buffer_putc(out, before);
+                before = ',';
                 put_word(out, field->name);
                 buffer_putc(out, ':');
-                if (is_null(field, at))
+                if (null)
                         put_literal(out, "null");
                 else
                         put_value(field, at, out);
         }
+        if (before == '{')
+                buffer_putc(out, '{');
         buffer_putc(out, '}');
+}
+
+void record_write(const struct record_table *table, const void *record, struct buffer *out)
+{
+        write_fields(table, record, true, out);
+}
+
+void record_write_short(const struct record_table *table, const void *record, struct buffer *out)
+{
+        write_fields(table, record, false, out);
 }
 
 static void set_null(const struct record_field *field, void *at)

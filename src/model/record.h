@@ -42,6 +42,9 @@ struct record_table {
 /* Appends the struct as one JSON object, fields in the order of the table, without line breaks. */
 void record_write(const struct record_table *table, const void *record, struct buffer *out);
 
+/* The same without the fields that are null: for a reader that knows the table (the link). */
+void record_write_short(const struct record_table *table, const void *record, struct buffer *out);
+
 /* Fills the zeroed struct from a JSON object. Fields that the table does not know are ignored (a
  * newer peer), missing ones are null. ERR_INVALID names the field. On failure nothing is left to
  * free. */

@@ -24,7 +24,7 @@
 #define LINK_PROTOCOL        1
 #define LINK_PATH            "/v1/link"
 #define NOTES_IN_FLIGHT      500
-#define RECONNECT_MIN_MS     20
+#define RECONNECT_MIN_MS     5
 #define RECONNECT_MAX_MS     2000
 #define LOUD_FROM_MS         300 /* a server that restarts is not worth a word */
 #define TRY_AGAIN_MS         1000

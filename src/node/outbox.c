@@ -128,7 +128,7 @@ int outbox_append(struct outbox *o, const struct event *event, uint64_t *ret_seq
         AUTO(buffer_done) struct buffer line = { 0 };
 
         buffer_printf(&line, "%" PRIu64 " ", o->last + 1);
-        record_write(&event_table, event, &line);
+        record_write_short(&event_table, event, &line);
         buffer_putc(&line, '\n');
         if (line.len > OUTBOX_LINE_MAX)
                 return error_set(err, ERR_TOO_LARGE, "event of %zu bytes", line.len);

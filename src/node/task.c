@@ -185,7 +185,7 @@ bool task_apply(struct task *t, struct task_event *event)
         if (effects.spawn)
                 task_enqueue_spawn(t);
         task_set_timer(t, &m);
-        if (effects.changed)
+        if (effects.changed && !effects.spawn) /* what it starts is told when it has */
                 mark_changed(t);
         if (m.state == TASK_ENDED)
                 task_close_streams(t);
@@ -271,8 +271,14 @@ static void spawn(struct task *t)
 static void on_spawner(uv_idle_t *handle)
 {
         struct tasks *ts = handle->data;
+        int n = 0;
 
-        for (int i = 0; i < SPAWNS_PER_TURN && ts->spawn_first != NULL; i++) {
+        /* the keeper is woken once for all of them; what fails here fails again at the start, which
+         * says so */
+        for (struct task *t = ts->spawn_first; t != NULL && n < SPAWNS_PER_TURN;
+                t = t->next_spawn, n++)
+                task_open_streams(t, NULL);
+        for (int i = 0; i < n; i++) {
                 struct task *t = ts->spawn_first;
 
                 ts->spawn_first = t->next_spawn;
@@ -551,7 +557,7 @@ void task_report(const struct task *t, struct buffer *out)
         snprintf(id, sizeof id, "%s", t->id);
         snprintf(job, sizeof job, "%s", table_slot_job(t->slot));
         snprintf(reason, sizeof reason, "%s", m->reason);
-        record_write(&task_table, &status, out);
+        record_write_short(&task_table, &status, out);
         assert(out->data[out->len - 1] == '}');
         out->len--; /* the object goes on */
         buffer_printf(out,
