@@ -12,6 +12,8 @@
 #include "base/text.h"
 #include "base/time.h"
 
+#define WAITING_MAX (64 * 1024)
+
 static const struct {
         const char *name;
         const char *color; /* of the whole line on a terminal */
@@ -27,7 +29,9 @@ static struct {
         enum log_level level;
         bool json;
         bool color;
-} config = { "reeve", LOG_INFO, false, false };
+        bool defer;
+        struct buffer waiting;
+} config = { .program = "reeve", .level = LOG_INFO };
 
 void log_init(const char *program)
 {
@@ -43,12 +47,27 @@ void log_init(const char *program)
                         config.level = (enum log_level) i;
 }
 
+void log_defer(void)
+{
+        config.defer = true;
+}
+
+void log_flush(void)
+{
+        ssize_t written;
+
+        if (config.waiting.len == 0)
+                return;
+        written = write(STDERR_FILENO, config.waiting.data, config.waiting.len);
+        (void) written;
+        buffer_reset(&config.waiting);
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
         char message[2048], stamp[TIME_TEXT_MAX];
         AUTO(buffer_done) struct buffer line = { 0 };
         usec_t now = time_wall();
-        ssize_t written;
         va_list ap;
 
         if (level > config.level)
@@ -68,7 +87,7 @@ void log_write(enum log_level level, const char *format, ...)
                         time_format_local(stamp, now, now), config.program, message,
                         config.color && levels[level].color[0] != '\0' ? "\x1b[0m" : "");
         }
-        written = write(STDERR_FILENO, line.data, line.len); /* one line, one write: lines of
-                                                                several programs do not mix */
-        (void) written;
+        buffer_put(&config.waiting, line.data, line.len);
+        if (!config.defer || level <= LOG_WARNING || config.waiting.len > WAITING_MAX)
+                log_flush(); /* one line, one write: lines of several programs do not mix */
 }

@@ -14,6 +14,11 @@ void log_init(const char *program);
 
 void log_write(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* From now on lines below warning wait for log_flush() (at most 64 KiB of them): for a program
+ * whose loop has more urgent things to do than to write them one by one. */
+void log_defer(void);
+void log_flush(void);
+
 #define log_error(...)   log_write(LOG_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_WARNING, __VA_ARGS__)
 #define log_info(...)    log_write(LOG_INFO, __VA_ARGS__)

@@ -67,8 +67,10 @@ struct agent {
         struct keeper_record
                 *records; /* not handled yet: before READY, or they could not be written down */
         size_t records_len;
+        uint64_t ack;   /* the newest record that is written down but not acknowledged; 0: none */
         bool down;      /* all runs are being ended, then Reeve ends on this node */
         bool down_said; /* the keeper was told so */
+        uv_prepare_t turn_end;
         uv_timer_t retry, sweep, patience, relaunch;
         uv_signal_t term, ignored[3];
 };
@@ -76,6 +78,17 @@ struct agent {
 /* ---- records of the keeper */
 
 static void on_retry(uv_timer_t *timer);
+
+/* Before the loop sleeps: the runs that follow are begun before the keeper is woken for this. */
+static void on_turn_end(uv_prepare_t *handle)
+{
+        struct agent *a = handle->data;
+
+        if (a->ack != 0)
+                keeper_client_ack(a->keeper, a->ack);
+        a->ack = 0;
+        log_flush();
+}
 
 static void handle_records(struct agent *a)
 {
@@ -87,7 +100,7 @@ static void handle_records(struct agent *a)
         if (done == 0 && a->records_len == 0)
                 return;
         if (done > 0)
-                keeper_client_ack(a->keeper, seq);
+                a->ack = seq;
         a->records_len -= done;
         memmove(a->records, a->records + done, a->records_len * sizeof *a->records);
         if (a->records_len > 0)
@@ -104,7 +117,7 @@ static void on_record(void *data, const struct keeper_record *record)
         struct agent *a = data;
 
         if (a->keeper_pid != 0 && a->records_len == 0 && tasks_record(a->tasks, record)) {
-                keeper_client_ack(a->keeper, record->seq);
+                a->ack = record->seq;
                 return;
         }
         a->records = mem_resize(a->records, a->records_len + 1, sizeof *a->records);
@@ -221,6 +234,7 @@ static void relaunch_keeper(struct agent *a)
         if (r == KEEPER_LAUNCHED ||
                 (r == KEEPER_LAUNCH_TAKEN && keeper_lock_owner(a->directory, "keeper.lock") > 0)) {
                 log_info("handed over to a new keeper");
+                log_flush();
                 _exit(0);
         }
         log_error("there is no keeper: %s; trying again", text);
@@ -444,6 +458,10 @@ static int assemble(struct agent *a, const struct address *server, struct error 
 static int run(struct agent *a, const char *data, const struct address *server, struct error *err)
 {
         uv_loop_init(&a->loop);
+        uv_prepare_init(&a->loop, &a->turn_end);
+        a->turn_end.data = a;
+        uv_prepare_start(&a->turn_end, on_turn_end);
+        log_defer();
         init_timer(a, &a->retry);
         init_timer(a, &a->sweep);
         init_timer(a, &a->patience);
@@ -514,5 +532,6 @@ int agent_main(int argc, char **argv)
                 log_error("%s", err.message);
                 return error_code_exit(err.code);
         }
+        log_flush();
         _exit(0); /* what is mapped and open is let go of by the kernel, as after a SIGKILL */
 }

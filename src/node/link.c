@@ -252,6 +252,22 @@ static void on_note_ack(struct link *l, uint64_t seq)
         link_wake(l); /* there is room for more */
 }
 
+static void hear_witness(struct link *l, const json_t *ends)
+{
+        const json_t *end;
+        size_t i;
+
+        json_array_foreach (ends, i, end) {
+                const char *task = json_string_value(json_object_get(end, "task"));
+
+                if (task != NULL)
+                        tasks_hear_witness(l->config.tasks, task,
+                                (uint64_t) json_integer_value(json_object_get(end, "run")),
+                                (int) json_integer_value(json_object_get(end, "status")));
+        }
+        tasks_heard_witness(l->config.tasks);
+}
+
 static void on_welcome(struct link *l, const json_t *message)
 {
         log_info("connected to the server (version %s)",
@@ -260,6 +276,7 @@ static void on_welcome(struct link *l, const json_t *message)
         free(l->last_reason);
         l->last_reason = NULL;
         on_note_ack(l, (uint64_t) json_integer_value(json_object_get(message, "note_seq")));
+        hear_witness(l, json_object_get(message, "witness"));
 }
 
 static void on_down(struct link *l, const json_t *message)

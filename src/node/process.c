@@ -7,21 +7,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* From linux/pidfd.h of Linux 6.15 and 6.9; Debian 12's headers are older. */
-struct pidfd_info_exit {
-        uint64_t mask;
-        uint64_t cgroupid;
-        uint32_t pid, tgid, ppid;
-        uint32_t ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
-        int32_t exit_code;
-};
-#define PIDFD_INFO_EXIT_MASK (UINT64_C(1) << 3)
-#define PIDFD_GET_INFO_EXIT  _IOWR(0xFF, 11, struct pidfd_info_exit)
-#define PIDFD_SIGNAL_GROUP   (1u << 2)
+#include "base/pidfd.h"
+
+#define PIDFD_SIGNAL_GROUP (1u << 2) /* Linux 6.9; Debian 12's headers are older */
 
 static const uint64_t tick_ns = 10000000; /* USER_HZ is 100 on every architecture that we run on */
 
@@ -37,7 +28,7 @@ bool process_parse_stat(const char *text, struct process_stat *ret)
         if (sscanf(p + 1,
                     " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
                     "%" SCNu64 " %*u %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*d "
-                               "%*d %*u %*u %*u "
+                    "%*d %*u %*u %*u "
                     "%*u %*d %*u %*u %*u %*u %*u %*u %*u %d",
                     &ret->state, &parent, &ret->start_ticks, &exit_code) < 3)
                 return false;
@@ -70,21 +61,11 @@ bool process_matches(const struct table_run *record, uint64_t start_ticks)
                start_ticks <= record->after_ns / tick_ns;
 }
 
-static bool read_exit_info(int pidfd, int *ret_status)
-{
-        struct pidfd_info_exit info = { .mask = PIDFD_INFO_EXIT_MASK };
-
-        if (ioctl(pidfd, PIDFD_GET_INFO_EXIT, &info) < 0 || !(info.mask & PIDFD_INFO_EXIT_MASK))
-                return false;
-        *ret_status = info.exit_code;
-        return true;
-}
-
 enum process_end process_ended(int pidfd, const struct table_run *record, int *ret_status)
 {
         struct process_stat st;
 
-        if (pidfd >= 0 && read_exit_info(pidfd, ret_status))
+        if (pidfd >= 0 && pidfd_exit_status(pidfd, ret_status))
                 return PROCESS_END_KNOWN;
         if (process_read_stat(record->pid, &st) && process_matches(record, st.start_ticks)) {
                 if (st.state != 'Z')
@@ -95,7 +76,7 @@ enum process_end process_ended(int pidfd, const struct table_run *record, int *r
                 *ret_status = st.exit_code;
                 return PROCESS_END_KNOWN;
         }
-        if (pidfd >= 0 && read_exit_info(pidfd, ret_status)) /* reaped meanwhile */
+        if (pidfd >= 0 && pidfd_exit_status(pidfd, ret_status)) /* reaped meanwhile */
                 return PROCESS_END_KNOWN;
         return PROCESS_END_UNKNOWN;
 }

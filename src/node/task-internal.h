@@ -49,8 +49,8 @@ void task_find_process(struct task *t);
 /* Waits for the end of a process that is not our keeper's child. */
 void task_watch_orphan(struct task *t);
 
-/* The run ended, nobody can say how. */
-bool task_end_unknown(struct task *t);
+/* The run ended, and nobody here can say how: the server is asked. */
+void task_ask_witness(struct task *t);
 
 /* Has the keeper hold the pidfd of a process that is not its child, until its end is written down.
  */

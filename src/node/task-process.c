@@ -3,7 +3,9 @@
  *
  * Normally it is the child of our keeper, which reaps it and sends a record. After the keeper was
  * killed its former children belong to whoever reaps orphans; those are watched by pidfd, and the
- * kernel is asked how they ended (process.c). */
+ * kernel is asked how they ended (process.c). Of one that ended while neither keeper nor agent was
+ * there the server may know, which holds pidfds, too (server/witness.c): nothing is decided before
+ * it had its say. */
 #include "node/task-internal.h"
 
 #include <assert.h>
@@ -17,10 +19,14 @@
 #include "base/mem.h"
 #include "node/process.h"
 
-/* Waits for the end of a process that is somebody else's child. */
+/* Waits for the end of a process that is somebody else's child, or, when the process has ended
+ * unseen and there is no pidfd, for what the server saw of it. */
 struct orphan {
         struct task *task; /* NULL: given up, closing */
-        uv_poll_t poll;
+        bool asks;         /* the server, which may have been witness of the end ... */
+        bool told;         /* ... and was: */
+        int status;        /* as wait(2) tells it */
+        uv_poll_t poll;    /* unless it asks */
         uv_timer_t retry;
         uint64_t delay_ms;
         unsigned open_handles;
@@ -28,6 +34,7 @@ struct orphan {
 
 #define ORPHAN_RETRY_MIN_MS 2
 #define ORPHAN_RETRY_MAX_MS 250
+#define ASK_PATIENCE_MS     5000 /* for the server to be there */
 
 void task_attach(struct task *t, pid_t pid, int pidfd)
 {
@@ -56,7 +63,8 @@ static void orphan_drop(struct task *t)
                 return;
         t->orphan = NULL;
         o->task = NULL;
-        uv_close((uv_handle_t *) &o->poll, on_orphan_closed);
+        if (!o->asks)
+                uv_close((uv_handle_t *) &o->poll, on_orphan_closed);
         uv_close((uv_handle_t *) &o->retry, on_orphan_closed);
 }
 
@@ -120,7 +128,7 @@ static bool handle_wait_status(struct task *t, int status)
         return handle_end(t, &event);
 }
 
-bool task_end_unknown(struct task *t)
+static bool end_unknown(struct task *t)
 {
         struct task_event event = { .known = false, .exit_code = -1 };
 
@@ -133,6 +141,8 @@ static bool orphan_judge(struct task *t)
         const struct table_run *record = table_run_record(t->slot);
         int status;
 
+        if (t->orphan->asks)
+                return t->orphan->told ? handle_wait_status(t, t->orphan->status) : end_unknown(t);
         switch (process_ended(t->pidfd, record, &status)) {
         case PROCESS_END_NOT_YET:
                 return false;
@@ -141,7 +151,7 @@ static bool orphan_judge(struct task *t)
                 return handle_wait_status(t, status);
         case PROCESS_END_UNKNOWN:
                 kill(-record->pid, SIGKILL);
-                return task_end_unknown(t);
+                return end_unknown(t);
         }
         return false;
 }
@@ -166,21 +176,56 @@ static void on_orphan_poll(uv_poll_t *poll, int status, int events)
         on_orphan_retry(&o->retry);
 }
 
-void task_watch_orphan(struct task *t)
+static struct orphan *orphan_new(struct task *t)
 {
         struct orphan *o = mem_alloc(sizeof *o);
-        uv_loop_t *loop = t->owner->config.loop;
-        int r;
 
+        assert(t->orphan == NULL);
         o->task = t;
         o->delay_ms = ORPHAN_RETRY_MIN_MS;
         o->poll.data = o->retry.data = o;
-        uv_timer_init(loop, &o->retry);
-        r = uv_poll_init(loop, &o->poll, t->pidfd);
-        assert(r == 0);
-        o->open_handles = 2;
+        uv_timer_init(t->owner->config.loop, &o->retry);
+        o->open_handles = 1;
         t->orphan = o;
+        return o;
+}
+
+void task_watch_orphan(struct task *t)
+{
+        struct orphan *o = orphan_new(t);
+        int r = uv_poll_init(t->owner->config.loop, &o->poll, t->pidfd);
+
+        assert(r == 0);
+        o->open_handles++;
         uv_poll_start(&o->poll, UV_READABLE, on_orphan_poll);
+}
+
+void task_ask_witness(struct task *t)
+{
+        struct orphan *o = orphan_new(t);
+
+        o->asks = true;
+        uv_timer_start(&o->retry, on_orphan_retry, ASK_PATIENCE_MS, 0);
+}
+
+void tasks_hear_witness(struct tasks *ts, const char *id, uint64_t run, int status)
+{
+        struct task *t = tasks_find(ts, id);
+
+        if (t == NULL || t->orphan == NULL || !t->orphan->asks ||
+                table_machine(t->slot)->runs != run)
+                return;
+        t->orphan->told = true;
+        t->orphan->status = status;
+}
+
+void tasks_heard_witness(struct tasks *ts)
+{
+        struct task *t, *next;
+
+        HASH_ITER (hh, ts->by_id, t, next)
+                if (t->orphan != NULL && t->orphan->asks)
+                        on_orphan_retry(&t->orphan->retry);
 }
 
 bool tasks_record(struct tasks *ts, const struct keeper_record *record)

@@ -120,7 +120,7 @@ void task_judge(struct task *t)
                 task_put_witness(t);
                 task_watch_orphan(t);
         } else {
-                task_end_unknown(t);
+                task_ask_witness(t);
         }
 }
 

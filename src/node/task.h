@@ -76,6 +76,11 @@ bool tasks_record(struct tasks *ts, const struct keeper_record *record);
  * @keeper: its pid. */
 void tasks_begin(struct tasks *ts, pid_t keeper);
 
+/* What the server saw of the end of a run, as wait(2) tells it; ignored unless it was asked. Then
+ * that was all: what it did not see, nobody knows. */
+void tasks_hear_witness(struct tasks *ts, const char *id, uint64_t run, int status);
+void tasks_heard_witness(struct tasks *ts);
+
 /* What the server wants. @err: the task could not be created here; ask again later. */
 int tasks_desire(struct tasks *ts, const char *job, uint32_t index,
         const struct task_desire *desire, struct error *err);

@@ -12,8 +12,9 @@
  * server, since they are in the store.
  *
  * Watched are directories (a file's parent), never files: editors replace files by renaming. A
- * directory that is not there is looked for every two seconds. Loop thread only; files are at most
- * 1 MiB and few, so they are read on it. */
+ * directory that is not there is looked for every two seconds. inotify(7) is used directly, because
+ * libuv also asks for every single write: a log beside the job files would keep the server busy.
+ * Loop thread only; files are at most 1 MiB and few, so they are read on it. */
 #include "server/jobfiles.h"
 
 #include <dirent.h>
@@ -22,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -33,6 +35,9 @@
 #define FILE_MAX      ((size_t) 1024 * 1024)
 #define DEBOUNCE_MSEC 50
 #define MISSING_MSEC  2000
+#define WATCHED                                                                                    \
+        (IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVE | IN_DELETE_SELF | IN_MOVE_SELF |        \
+                IN_ONLYDIR)
 
 struct jobfile {
         char *source; /* "file:PATH" */
@@ -45,12 +50,8 @@ struct jobfile {
 };
 
 struct watch {
-        struct jobfiles *owner;
         char *path; /* of the directory */
-        ino_t inode;
-        bool active;
-        bool told; /* that the path itself cannot be used */
-        uv_fs_event_t handle;
+        bool told;  /* that the path itself cannot be used */
 };
 
 struct jobfiles {
@@ -61,6 +62,8 @@ struct jobfiles {
         struct jobfile *files;
         bool unreadable; /* a directory could not be listed: nothing is taken for gone */
         bool dirty;      /* to be looked at again when the store works */
+        int inotify;     /* -1: it cannot be had; then the directories are looked at now and then */
+        uv_poll_t poll;
         uv_timer_t timer;
         unsigned handles;
 };
@@ -366,30 +369,22 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- Watching */
 
-static void on_fs_event(uv_fs_event_t *handle, const char *name, int events, int status)
+static void on_inotify(uv_poll_t *poll, int status, int events)
 {
-        struct watch *w = handle->data;
+        struct jobfiles *f = poll->data;
+        char names[4096];
 
-        (void) name;
-        (void) events;
         (void) status;
-        uv_timer_start(&w->owner->timer, on_timer, DEBOUNCE_MSEC, 0);
+        (void) events;
+        while (read(f->inotify, names, sizeof names) > 0) /* what changed is found by looking */
+                continue;
+        uv_timer_start(&f->timer, on_timer, DEBOUNCE_MSEC, 0);
 }
 
-static bool arm_watch(struct watch *w)
+/* Doing it again is harmless: the kernel knows the directory by its inode. */
+static bool arm_watch(const struct jobfiles *f, const struct watch *w)
 {
-        struct stat st;
-
-        if (stat(w->path, &st) < 0 || !S_ISDIR(st.st_mode)) {
-                uv_fs_event_stop(&w->handle);
-                return w->active = false;
-        }
-        if (w->active && w->inode == st.st_ino)
-                return true;
-        uv_fs_event_stop(&w->handle);
-        w->inode = st.st_ino;
-        w->active = uv_fs_event_start(&w->handle, on_fs_event, w->path, 0) == 0;
-        return w->active;
+        return inotify_add_watch(f->inotify, w->path, WATCHED) >= 0;
 }
 
 static bool arm_watches(struct jobfiles *f)
@@ -397,7 +392,7 @@ static bool arm_watches(struct jobfiles *f)
         bool all = true;
 
         for (size_t i = 0; i < f->len; i++)
-                all = arm_watch(&f->watches[i]) && all;
+                all = arm_watch(f, &f->watches[i]) && all;
         return all;
 }
 
@@ -433,12 +428,23 @@ static void add_path(struct jobfiles *f, const char *path)
         struct watch *w = &f->watches[f->len];
 
         f->paths[f->len] = absolute(path);
-        w->owner = f;
         w->path = directory_of(f->paths[f->len]);
-        w->handle.data = w;
-        uv_fs_event_init(f->server->loop, &w->handle);
-        f->handles++;
         f->len++;
+}
+
+static void watch_open(struct jobfiles *f)
+{
+        f->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+        if (f->inotify < 0) {
+                log_warning(
+                        "job files are not watched but looked at every two seconds: inotify: %s",
+                        strerror(errno));
+                return;
+        }
+        f->poll.data = f;
+        uv_poll_init(f->server->loop, &f->poll, f->inotify);
+        uv_poll_start(&f->poll, UV_READABLE, on_inotify);
+        f->handles++;
 }
 
 struct jobfiles *jobfiles_new(struct server *server)
@@ -454,6 +460,7 @@ struct jobfiles *jobfiles_new(struct server *server)
         f->timer.data = f;
         uv_timer_init(server->loop, &f->timer);
         f->handles = 1;
+        watch_open(f);
         for (size_t i = 0; i < len; i++)
                 add_path(f, server->options.jobs[i]);
         scan(f);
@@ -484,12 +491,11 @@ void jobfiles_recovered(struct jobfiles *f)
 
 static void on_closed(uv_handle_t *handle)
 {
-        struct jobfiles *f = uv_handle_get_type(handle) == UV_TIMER
-                                     ? handle->data
-                                     : ((struct watch *) handle->data)->owner;
+        struct jobfiles *f = handle->data;
 
         if (--f->handles > 0)
                 return;
+        fd_closep(&f->inotify);
         for (size_t i = 0; i < f->len; i++) {
                 free(f->paths[i]);
                 free(f->watches[i].path);
@@ -507,7 +513,7 @@ void jobfiles_free(struct jobfiles *f)
                 return;
         DL_FOREACH_SAFE (f->files, file, next)
                 file_free(f, file);
-        for (size_t i = 0; i < f->len; i++)
-                uv_close((uv_handle_t *) &f->watches[i].handle, on_closed);
+        if (f->inotify >= 0)
+                uv_close((uv_handle_t *) &f->poll, on_closed);
         uv_close((uv_handle_t *) &f->timer, on_closed);
 }
