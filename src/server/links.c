@@ -331,16 +331,19 @@ static uint64_t durable_note_seq(struct connection *c)
 static void on_hello_durable(void *data, const struct error *err)
 {
         struct connection *c = data;
-        char welcome[128];
+        AUTO(buffer_done) struct buffer welcome = { 0 };
 
         if (c->ws == NULL || err != NULL) {
                 connection_unref(c);
                 return;
         }
-        snprintf(welcome, sizeof welcome,
-                "{\"type\":\"welcome\",\"server\":\"" REEVE_VERSION "\",\"note_seq\":%" PRIu64 "}",
+        buffer_printf(&welcome,
+                "{\"type\":\"welcome\",\"server\":\"" REEVE_VERSION "\",\"note_seq\":%" PRIu64
+                ",\"witness\":",
                 durable_note_seq(c));
-        websocket_send(c->ws, true, welcome, strlen(welcome));
+        witness_tell(c->links->server->witness, c->node, &welcome);
+        buffer_putc(&welcome, '}');
+        send_text(c, &welcome);
         c->welcomed = true;
         for (size_t i = 0; i < c->all.assigns_len; i++)
                 put_assign(c, &c->all.assigns[i], true);

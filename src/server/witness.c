@@ -14,6 +14,10 @@
  * the names that the agent knows, and is adopted as a program that runs already. Should the agent
  * do the same at the same moment, the lock decides between the two keepers.
  *
+ * When the agent is back, the server tells it with the welcome how those of its runs ended whose
+ * pidfd knows it: a new keeper that the agent started, or that was handed only a part before the
+ * agent was killed, too, lacks what only we hold.
+ *
  * That the process found under a reported pid is still the task is known from its start time: a
  * successor of the same pid would be younger than the run. The opening is put off by a moment and
  * done in portions, so that the start of a thousand tasks is not held up by it. Without a keeper
@@ -34,6 +38,8 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/pidfd.h"
+#include "base/text.h"
 #include "keeper/launch.h"
 
 #define OPEN_DELAY_MSEC  20
@@ -211,6 +217,25 @@ void witness_reports(struct witness *w, const char *node, const struct cluster_r
                 take_report(w, &reports[i].status);
         if (w->waiting > 0 && !uv_is_active((uv_handle_t *) &w->open_timer))
                 uv_timer_start(&w->open_timer, on_open, OPEN_DELAY_MSEC, 0);
+}
+
+void witness_tell(const struct witness *w, const char *node, struct buffer *out)
+{
+        const char *own = w->server->options.node, *comma = "";
+        int status;
+
+        buffer_putc(out, '[');
+        if (w->on && (own == NULL || strcmp(own, node) == 0)) {
+                for (const struct witnessed *t = w->tasks; t != NULL; t = t->hh.next) {
+                        if (t->pidfd < 0 || !pidfd_exit_status(t->pidfd, &status))
+                                continue;
+                        buffer_printf(out, "%s{\"task\":", comma);
+                        text_put_json_string(out, t->id);
+                        buffer_printf(out, ",\"run\":%" PRId64 ",\"status\":%d}", t->run, status);
+                        comma = ",";
+                }
+        }
+        buffer_putc(out, ']');
 }
 
 /* ---- Acting */

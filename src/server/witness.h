@@ -16,4 +16,8 @@ void witness_free(struct witness *w); /* lets go of everything; NULL is ignored 
 void witness_reports(struct witness *w, const char *node, const struct cluster_report *reports,
         size_t len, bool all);
 
+/* Appends what was seen of the ends of @node's runs that its agent takes for running still: a JSON
+ * array, see `welcome` in docs/link.md. */
+void witness_tell(const struct witness *w, const char *node, struct buffer *out);
+
 void witness_link_down(struct witness *w, const char *node);
