@@ -206,7 +206,7 @@ class Reeve:
         self.wait_gone(deadline)
 
     def wait_gone(self, deadline=60):
-        self.wait_for(lambda: not self.parts_alive(), 'all parts have ended', deadline)
+        self.wait_for(self.parts_gone, 'all parts have ended', deadline)
 
     def await_up_end(self, deadline=60):
         return self.nest.await_end(self.up_pid, seconds(deadline))
@@ -256,6 +256,10 @@ class Reeve:
         words = {p: cmdline(p) for p in self.nest.descendants()}
         return [p for p, w in words.items() if self.data in w and w[0].startswith(self.bin)]
 
+    def parts_gone(self):
+        """One look can miss a process that is being handed to another parent, or that is executing."""
+        return not any(self.parts_alive() for _ in range(4))
+
     def kill(self, part, number=signal.SIGKILL):
         """Sends a signal to a part. False if there is none at this moment."""
         pid = self.pid(part)
@@ -280,7 +284,7 @@ class Reeve:
         def gone():
             for part in PARTS:
                 self.kill(part)
-            return not self.parts_alive()
+            return self.parts_gone()
         self.wait_for(gone, 'all parts are killed', 20)
 
     # ---- talking to it
