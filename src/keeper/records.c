@@ -81,8 +81,8 @@ static bool ring_full(const struct keeper *k)
         return k->next_record - k->first_record >= RECORDS_MAX;
 }
 
-/* Reaps the zombie @pid into the ring. False: it could not be reaped. */
-static bool reap_record(struct keeper *k, pid_t pid)
+/* Puts the end of the zombie @pid into the ring; it stays a zombie. False: it is none. */
+static bool note_end(struct keeper *k, pid_t pid)
 {
         uint64_t start_ticks = read_start_ticks(pid);
         kill_leftover_group(k, pid);
@@ -90,7 +90,7 @@ static bool reap_record(struct keeper *k, pid_t pid)
         siginfo_t si = { 0 };
         struct rusage usage = { 0 };
         /* waitid(3) does not hand out the usage, the system call does */
-        if (syscall(SYS_waitid, P_PID, pid, &si, ENDED, &usage) < 0 || si.si_pid != pid)
+        if (syscall(SYS_waitid, P_PID, pid, &si, ENDED | WNOWAIT, &usage) < 0 || si.si_pid != pid)
                 return false;
 
         k->record[k->next_record % RECORDS_MAX] = (struct keeper_record){
@@ -121,11 +121,12 @@ void records_reap(struct keeper *k)
                         continue;
                 }
                 k->ring_was_full = ring_full(k);
-                if (k->ring_was_full || !reap_record(k, si.si_pid))
+                if (k->ring_was_full || !note_end(k, si.si_pid))
                         return;
-                /* at once, not at the end of the turn: the agent works on it while we reap on */
+                /* at once, not at the end of the turn: the agent works on it while we reap */
                 if (k->agent != NULL)
                         channel_flush(k, &k->agent->channel);
+                waitid(P_PID, (id_t) si.si_pid, &(siginfo_t){ 0 }, ENDED);
         }
 }
 
