@@ -47,9 +47,9 @@ class Killer:
         for i, part in enumerate(parts):
             if i > 0 and self.random.random() < 0.5:
                 time.sleep(self.random.uniform(0, 0.02))
-            if self.reeve.kill(part):
-                self.fallen.add(part)
-                self.book[-1][1].append(part)
+            self.reeve.kill(part)  # if there is one; else it is dead at this moment, or just being replaced
+            self.fallen.add(part)
+            self.book[-1][1].append(part)
         self.kills += 1
 
     def pause(self, longest=0.3):
