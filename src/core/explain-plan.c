@@ -317,9 +317,12 @@ static int apply(struct plan *p, struct job_spec *spec, const char *source, stru
 {
         struct cluster_event event = { .type = CLUSTER_APPLY, .spec = spec, .source = source };
         const struct job *job = job_find(p->copy, spec->name);
+        AUTO(mem_freep) char *own_source = mem_strdup(job != NULL ? job->source : "api");
         struct planned *planned;
         uint64_t index = p->copy->index;
 
+        if (source == NULL) /* the file that it comes from would be changed */
+                event.source = own_source;
         p->jobs = mem_resize(p->jobs, p->jobs_len + 1, sizeof p->jobs[0]);
         planned = &p->jobs[p->jobs_len++];
         *planned = (struct planned){ .name = spec->name, .existed = job != NULL };

@@ -420,14 +420,25 @@ static int fail_unknown(const struct cluster *c, const char *subject, struct err
         return error_set(err, near.code, "%s", near.message);
 }
 
+static void put_member(struct buffer *out, const char *name, const char *value)
+{
+        if (value == NULL)
+                return;
+        buffer_printf(out, ",\"%s\":", name);
+        text_put_json_string(out, value);
+}
+
 static void put_chain(struct buffer *out, const struct event *events, size_t len)
 {
         char time[TIME_TEXT_MAX];
 
         for (size_t i = 0; i < len; i++) {
-                buffer_printf(out,
-                        "%s{\"time\":\"%s\",\"index\":%" PRIi64 ",\"message\":", i == 0 ? "" : ",",
+                buffer_printf(out, "%s{\"time\":\"%s\",\"index\":%" PRIi64, i == 0 ? "" : ",",
                         time_format_wall(time, events[i].time), events[i].index);
+                put_member(out, "job", events[i].job);
+                put_member(out, "task", events[i].task);
+                put_member(out, "node", events[i].node);
+                buffer_puts(out, ",\"message\":");
                 text_put_json_string(out, events[i].message != NULL ? events[i].message : "");
                 buffer_putc(out, '}');
         }

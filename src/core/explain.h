@@ -14,7 +14,8 @@
 int explain_why(const struct cluster *c, const char *subject, const struct event *events,
         size_t events_len, usec_t now_wall, struct buffer *ret, struct error *err);
 
-/* What applying @specs would do, found by running the real scheduler on a copy of the state with
+/* @source NULL: each job where it comes from, "api" if it is new.
+ * What applying @specs would do, found by running the real scheduler on a copy of the state with
  * agents that do at once what they are told: appends a JSON object {"jobs": [{"job", "action":
  * "create|update|unchanged", "version", "changes": [{"field", "from", "to", "needs_restart"}],
  * "in_place": bool}], "steps": [{"order": 1, "task": "web.0", "node", "action":

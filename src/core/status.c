@@ -82,13 +82,17 @@ static void put_task(struct buffer *b, const struct job *job, enum task_mark mar
         const struct task *task = first_marked(job, mark);
         struct task_status s;
         size_t others = job->counts[mark] - 1;
+        char more[40] = "";
 
         task_fill_status(job, task, &s);
-        buffer_printf(b, "%s %s", s.id, what);
         if (others > 0)
-                buffer_printf(b, " (and %zu more)", others);
-        if (s.reason != NULL)
-                buffer_printf(b, ": %s", s.reason);
+                snprintf(more, sizeof more, " (and %zu more)", others);
+        /* "web.1 waits: no node is ready", but "web.1 waits 2s after exit code 3" */
+        if (s.reason != NULL && strncmp(s.reason, what, strlen(what)) == 0)
+                buffer_printf(b, "%s%s %s", s.id, more, s.reason);
+        else
+                buffer_printf(b, "%s %s%s%s%s", s.id, what, more, s.reason != NULL ? ": " : "",
+                        s.reason != NULL ? s.reason : "");
 }
 
 static void put_rollout(struct buffer *b, const struct job *job)

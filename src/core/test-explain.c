@@ -99,7 +99,7 @@ static void test_why_life(void **state)
         kit_settle(k);
         expect_why(k, "web.1", "web.1 waits for run 2, due in *: after exit code 3 (first failure)",
                 "run 2 begins in *; after 5 failures within 1m it is parked");
-        expect_why(k, "web", "web is degraded: web.1 waits: waits * after exit code 3*",
+        expect_why(k, "web", "web is degraded: web.1 waits * after exit code 3*",
                 "what waits runs again by itself");
 
         kit_command(k, CLUSTER_STOP, "web.2");

@@ -62,6 +62,27 @@ static void specs_add(struct specs *s, char *key, uint32_t version, struct job_s
         HASH_ADD_KEYPTR(hh, s->by_key, spec->key, strlen(spec->key), spec);
 }
 
+static bool spec_equal(const struct job_spec *a, const struct job_spec *b)
+{
+        struct job_diff diff;
+        bool equal;
+
+        job_spec_diff(a, b, &diff);
+        equal = diff.len == 0;
+        job_diff_done(&diff);
+        return equal;
+}
+
+/* A job that was removed and is there again counts its versions from 1: the server's word is the
+ * truth. */
+static void spec_replace(struct spec *spec, struct job_spec *job)
+{
+        job_spec_unref(spec->job);
+        spec->job = job;
+        spawn_plan_done(&spec->plan);
+        spec->planned = false;
+}
+
 int specs_learn(
         struct specs *s, const char *job, uint32_t version, const json_t *object, struct error *err)
 {
@@ -71,17 +92,20 @@ int specs_learn(
         AUTO(job_spec_unrefp) struct job_spec *parsed = NULL;
         struct spec *known;
 
-        HASH_FIND_STR(s->by_key, key, known);
-        if (known != NULL)
-                return 0;
         if (job_spec_from_json(job, object, &parsed, err) < 0)
                 return error_wrap(err, "spec of %s version %u", job, version);
+        HASH_FIND_STR(s->by_key, key, known);
+        if (known != NULL && spec_equal(known->job, parsed))
+                return 0;
         text = json_dumps(object, JSON_COMPACT);
         if (text == NULL)
                 return error_set(err, ERR_INVALID, "spec of %s version %u", job, version);
         if (file_replace(path, text, strlen(text), 0600, false, err) < 0)
                 return -1;
-        specs_add(s, take_ptr(key), version, take_ptr(parsed));
+        if (known != NULL)
+                spec_replace(known, take_ptr(parsed));
+        else
+                specs_add(s, take_ptr(key), version, take_ptr(parsed));
         return 0;
 }
 

@@ -99,6 +99,8 @@ static int check_header(struct table *t, const char *path, off_t size, struct er
                         return -1;
                 h->slot_size = sizeof(struct table_slot);
                 h->machine_size = sizeof(struct task_machine);
+                h->note_seq =
+                        time_wall(); /* beyond any number that a lost table of this node gave */
                 h->magic = TABLE_MAGIC;
                 return 0;
         }

@@ -205,7 +205,7 @@ void api_jobs_plan(struct server *server, struct http_request *req, const char *
 
         (void) name;
         if (parse_body(req, &file, &err) < 0 ||
-                explain_plan(state_cluster(server->state), file.jobs, file.jobs_len, "api",
+                explain_plan(state_cluster(server->state), file.jobs, file.jobs_len, NULL,
                         time_wall(), &body, &err) < 0) {
                 buffer_done(&body);
                 api_reply_error(server, req, &err);
