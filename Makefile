@@ -33,6 +33,7 @@ test: packages
 	@$(MESON) test -C build-test --print-errorlogs
 
 install: build
+	@$(MESON) configure build -Dprefix=$(abspath $(PREFIX)) && ninja -C build programs
 	$(MESON) install -C build --no-rebuild $(if $(DESTDIR),--destdir $(DESTDIR))
 
 format:
