@@ -42,6 +42,7 @@
 #include "keeper/heapless.h"
 
 #define EXIT_USAGE         2
+#define DESCRIPTORS_WISHED 262144
 #define MESSAGES_PER_TURN  64
 #define LOCK_ATTEMPTS      5   /* others look who holds it by locking it for an instant */
 #define LOCK_PATIENCE      100 /* attempts in a handover */
@@ -373,8 +374,12 @@ static int raise_descriptor_limit(struct keeper *k)
         if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
                 return fail("getrlimit");
         k->program_nofile = limit;
+        /* as root beyond the hard limit: each task costs two deposited descriptors */
+        struct rlimit wished = { DESCRIPTORS_WISHED, DESCRIPTORS_WISHED };
         limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        if (limit.rlim_max < wished.rlim_max && setrlimit(RLIMIT_NOFILE, &wished) == 0)
+                limit = wished;
+        else if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
                 limit = k->program_nofile; /* what we have is not much, but enough to begin */
         k->nofile = limit.rlim_cur;
         return 0;

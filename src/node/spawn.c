@@ -39,9 +39,10 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-#define CHILD_STACK_SIZE (64 * 1024)
-#define GROUPS_LIMIT     65536
-#define DEFAULT_PATH     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define CHILD_STACK_SIZE   (64 * 1024)
+#define DESCRIPTORS_WISHED 262144 /* three per task, see table.h for how many there may be */
+#define GROUPS_LIMIT       65536
+#define DEFAULT_PATH       "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static int lock_fd = -1;          /* stays with the child until it executes */
 static struct rlimit task_nofile; /* what tasks get: the limit that we were started with */
@@ -70,7 +71,10 @@ void spawn_init(int agent_lock_fd)
         lock_fd = agent_lock_fd;
 
         getrlimit(RLIMIT_NOFILE, &task_nofile);
-        own = task_nofile;
+        own.rlim_cur = own.rlim_max = MAX(task_nofile.rlim_max, (rlim_t) DESCRIPTORS_WISHED);
+        if (setrlimit(RLIMIT_NOFILE, &own) == 0)
+                return;
+        own = task_nofile; /* we may not go beyond it */
         own.rlim_cur = own.rlim_max;
         setrlimit(RLIMIT_NOFILE, &own);
 }
