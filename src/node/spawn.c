@@ -48,22 +48,6 @@ static int lock_fd = -1;          /* stays with the child until it executes */
 static struct rlimit task_nofile; /* what tasks get: the limit that we were started with */
 static int handled[64];           /* signals with a handler here, or ignored, ended by 0 */
 
-/* exec() resets handlers but keeps what is ignored; and no handler may run in a child that borrows
- * our memory. Looked up once, at the first start: the agent's handlers are set before and never
- * change. */
-static void find_handled(void)
-{
-        size_t n = 0;
-
-        for (int i = 1; i < 64; i++) {
-                struct sigaction action;
-
-                if (sigaction(i, NULL, &action) == 0 && action.sa_handler != SIG_DFL)
-                        handled[n++] = i;
-        }
-        handled[n] = 0;
-}
-
 void spawn_init(int agent_lock_fd)
 {
         struct rlimit own;
@@ -280,6 +264,23 @@ static long raw(long number, long a, long b, long c, long d)
 #error "spawn.c needs the system call convention of this architecture"
 #endif
         return r;
+}
+
+/* exec() resets handlers but keeps what is ignored; and no handler may run in a child that borrows
+ * our memory. Looked up once, at the first start: the agent's handlers are set before and never
+ * change. */
+static void find_handled(void)
+{
+        size_t n = 0;
+
+        for (int i = 1; i < 64; i++) { /* glibc's sigaction() hides two of them */
+                struct kernel_sigaction action = { 0 };
+
+                if (raw(SYS_rt_sigaction, i, 0, (long) &action, sizeof action.mask) == 0 &&
+                        action.handler != SIG_DFL)
+                        handled[n++] = i;
+        }
+        handled[n] = 0;
 }
 
 static _Noreturn void child_fail(const struct child *child, enum spawn_step step, long r)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
-#include <uthash.h>
-
 #include "base/error.h"
+#include "base/hash.h"
 #include "model/job.h"
 #include "node/spawn.h"
 

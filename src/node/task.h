@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
-#include <uthash.h>
 #include <uv.h>
 
+#include "base/hash.h"
 #include "core/cluster.h"
 #include "core/task.h"
 #include "keeper/launch.h"

@@ -42,7 +42,8 @@ const char *note_path(const char *name)
         return path;
 }
 
-static int write_note(const char *name, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static int write_note(
+        const char *name, const char *format, va_list ap)
 {
         int fd = open(note_path(name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
