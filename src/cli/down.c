@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "keeper/launch.h"
 #include "net/http-client.h"
 
 #define POLL_USEC 20000
@@ -17,8 +18,19 @@ static const struct option_row options[] = {
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
 
-/* Its socket answers until the very end. */
-static int await_end(struct error *err)
+static bool server_answers(const struct address *address)
+{
+        struct error gone = ERROR_INIT;
+        int status;
+
+        return http_fetch(address, "GET", "/v1/version", client_headers(), NULL, 0, USEC_SEC,
+                       &status, NULL, &gone) == 0 ||
+               gone.code == ERR_TIMEOUT;
+}
+
+/* The server ends before the keeper does. @data: the state directory, NULL if it is not known. Only
+ * when nobody keeps it any more can the next `reeve up` begin. */
+static int await_end(const char *data, struct error *err)
 {
         usec_t deadline = timeout == USEC_NEVER ? USEC_NEVER : time_mono() + timeout;
         char span[TIME_TEXT_MAX];
@@ -27,12 +39,8 @@ static int await_end(struct error *err)
         if (client_address(&address, err) < 0)
                 return -1;
         while (time_mono() < deadline) {
-                struct error gone = ERROR_INIT;
-                int status;
-
-                if (http_fetch(&address, "GET", "/v1/version", client_headers(), NULL, 0, USEC_SEC,
-                            &status, NULL, &gone) < 0 &&
-                        gone.code != ERR_TIMEOUT)
+                if (!server_answers(&address) &&
+                        (data == NULL || keeper_lock_owner(data, "keeper.lock") == 0))
                         return 0;
                 usleep(POLL_USEC);
         }
@@ -42,10 +50,13 @@ static int await_end(struct error *err)
 
 static int run(const char *const *operands, struct error *err)
 {
+        AUTO(client_json_decref) json_t *version = NULL;
+
         (void) operands;
-        if (client_request("POST", "/v1/down", NULL, "{}", 2, NULL, err) < 0)
+        if (client_get("/v1/version", &version, err) < 0 ||
+                client_request("POST", "/v1/down", NULL, "{}", 2, NULL, err) < 0)
                 return -1;
-        return await_end(err);
+        return await_end(json_string_value(json_object_get(version, "data")), err);
 }
 
 const struct command command_down = {

@@ -9,13 +9,16 @@
  */
 #include "node/fifos.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -27,6 +30,41 @@ static char *link_path(const char *node_directory)
         return mem_printf("%s/fifos", node_directory);
 }
 
+#define PREFIX      "reeve-fifos-"
+#define OWNER_FILE  "owner"
+#define SETTLED_SEC 60 /* a younger folder may still be in the making */
+
+/* True if @folder belongs to a state directory that is still there and means it. */
+static bool is_wanted(const char *folder)
+{
+        AUTO(mem_freep) char *owner_path = mem_printf("%s/" OWNER_FILE, folder);
+        AUTO(buffer_done) struct buffer link = { 0 };
+        AUTO(mem_freep) char *target = NULL;
+
+        if (file_read(owner_path, PATH_MAX, &link, NULL) < 0)
+                return true; /* it is being made, or is not what it looks like */
+        target = realpath(buffer_str(&link), NULL);
+        return target != NULL && strcmp(target, folder) == 0;
+}
+
+static void sweep(const char *parent)
+{
+        DIR *directory = opendir(parent);
+        struct stat st;
+
+        if (directory == NULL)
+                return;
+        for (const struct dirent *e; (e = readdir(directory)) != NULL;) {
+                AUTO(mem_freep) char *folder = mem_printf("%s/%s", parent, e->d_name);
+
+                if (strncmp(e->d_name, PREFIX, strlen(PREFIX)) == 0 && lstat(folder, &st) == 0 &&
+                        S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+                        st.st_mtime + SETTLED_SEC < time(NULL) && !is_wanted(folder))
+                        file_remove_tree(folder, NULL);
+        }
+        closedir(directory);
+}
+
 /* A new private folder below @parent, if that is on a tmpfs and we may write there; else NULL. */
 static char *make_below(const char *parent)
 {
@@ -36,7 +74,8 @@ static char *make_below(const char *parent)
         if (parent == NULL || parent[0] != '/' || statfs(parent, &fs) < 0 ||
                 fs.f_type != TMPFS_MAGIC)
                 return NULL;
-        path = mem_printf("%s/reeve-fifos-XXXXXX", parent);
+        path = mem_printf("%s/" PREFIX "XXXXXX", parent);
+        sweep(parent);
         if (mkdtemp(path) == NULL) {
                 free(path);
                 return NULL;
@@ -51,6 +90,13 @@ static char *make_on_tmpfs(void)
         return path != NULL ? path : make_below("/dev/shm");
 }
 
+static bool write_owner(const char *folder, const char *link)
+{
+        AUTO(mem_freep) char *path = mem_printf("%s/" OWNER_FILE, folder);
+
+        return file_replace(path, link, strlen(link), 0600, false, NULL) == 0;
+}
+
 int fifos_prepare(const char *node_directory, struct error *err)
 {
         AUTO(mem_freep) char *link = link_path(node_directory);
@@ -61,10 +107,12 @@ int fifos_prepare(const char *node_directory, struct error *err)
                 return 0;
         unlink(link); /* it leads nowhere: the machine was booted */
         target = make_on_tmpfs();
-        if (target != NULL && symlink(target, link) == 0)
+        if (target != NULL && symlink(target, link) == 0 && write_owner(target, link))
                 return 0;
-        if (target != NULL)
-                rmdir(target);
+        if (target != NULL) {
+                unlink(link);
+                file_remove_tree(target, NULL);
+        }
         return file_mkdirs(link, 0700, err);
 }
 
