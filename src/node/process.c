@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "node/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/macros.h"
 #include "base/pidfd.h"
 
 #define PIDFD_SIGNAL_GROUP (1u << 2) /* Linux 6.9; Debian 12's headers are older */
@@ -93,4 +97,64 @@ void process_signal_group(int pidfd, pid_t pid, int signal)
         if (errno == EINVAL) /* an older kernel: the group's number is free for reuse only when the
                                 whole group is gone */
                 kill(-pid, signal);
+}
+
+#define ENVIRONMENT_MAX ((size_t) 1024 * 1024)
+#define LEFTOVER_ROUNDS 8 /* they may fork while we look */
+
+static bool has_variable(const struct buffer *environment, const char *variable)
+{
+        const char *p = buffer_str(environment), *end = p + environment->len;
+
+        for (; p < end; p += strlen(p) + 1)
+                if (strcmp(p, variable) == 0)
+                        return true;
+        return false;
+}
+
+static bool is_leftover(pid_t pid, pid_t group, const char *id, uint64_t run)
+{
+        AUTO(buffer_done) struct buffer environment = { 0 };
+        char path[40], task[128], number[40];
+        struct error err;
+
+        if (getpgid(pid) != group)
+                return false;
+        snprintf(path, sizeof path, "/proc/%d/environ", pid);
+        snprintf(task, sizeof task, "REEVE_TASK=%s", id);
+        snprintf(number, sizeof number, "REEVE_RUN=%" PRIu64, run);
+        return file_read(path, ENVIRONMENT_MAX, &environment, &err) == 0 &&
+               has_variable(&environment, task) && has_variable(&environment, number);
+}
+
+/* True if it was one and is told to end. */
+static bool kill_leftover(pid_t pid, pid_t group, const char *id, uint64_t run)
+{
+        AUTO(fd_closep) int pidfd = -1;
+
+        if (!is_leftover(pid, group, id, run))
+                return false;
+        pidfd = process_open(pid);
+        return pidfd >= 0 && is_leftover(pid, group, id, run) &&
+               syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0;
+}
+
+void process_kill_leftovers(pid_t group, const char *id, uint64_t run)
+{
+        bool found = true;
+
+        for (int round = 0; round < LEFTOVER_ROUNDS && found && kill(-group, 0) == 0; round++) {
+                DIR *directory = opendir("/proc");
+
+                found = false;
+                if (directory == NULL)
+                        return;
+                for (const struct dirent *e; (e = readdir(directory)) != NULL;) {
+                        pid_t pid = atoi(e->d_name);
+
+                        if (pid > 0 && kill_leftover(pid, group, id, run))
+                                found = true;
+                }
+                closedir(directory);
+        }
 }

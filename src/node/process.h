@@ -40,6 +40,11 @@ enum process_end process_ended(int pidfd, const struct table_run *record, int *r
 /* pidfd_open(2); -1 and errno. */
 int process_open(pid_t pid);
 
+/* Kills what is left of the process group of run @run of task @id, whose leader has ended unseen,
+ * we cannot know how long ago: the number may be another group's by now. Only processes that have
+ * the run's environment are touched. */
+void process_kill_leftovers(pid_t group, const char *id, uint64_t run);
+
 /* Sends a signal to the whole process group that @pidfd leads: by the pidfd where the kernel can
  * (6.9), else by number. */
 void process_signal_group(int pidfd, pid_t pid, int signal);

@@ -141,8 +141,10 @@ static bool orphan_judge(struct task *t)
         const struct table_run *record = table_run_record(t->slot);
         int status;
 
-        if (t->orphan->asks)
+        if (t->orphan->asks) {
+                process_kill_leftovers(record->pid, t->id, record->run);
                 return t->orphan->told ? handle_wait_status(t, t->orphan->status) : end_unknown(t);
+        }
         switch (process_ended(t->pidfd, record, &status)) {
         case PROCESS_END_NOT_YET:
                 return false;
