@@ -77,6 +77,23 @@ def test_pid_of_a_dead_task_was_given_away(up):
         stranger.wait()
 
 
+def test_children_of_a_task_that_ended_unseen(up):
+    """All parts are dead when the main process of a task ends; its children live on. The next agent ends them before
+    it begins the task again: no run beside another."""
+    up.apply({'fork': {'command': [program('forker'), up.notes, '3'], 'restart': {'policy': 'always', 'delay': 0}}})
+    pid = up.wait_running('fork', 1)[0]['pid']
+    children = [int(p) for p in up.wait_for(lambda: up.note('fork.0', 1, 'children'), 'children').split()]
+    up.kill_all_parts()
+    os.kill(pid, signal.SIGKILL)  # our own task
+    up.wait_for(lambda: harness.proc_stat(pid) is None, 'it is gone')
+    assert all(harness.proc_stat(c) for c in children)
+    up.up()
+    up.wait_for(lambda: up.task('fork.0')['runs'] == 2 and up.task('fork.0')['state'] == 'running', 'run 2')
+    up.wait_for(lambda: not any(harness.proc_stat(c) for c in children), 'the children of run 1 are gone')
+    up.wait_for(lambda: up.note('fork.0', 2, 'children'), 'run 2 has children of its own')
+    assert not up.note_runs(r'overlap\.\d+')
+
+
 def patch_pid(path, old, new):
     """Writes another pid into the run record and the machine of the table (src/node/table.c): every aligned word that
     is the old pid."""
