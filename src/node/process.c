@@ -139,6 +139,13 @@ static bool kill_leftover(pid_t pid, pid_t group, const char *id, uint64_t run)
                syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0;
 }
 
+void process_kill_group(int pidfd, pid_t group, const char *id, uint64_t run)
+{
+        if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, PIDFD_SIGNAL_GROUP) < 0 &&
+                errno == EINVAL)
+                process_kill_leftovers(group, id, run);
+}
+
 void process_kill_leftovers(pid_t group, const char *id, uint64_t run)
 {
         bool found = true;

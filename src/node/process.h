@@ -45,6 +45,10 @@ int process_open(pid_t pid);
  * the run's environment are touched. */
 void process_kill_leftovers(pid_t group, const char *id, uint64_t run);
 
+/* The same for a leader that we have a pidfd of: the kernel finds the group by it (Linux 6.9),
+ * reaped or not, and no other; on an older one by what is above. */
+void process_kill_group(int pidfd, pid_t group, const char *id, uint64_t run);
+
 /* Sends a signal to the whole process group that @pidfd leads: by the pidfd where the kernel can
  * (6.9), else by number. */
 void process_signal_group(int pidfd, pid_t pid, int signal);

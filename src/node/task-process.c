@@ -149,10 +149,10 @@ static bool orphan_judge(struct task *t)
         case PROCESS_END_NOT_YET:
                 return false;
         case PROCESS_END_KNOWN:
-                kill(-record->pid, SIGKILL); /* what is left of its group */
+                process_kill_group(t->pidfd, record->pid, t->id, record->run);
                 return handle_wait_status(t, status);
         case PROCESS_END_UNKNOWN:
-                kill(-record->pid, SIGKILL);
+                process_kill_group(t->pidfd, record->pid, t->id, record->run);
                 return end_unknown(t);
         }
         return false;
