@@ -53,16 +53,29 @@ static int make_room(struct outbox *o, size_t len, struct error *err)
         return 0;
 }
 
-/* One line at @at: its number and its length with the newline; 0 if there is none. */
+/* The line that @text begins with: its number and its length with the newline; 0 if there is none.
+ */
 static size_t line_at(const char *text, size_t len, uint64_t *ret_seq)
 {
-        const char *newline = memchr(text, '\n', len);
+        const char *newline = memchr(text, '\n', MIN(len, (size_t) OUTBOX_LINE_MAX));
         char *end;
 
-        if (newline == NULL || text[0] < '0' || text[0] > '9')
+        if (newline == NULL || text[0] < '1' || text[0] > '9')
                 return 0;
         *ret_seq = strtoull(text, &end, 10);
         return *end == ' ' ? (size_t) (newline - text) + 1 : 0;
+}
+
+/* A machine that lost power may leave half a line; in a message to the server it would be half a
+ * message. */
+static bool line_is_whole(const char *line, size_t len)
+{
+        const char *json = (const char *) memchr(line, ' ', len) + 1;
+        json_t *object = json_loadb(json, (size_t) (line + len - json), 0, NULL);
+        bool whole = json_is_object(object);
+
+        json_decref(object);
+        return whole;
 }
 
 /* Finds the end of the consecutive lines, and drops those beyond @committed. */
@@ -75,7 +88,8 @@ static int scan(struct outbox *o, uint64_t committed, struct error *err)
         if (file_read(o->path, SIZE_MAX / 2, &b, err) < 0)
                 return -1;
         while (at < b.len && (len = line_at(b.data + at, b.len - at, &seq)) > 0) {
-                if ((o->last != 0 && seq != o->last + 1) || seq > committed)
+                if ((o->last != 0 && seq != o->last + 1) || seq > committed ||
+                        !line_is_whole(b.data + at, len))
                         break;
                 if (o->last == 0)
                         o->acked = seq - 1;
@@ -139,6 +153,17 @@ int outbox_append(struct outbox *o, const struct event *event, uint64_t *ret_seq
         o->end += (off_t) line.len;
         *ret_seq = ++o->last;
         return 0;
+}
+
+struct outbox_mark outbox_mark(const struct outbox *o)
+{
+        return (struct outbox_mark){ o->end, o->last };
+}
+
+void outbox_rollback(struct outbox *o, struct outbox_mark mark)
+{
+        o->end = mark.end;
+        o->last = mark.last;
 }
 
 uint64_t outbox_last(const struct outbox *o)

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/buffer.h"
 #include "base/error.h"
@@ -23,6 +24,15 @@ void outbox_close(struct outbox *o); /* NULL is fine */
  * appended. */
 int outbox_append(
         struct outbox *o, const struct event *event, uint64_t *ret_seq, struct error *err);
+
+/* How far the outbox goes; outbox_rollback() takes back what was appended since, in the same turn
+ * of the loop, for a change that is not made. */
+struct outbox_mark {
+        off_t end;
+        uint64_t last;
+};
+struct outbox_mark outbox_mark(const struct outbox *o);
+void outbox_rollback(struct outbox *o, struct outbox_mark mark);
 
 /* The newest number, acknowledged or not; 0 if there never was one. */
 uint64_t outbox_last(const struct outbox *o);

@@ -135,6 +135,69 @@ static void entries_survive_the_agent(void **state)
         outbox_close(o);
 }
 
+static void put_file(const char *text)
+{
+        assert_int_equal(file_replace(path, text, strlen(text), 0600, false, NULL), 0);
+}
+
+/* What a machine that lost power leaves: it must neither come to the server, where half an entry
+ * would spoil the whole message, nor stop what comes after. */
+static void broken_entries_are_not_sent(void **state)
+{
+        static const char *const broken[] = { "12 {\"message\":\"b", "12 {\"message\":\"b\n13 {}\n",
+                "12\n", "12 \n", "0 {\"message\":\"b\"}\n", "13 {\"message\":\"b\"}\n",
+                "12 {\"message\":\"\xff\"}\n", "12 [\"message\"]\n", "12 {} {}\n", "-12 {}\n",
+                "99999999999999999999999 {}\n" };
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
+                AUTO(mem_freep) char *text = mem_printf("11 {\"message\":\"a\"}\n%s", broken[i]);
+                struct outbox *o;
+
+                put_file(text);
+                o = open_outbox(11);
+                expect_read(o, 9, "11:a");
+                outbox_ack(o, 11);
+                assert_true(outbox_empty(o));
+                outbox_close(o);
+
+                put_file(text);
+                o = open_outbox(20); /* it was committed: lost with the power */
+                assert_int_equal(outbox_last(o), 20);
+                assert_true(outbox_empty(o));
+                assert_int_equal(append(o, "c"), 21);
+                expect_read(o, 9, "21:c");
+                outbox_close(o);
+
+                put_file(broken[i]);
+                o = open_outbox(0);
+                assert_true(outbox_empty(o));
+                assert_int_equal(append(o, "c"), 1);
+                expect_read(o, 9, "1:c");
+                outbox_close(o);
+        }
+}
+
+static void a_change_that_is_not_made_leaves_nothing(void **state)
+{
+        struct outbox *o = open_outbox(0);
+        struct outbox_mark mark;
+
+        (void) state;
+        append(o, "a");
+        mark = outbox_mark(o);
+        append(o, "half a change");
+        append(o, "the other half");
+        outbox_rollback(o, mark);
+        assert_int_equal(append(o, "b"), 2);
+        expect_read(o, 9, "1:a 2:b");
+        outbox_close(o);
+        o = open_outbox(2);
+        assert_int_equal(outbox_last(o), 2);
+        expect_read(o, 9, "1:a 2:b");
+        outbox_close(o);
+}
+
 static void a_long_outbox_shrinks(void **state)
 {
         struct outbox *o = open_outbox(0);
@@ -171,6 +234,9 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(entries_wait_for_the_ack, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(entries_survive_the_agent, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(broken_entries_are_not_sent, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(
+                        a_change_that_is_not_made_leaves_nothing, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(a_long_outbox_shrinks, set_up, tear_down),
         };
 
