@@ -27,6 +27,7 @@
 #include "cli/command.h"
 #include "keeper/launch.h"
 #include "net/http-client.h"
+#include "node/table.h"
 
 #define ARGUMENTS_MAX  128
 #define ANSWER_WITHIN  (30 * USEC_SEC)
@@ -326,6 +327,7 @@ static int run_detached(struct plan *p, struct error *err)
 static int run(const char *const *operands, struct error *err)
 {
         AUTO(plan_done) struct plan p = { 0 };
+        AUTO(mem_freep) char *table = NULL;
         int64_t owner;
         int r;
 
@@ -338,6 +340,9 @@ static int run(const char *const *operands, struct error *err)
                 return error_set(err, ERR_CONFLICT,
                         "Reeve runs on %s already (keeper: process %lld); `reeve down` ends it",
                         p.data, (long long) owner);
+        table = mem_printf("%s/node/table", p.data);
+        if (table_call_off_down(table, err) < 0)
+                return -1;
         plan_arguments(&p);
         r = keeper_save_arguments(p.data, p.arguments);
         if (r < 0)

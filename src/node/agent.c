@@ -202,6 +202,8 @@ static void on_ready(void *data, pid_t keeper)
         tasks_begin(a->tasks, keeper);
         handle_records(a);
         link_start(a->link);
+        if (table_is_going_down(a->table)) /* the agent before us did not see the end of it */
+                begin_down(a);
 }
 
 static void on_failed(void *data, const char *what, int sys_errno)

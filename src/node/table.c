@@ -26,19 +26,21 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #define TABLE_MAGIC       0x31656c6261746572u /* "retable1" */
 #define TABLE_HEADER_SIZE 4096
 #define TABLE_GROW_SLOTS  64
 #define BOOT_ID_LEN       36
+#define NOTE_SEQ_MAX      (INT64_MAX / 2) /* no outbox comes that far; JSON has no larger numbers */
 
 struct table_header {
         uint64_t magic;
         uint32_t slot_size;
         uint32_t machine_size; /* grows with newer versions; never read across a change */
         char boot_id[BOOT_ID_LEN + 4];
-        uint32_t halted;
+        uint32_t going_down;
         uint32_t unused;
         uint64_t note_seq; /* at least; slots may know a higher one */
 };
@@ -61,12 +63,18 @@ struct table {
         int fd;
         struct table_header *header;
         struct table_slot *slots;
-        size_t slots_len;  /* backed by the file */
-        size_t first_free; /* no free slot lies before it */
+        size_t slots_len;              /* backed by the file */
+        size_t first_free;             /* no free slot lies before it */
+        char boot_id[BOOT_ID_LEN + 4]; /* of now */
         bool booted_anew;
 };
 
 static const size_t map_size = TABLE_HEADER_SIZE + TABLE_SLOTS_MAX * sizeof(struct table_slot);
+
+static const struct table_copy *current_copy(const struct table_slot *slot)
+{
+        return &slot->copies[atomic_load_explicit(&slot->current, memory_order_acquire) & 1];
+}
 
 static int read_boot_id(char ret[BOOT_ID_LEN + 4], struct error *err)
 {
@@ -90,20 +98,56 @@ static int grow(struct table *t, size_t slots, struct error *err)
         return 0;
 }
 
+static int create(struct table *t, struct error *err)
+{
+        struct table_header *h = t->header;
+
+        if (grow(t, TABLE_GROW_SLOTS, err) < 0)
+                return -1;
+        h->slot_size = sizeof(struct table_slot);
+        h->machine_size = sizeof(struct task_machine);
+        h->note_seq = time_wall(); /* beyond any number that a lost table of this node gave */
+        __atomic_store_n(&h->magic, TABLE_MAGIC, __ATOMIC_RELEASE); /* now it is a table */
+        return 0;
+}
+
+/* Whether whoever made the file was killed before it was a table: it has its size, or a part of it,
+ * and nothing has been written but, perhaps, some of the header. */
+static bool unfinished(const struct table *t, size_t size)
+{
+        const char *slots = (const char *) t->slots;
+        size_t n = size > TABLE_HEADER_SIZE ? size - TABLE_HEADER_SIZE : 0;
+
+        if (n > TABLE_GROW_SLOTS * sizeof(struct table_slot))
+                return false;
+        if (size > 0 && (size < sizeof t->header->magic || t->header->magic != 0))
+                return false;
+        return n == 0 || (slots[0] == 0 && memcmp(slots, slots + 1, n - 1) == 0);
+}
+
+/* What a broken disk left of a slot must not become a path, nor a number that no outbox can follow.
+ */
+static bool slot_is_valid(const struct table_slot *slot)
+{
+        return memchr(slot->job, '\0', sizeof slot->job) != NULL && text_is_name(slot->job) &&
+               current_copy(slot)->note_seq <= NOTE_SEQ_MAX;
+}
+
+static void drop_damaged_slots(struct table *t, const char *path)
+{
+        for (size_t i = 0; i < t->slots_len; i++)
+                if (t->slots[i].used && !slot_is_valid(&t->slots[i])) {
+                        log_error("%s: the entry of a task is damaged; it is forgotten", path);
+                        t->slots[i].used = 0;
+                }
+}
+
 static int check_header(struct table *t, const char *path, off_t size, struct error *err)
 {
         struct table_header *h = t->header;
 
-        if (size == 0) {
-                if (grow(t, TABLE_GROW_SLOTS, err) < 0)
-                        return -1;
-                h->slot_size = sizeof(struct table_slot);
-                h->machine_size = sizeof(struct task_machine);
-                h->note_seq =
-                        time_wall(); /* beyond any number that a lost table of this node gave */
-                h->magic = TABLE_MAGIC;
-                return 0;
-        }
+        if (unfinished(t, (size_t) size))
+                return create(t, err);
         if (size < TABLE_HEADER_SIZE || h->magic != TABLE_MAGIC)
                 return error_set(err, ERR_INVALID, "%s: not a task table", path);
         if (h->slot_size != sizeof(struct table_slot) ||
@@ -111,7 +155,11 @@ static int check_header(struct table *t, const char *path, off_t size, struct er
                 return error_set(err, ERR_INVALID,
                         "%s: written by another version of Reeve (slots of %u bytes, not %zu)",
                         path, h->slot_size, sizeof(struct table_slot));
-        t->slots_len = ((size_t) size - TABLE_HEADER_SIZE) / sizeof(struct table_slot);
+        if (h->note_seq > NOTE_SEQ_MAX)
+                return error_set(err, ERR_INVALID, "%s: the task table is damaged", path);
+        t->slots_len = MIN(((size_t) size - TABLE_HEADER_SIZE) / sizeof(struct table_slot),
+                (size_t) TABLE_SLOTS_MAX);
+        drop_damaged_slots(t, path);
         return 0;
 }
 
@@ -123,7 +171,6 @@ static void table_closep(struct table **t)
 int table_open(const char *path, struct table **ret, struct error *err)
 {
         AUTO(table_closep) struct table *t = mem_alloc(sizeof *t);
-        char boot_id[BOOT_ID_LEN + 4];
         struct stat st;
         void *map;
 
@@ -135,11 +182,12 @@ int table_open(const char *path, struct table **ret, struct error *err)
                 return error_sys(err, errno, "map %s", path);
         t->header = map;
         t->slots = (struct table_slot *) (void *) ((char *) map + TABLE_HEADER_SIZE);
-        if (check_header(t, path, st.st_size, err) < 0 || read_boot_id(boot_id, err) < 0)
+        if (check_header(t, path, st.st_size, err) < 0 || read_boot_id(t->boot_id, err) < 0)
                 return -1;
         t->booted_anew = t->header->boot_id[0] != '\0' &&
-                         memcmp(t->header->boot_id, boot_id, sizeof boot_id) != 0;
-        memcpy(t->header->boot_id, boot_id, sizeof boot_id);
+                         memcmp(t->header->boot_id, t->boot_id, sizeof t->boot_id) != 0;
+        if (t->booted_anew)
+                t->header->going_down = 0;
         *ret = take_ptr(t);
         return 0;
 }
@@ -160,14 +208,37 @@ bool table_booted_anew(const struct table *t)
         return t->booted_anew;
 }
 
-bool table_halted(const struct table *t)
+void table_note_boot(struct table *t)
 {
-        return t->header->halted != 0;
+        memcpy(t->header->boot_id, t->boot_id, sizeof t->boot_id);
+        t->booted_anew = false;
 }
 
-void table_set_halted(struct table *t, bool halted)
+bool table_is_going_down(const struct table *t)
 {
-        t->header->halted = halted;
+        return t->header->going_down != 0;
+}
+
+void table_set_going_down(struct table *t)
+{
+        t->header->going_down = 1;
+}
+
+int table_call_off_down(const char *path, struct error *err)
+{
+        AUTO(fd_closep) int fd = open(path, O_RDWR | O_CLOEXEC);
+        struct table_header h = { 0 };
+
+        if (fd < 0 && errno == ENOENT)
+                return 0;
+        if (fd < 0 || pread(fd, &h, sizeof h, 0) < 0)
+                return error_sys(err, errno, "open %s", path);
+        if (h.magic != TABLE_MAGIC || h.going_down == 0)
+                return 0;
+        h.going_down = 0;
+        if (pwrite(fd, &h, sizeof h, 0) < 0)
+                return error_sys(err, errno, "write %s", path);
+        return 0;
 }
 
 int table_take(struct table *t, const char *job, uint32_t index, struct table_slot **ret,
@@ -199,7 +270,7 @@ int table_take(struct table *t, const char *job, uint32_t index, struct table_sl
 
 void table_drop(struct table *t, struct table_slot *slot)
 {
-        t->header->note_seq = table_note_seq(t);
+        t->header->note_seq = MAX(t->header->note_seq, current_copy(slot)->note_seq);
         atomic_store_explicit(&slot->used, 0, memory_order_release);
         t->first_free = MIN(t->first_free, (size_t) (slot - t->slots));
 }
@@ -219,11 +290,6 @@ const char *table_slot_job(const struct table_slot *slot)
 uint32_t table_slot_index(const struct table_slot *slot)
 {
         return slot->index;
-}
-
-static const struct table_copy *current_copy(const struct table_slot *slot)
-{
-        return &slot->copies[atomic_load_explicit(&slot->current, memory_order_acquire) & 1];
 }
 
 const struct task_machine *table_machine(const struct table_slot *slot)

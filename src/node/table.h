@@ -31,18 +31,24 @@ struct table_slot; /* in the mapping */
 
 struct table;
 
-/* Opens or creates @path. ERR_INVALID if it was written by a newer Reeve or is damaged. */
+/* Opens or creates @path. ERR_INVALID if it was written by a newer Reeve, or is something else or
+ * damaged. An entry that is damaged is dropped. */
 int table_open(const char *path, struct table **ret, struct error *err);
 void table_close(struct table *t); /* NULL is fine */
 
-/* True if the machine was booted anew since the table was last written; the table notes the present
- * boot. */
+/* True if the machine was booted anew since table_note_boot(). */
 bool table_booted_anew(const struct table *t);
 
-/* The node went down in order (all tasks were halted) and the next agent shall take its tasks up
- * again. */
-bool table_halted(const struct table *t);
-void table_set_halted(struct table *t, bool halted);
+/* What ran before the boot is dealt with: what runs from now on belongs to this boot. */
+void table_note_boot(struct table *t);
+
+/* The node goes down in order. An agent that is killed meanwhile leaves that to the next one, until
+ * a boot or a person who starts Reeve anew (table_call_off_down()) calls it off. */
+bool table_is_going_down(const struct table *t);
+void table_set_going_down(struct table *t);
+
+/* For a table at @path that nobody has open. One that is not there is fine. */
+int table_call_off_down(const char *path, struct error *err);
 
 /* Takes a free slot for a task. ERR_NO_SPACE if the disk is full, ERR_TOO_LARGE beyond
  * TABLE_SLOTS_MAX. */

@@ -27,6 +27,11 @@ struct tasks {
  * free @t (if it is to be forgotten and has ended). */
 bool task_apply(struct task *t, struct task_event *event);
 
+/* Begins what waits for the next boot, unless the node goes down: the boot that follows `down`; or
+ * an earlier agent was killed while the node went down and that was called off since, then each
+ * task begins when its last run is over. */
+void task_take_up_again(struct task *t);
+
 /* A task for a slot, known by its id from now on. */
 struct task *task_add(struct tasks *ts, struct table_slot *slot);
 

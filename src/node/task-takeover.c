@@ -137,12 +137,13 @@ static void begin_one(struct task *t)
                 task_close_streams(t);
         if (t->spec == NULL)
                 return;
-        if (table_booted_anew(ts->config.table) || table_halted(ts->config.table)) {
+        if (table_booted_anew(ts->config.table)) {
                 task_drop_witness(t);
                 task_detach(t);
                 task_apply(t, &(struct task_event){ .type = TASK_EV_BOOT });
         } else {
                 task_judge(t);
+                task_take_up_again(t);
         }
 }
 
@@ -151,9 +152,10 @@ void tasks_begin(struct tasks *ts, pid_t keeper)
         struct task *t, *next;
 
         ts->keeper = keeper;
+        ts->halting = table_is_going_down(ts->config.table);
         HASH_ITER (hh, ts->by_id, t, next)
                 begin_one(t);
-        table_set_halted(ts->config.table, false);
+        table_note_boot(ts->config.table);
         tasks_start_spawner(ts);
 }
 

@@ -128,6 +128,7 @@ static bool write_notes(
         struct task *t, const struct task_effects *effects, bool must, uint64_t *ret_seq)
 {
         struct tasks *ts = t->owner;
+        struct outbox_mark mark = outbox_mark(ts->config.outbox);
         struct error err = ERROR_INIT;
 
         for (unsigned i = 0; i < effects->notes_len; i++) {
@@ -149,8 +150,10 @@ static bool write_notes(
                         continue;
                 log_error("task %s: \"%s\" is not recorded%s: %s", t->id, message,
                         must ? " yet" : "", err.message);
-                if (must)
+                if (must) {
+                        outbox_rollback(ts->config.outbox, mark); /* all of them again, later */
                         return false;
+                }
         }
         if (effects->notes_len > 0)
                 ts->config.on_changed(ts->config.data);
@@ -158,6 +161,14 @@ static bool write_notes(
 }
 
 static void forget(struct task *t);
+
+void task_take_up_again(struct task *t)
+{
+        const struct task_machine *m = table_machine(t->slot);
+
+        if (m->halted && !t->owner->halting && (m->state == TASK_QUEUED || m->state == TASK_ENDED))
+                task_apply(t, &(struct task_event){ .type = TASK_EV_BOOT });
+}
 
 /* Handles one event; see the essay above. Returns false if nothing happened, because it could not
  * be written down. May free @t (if it is to be forgotten and has ended). */
@@ -191,6 +202,8 @@ bool task_apply(struct task *t, struct task_event *event)
                 task_close_streams(t);
         if (t->forget && m.state == TASK_ENDED)
                 forget(t);
+        else
+                task_take_up_again(t);
         return true;
 }
 
@@ -253,7 +266,7 @@ static void spawn(struct task *t)
         pid_t pid;
         int pidfd;
 
-        if (!m->desire.run || t->owner->halting) {
+        if (!m->desire.run || m->halted || t->owner->halting) {
                 never_began(t);
                 return;
         }
@@ -436,6 +449,8 @@ int tasks_desire(struct tasks *ts, const char *job, uint32_t index,
         }
         if (unjudged)
                 task_judge(t);
+        if (unjudged && ts->halting)
+                task_apply(t, &(struct task_event){ .type = TASK_EV_HALT });
         t->forget = t->purge = false;
         task_apply(t, &(struct task_event){ .type = TASK_EV_DESIRE, .desire = *desire });
         return 0;
@@ -486,10 +501,8 @@ void tasks_halt(struct tasks *ts)
 {
         struct task *t, *next;
 
-        if (ts->halting)
-                return;
         ts->halting = true;
-        table_set_halted(ts->config.table, true);
+        table_set_going_down(ts->config.table);
         HASH_ITER (hh, ts->by_id, t, next)
                 if (t->spec != NULL)
                         task_apply(t, &(struct task_event){ .type = TASK_EV_HALT });

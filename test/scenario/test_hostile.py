@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is done to Reeve at the worst moment, or with the worst of intentions."""
+import os
+import signal
+
+import pytest
+
+import reeve as harness
+from reeve import program
+
+
+def begin_to_go_down(reeve):
+    """Two tasks that take their time; returns the pids of their first runs, which were told to end."""
+    reeve.up()
+    reeve.apply({'slow': {'command': [program('termer'), reeve.notes, '15', '2500', '0'], 'count': 2,
+                          'stop': {'grace': '20s'}}})
+    pids = [t['pid'] for t in reeve.wait_running('slow', 2)]
+    reeve.wait_for(lambda: all(reeve.note(f'slow.{i}', 1, 'start') for i in range(2)), 'they have begun')
+    reeve.api('POST', '/v1/down')
+    reeve.wait_for(lambda: all(reeve.note(f'slow.{i}', 1, 'told') for i in range(2)), 'they were told')
+    return pids
+
+
+def wait_ended_alone(reeve, pids):
+    """Waits for the end of the first runs; no second one begins beside them."""
+    def ended():
+        again = [t for t, runs in reeve.note_runs('start').items() if len(runs) > 1]
+        alive = [p for p in pids if harness.proc_stat(p) and harness.proc_stat(p)[0] not in 'ZX']
+        assert not alive or not again, f'{again} run again while {alive} run still'
+        return not alive
+    reeve.wait_for(ended, 'the first runs have ended', 20)
+
+
+@pytest.mark.parametrize('dead', [['agent'], ['keeper'], ['server'], ['agent', 'keeper'], ['keeper', 'server']],
+                         ids='+'.join)
+def test_killed_while_going_down(reeve, dead):
+    """Parts die while `down` waits for tasks that take their time: nothing is begun a second time beside them, and
+    going down goes on."""
+    pids = begin_to_go_down(reeve)
+    for part in dead:
+        reeve.kill(part)
+    wait_ended_alone(reeve, pids)
+    reeve.wait_gone()
+    assert not reeve.nest.descendants()
+    reeve.up()
+    reeve.wait_running('slow', 2)
+    assert {t['runs'] for t in reeve.ps('slow')} == {2}
+
+
+def test_up_calls_off_going_down(reeve):
+    """All is killed while the node goes down. The next `up` waits for what still ends, then begins it again."""
+    pids = begin_to_go_down(reeve)
+    reeve.kill_all_parts()
+    reeve.start_up()
+    wait_ended_alone(reeve, pids)
+    reeve.wait_for(lambda: all(t['state'] == 'running' and t['runs'] == 2 for t in reeve.ps('slow')), 'run 2')
