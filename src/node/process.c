@@ -23,21 +23,21 @@ static const uint64_t tick_ns = 10000000; /* USER_HZ is 100 on every architectur
 bool process_parse_stat(const char *text, struct process_stat *ret)
 {
         const char *p = strrchr(text, ')');
-        int parent, exit_code = 0;
+        struct process_stat st = { 0 };
+        int parent;
 
         if (p == NULL)
                 return false;
-        *ret = (struct process_stat){ 0 };
-        /* fields 3, 4, skip 5 to 21, 22; then 23 to 51, 52 */
+        /* fields 3, 4, skip 5 to 19, 20, skip 21, 22; then 23 to 51, 52 */
         if (sscanf(p + 1,
-                    " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
+                    " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d "
                     "%" SCNu64 " %*u %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*d "
                     "%*d %*u %*u %*u "
                     "%*u %*d %*u %*u %*u %*u %*u %*u %*u %d",
-                    &ret->state, &parent, &ret->start_ticks, &exit_code) < 3)
+                    &st.state, &parent, &st.threads, &st.start_ticks, &st.exit_code) < 4)
                 return false;
-        ret->parent = parent;
-        ret->exit_code = exit_code;
+        st.parent = parent;
+        *ret = st;
         return true;
 }
 
@@ -72,7 +72,7 @@ enum process_end process_ended(int pidfd, const struct table_run *record, int *r
         if (pidfd >= 0 && pidfd_exit_status(pidfd, ret_status))
                 return PROCESS_END_KNOWN;
         if (process_read_stat(record->pid, &st) && process_matches(record, st.start_ticks)) {
-                if (st.state != 'Z')
+                if (st.state != 'Z' || st.threads > 1) /* or only its first thread has ended */
                         return PROCESS_END_NOT_YET;
                 if (geteuid() != 0)
                         return PROCESS_END_NOT_YET; /* the kernel may show 0 to those who may not

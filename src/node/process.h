@@ -11,8 +11,9 @@
  * and how it ended. */
 
 struct process_stat { /* of /proc/PID/stat, see proc(5) */
-        char state;   /* 'Z': a zombie */
+        char state;   /* 'Z': a zombie, if there are no other threads */
         pid_t parent;
+        int threads;          /* the first one is counted until the process is reaped */
         uint64_t start_ticks; /* since boot */
         int exit_code;        /* of a zombie, as wait(2) tells it; needs the right to trace it */
 };
