@@ -25,6 +25,8 @@ struct task_desire {
                                 takes an ended task up again */
 };
 
+/* The agent's table keeps it over an upgrade: new fields go to the end (whole words of eight bytes),
+ * and are 0 in what an older version wrote; the values of the enums stay what they are. */
 struct task_machine {
         uint32_t state; /* enum task_state; QUEUED, STARTING, RUNNING, STOPPING or ENDED */
         int32_t result; /* enum task_result; RESULT_NONE unless ENDED */

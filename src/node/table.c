@@ -12,7 +12,12 @@
  *
  * The file grows by posix_fallocate(3), never sparsely: touching a page of a mapping that the full
  * disk cannot back would be SIGBUS. The whole address range is reserved at once so that slots never
- * move. */
+ * move.
+ *
+ * The machine and the run record grow with newer versions, at their ends only; the header says how
+ * large they were for whoever wrote the file. An agent that knows larger ones copies the table,
+ * slot by slot, with zeros for what is new, and puts the copy in place by a rename; so an upgrade
+ * takes the running tasks along. What is larger than it knows it cannot keep, and refuses. */
 #include "node/table.h"
 
 #include <assert.h>
@@ -33,15 +38,16 @@
 #define TABLE_HEADER_SIZE 4096
 #define TABLE_GROW_SLOTS  64
 #define BOOT_ID_LEN       36
+#define RUN_SIZE_FIRST    40              /* of tables whose header does not tell it */
 #define NOTE_SEQ_MAX      (INT64_MAX / 2) /* no outbox comes that far; JSON has no larger numbers */
 
 struct table_header {
         uint64_t magic;
         uint32_t slot_size;
-        uint32_t machine_size; /* grows with newer versions; never read across a change */
+        uint32_t machine_size;
         char boot_id[BOOT_ID_LEN + 4];
         uint32_t going_down;
-        uint32_t unused;
+        uint32_t run_size;
         uint64_t note_seq; /* at least; slots may know a higher one */
 };
 
@@ -68,6 +74,15 @@ struct table {
         char boot_id[BOOT_ID_LEN + 4]; /* of now */
         bool booted_anew;
 };
+
+/* Nothing hides behind the last field, where a later one would take it for its own. */
+_Static_assert(
+        sizeof(struct task_machine) == offsetof(struct task_machine, reason) + TASK_REASON_MAX,
+        "the machine ends with its last field");
+_Static_assert(sizeof(struct table_run) == offsetof(struct table_run, parent) + sizeof(int32_t),
+        "the run record ends with its last field");
+_Static_assert(sizeof(struct task_machine) % 8 == 0 && sizeof(struct table_run) % 8 == 0,
+        "both are whole words, as layout_of() has it");
 
 static const size_t map_size = TABLE_HEADER_SIZE + TABLE_SLOTS_MAX * sizeof(struct table_slot);
 
@@ -106,6 +121,7 @@ static int create(struct table *t, struct error *err)
                 return -1;
         h->slot_size = sizeof(struct table_slot);
         h->machine_size = sizeof(struct task_machine);
+        h->run_size = sizeof(struct table_run);
         h->note_seq = time_wall(); /* beyond any number that a lost table of this node gave */
         __atomic_store_n(&h->magic, TABLE_MAGIC, __ATOMIC_RELEASE); /* now it is a table */
         return 0;
@@ -142,6 +158,97 @@ static void drop_damaged_slots(struct table *t, const char *path)
                 }
 }
 
+/* ---- a table of another version */
+
+static size_t run_size_of(const struct table_header *h)
+{
+        return h->run_size != 0 ? h->run_size : RUN_SIZE_FIRST;
+}
+
+static size_t copies_at(const struct table_header *h)
+{
+        return offsetof(struct table_slot, run) + run_size_of(h);
+}
+
+static size_t copy_size(const struct table_header *h)
+{
+        return offsetof(struct table_copy, machine) + h->machine_size;
+}
+
+static bool is_of_our_version(const struct table_header *h)
+{
+        return h->machine_size == sizeof(struct task_machine) &&
+               run_size_of(h) == sizeof(struct table_run);
+}
+
+static int check_sizes(const struct table_header *h, const char *path, struct error *err)
+{
+        if (h->machine_size % 8 != 0 || run_size_of(h) % 8 != 0 || h->machine_size == 0 ||
+                h->slot_size != copies_at(h) + 2 * copy_size(h))
+                return error_set(err, ERR_INVALID, "%s: the task table is damaged", path);
+        if (h->machine_size > sizeof(struct task_machine) ||
+                run_size_of(h) > sizeof(struct table_run))
+                return error_set(err, ERR_INVALID,
+                        "%s: written by a newer version of Reeve, which knows more of its tasks "
+                        "than this one can "
+                        "keep; they run on: go back to that version, or end them with its `reeve "
+                        "down` and remove the file",
+                        path);
+        return 0;
+}
+
+static void convert_slot(
+        const struct table_header *h, const struct table_slot *old, struct table_slot *ret)
+{
+        const char *copies = (const char *) old + copies_at(h);
+
+        memset(ret, 0, sizeof *ret);
+        memcpy(ret, old, offsetof(struct table_slot, run));
+        memcpy(&ret->run, &old->run, run_size_of(h));
+        for (size_t i = 0; i < 2; i++)
+                memcpy(&ret->copies[i], copies + i * copy_size(h), copy_size(h));
+}
+
+static int write_converted(const struct table *t, int fd, const char *path, struct error *err)
+{
+        static char page[TABLE_HEADER_SIZE];
+        struct table_header *h = (struct table_header *) (void *) page;
+        const char *old = (const char *) t->slots;
+        struct table_slot slot;
+
+        *h = *t->header;
+        h->machine_size = sizeof(struct task_machine);
+        h->run_size = sizeof(struct table_run);
+        h->slot_size = sizeof(struct table_slot);
+        if (fd_write_all(fd, page, sizeof page, err) < 0)
+                return error_wrap(err, "convert %s", path);
+        for (size_t i = 0; i < t->slots_len; i++, old += t->header->slot_size) {
+                convert_slot(t->header, (const struct table_slot *) (const void *) old, &slot);
+                if (fd_write_all(fd, &slot, sizeof slot, err) < 0)
+                        return error_wrap(err, "convert %s", path);
+        }
+        return fsync(fd) < 0 ? error_sys(err, errno, "convert %s", path) : 0;
+}
+
+/* Leaves a table of our version at @path; @t still is the old one. */
+static int convert(const struct table *t, const char *path, struct error *err)
+{
+        AUTO(mem_freep) char *new_path = mem_printf("%s.new", path);
+        AUTO(fd_closep)
+        int fd = open(new_path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+        if (fd < 0)
+                return error_sys(err, errno, "open %s", new_path);
+        if (write_converted(t, fd, path, err) < 0) {
+                unlink(new_path);
+                return -1;
+        }
+        if (rename(new_path, path) < 0)
+                return error_sys(err, errno, "rename %s", new_path);
+        log_info("%s: carried over from another version of Reeve", path);
+        return 0;
+}
+
 static int check_header(struct table *t, const char *path, off_t size, struct error *err)
 {
         struct table_header *h = t->header;
@@ -150,15 +257,14 @@ static int check_header(struct table *t, const char *path, off_t size, struct er
                 return create(t, err);
         if (size < TABLE_HEADER_SIZE || h->magic != TABLE_MAGIC)
                 return error_set(err, ERR_INVALID, "%s: not a task table", path);
-        if (h->slot_size != sizeof(struct table_slot) ||
-                h->machine_size != sizeof(struct task_machine))
-                return error_set(err, ERR_INVALID,
-                        "%s: written by another version of Reeve (slots of %u bytes, not %zu)",
-                        path, h->slot_size, sizeof(struct table_slot));
+        if (check_sizes(h, path, err) < 0)
+                return -1;
         if (h->note_seq > NOTE_SEQ_MAX)
                 return error_set(err, ERR_INVALID, "%s: the task table is damaged", path);
-        t->slots_len = MIN(((size_t) size - TABLE_HEADER_SIZE) / sizeof(struct table_slot),
-                (size_t) TABLE_SLOTS_MAX);
+        t->slots_len =
+                MIN(((size_t) size - TABLE_HEADER_SIZE) / h->slot_size, (size_t) TABLE_SLOTS_MAX);
+        if (!is_of_our_version(h))
+                return convert(t, path, err);
         drop_damaged_slots(t, path);
         return 0;
 }
@@ -168,9 +274,8 @@ static void table_closep(struct table **t)
         table_close(*t);
 }
 
-int table_open(const char *path, struct table **ret, struct error *err)
+static int map_file(struct table *t, const char *path, struct error *err)
 {
-        AUTO(table_closep) struct table *t = mem_alloc(sizeof *t);
         struct stat st;
         void *map;
 
@@ -182,7 +287,30 @@ int table_open(const char *path, struct table **ret, struct error *err)
                 return error_sys(err, errno, "map %s", path);
         t->header = map;
         t->slots = (struct table_slot *) (void *) ((char *) map + TABLE_HEADER_SIZE);
-        if (check_header(t, path, st.st_size, err) < 0 || read_boot_id(t->boot_id, err) < 0)
+        return check_header(t, path, st.st_size, err);
+}
+
+static void unmap_file(struct table *t)
+{
+        if (t->header != NULL)
+                munmap(t->header, map_size);
+        t->header = NULL;
+        fd_closep(&t->fd);
+        t->fd = -1;
+}
+
+int table_open(const char *path, struct table **ret, struct error *err)
+{
+        AUTO(table_closep) struct table *t = mem_alloc(sizeof *t);
+
+        if (map_file(t, path, err) < 0)
+                return -1;
+        if (t->header->slot_size != sizeof(struct table_slot)) { /* it was converted */
+                unmap_file(t);
+                if (map_file(t, path, err) < 0)
+                        return -1;
+        }
+        if (read_boot_id(t->boot_id, err) < 0)
                 return -1;
         t->booted_anew = t->header->boot_id[0] != '\0' &&
                          memcmp(t->header->boot_id, t->boot_id, sizeof t->boot_id) != 0;
@@ -196,10 +324,7 @@ void table_close(struct table *t)
 {
         if (t == NULL)
                 return;
-        if (t->header != NULL)
-                munmap(t->header, map_size);
-        if (t->fd >= 0)
-                close(t->fd);
+        unmap_file(t);
         free(t);
 }
 

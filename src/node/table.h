@@ -15,7 +15,8 @@
 
 /* The run record. The child that becomes the task writes it itself, before it executes the task's
  * program, into the mapping that it shares with the agent: from the first instant at which a
- * process runs, a restarted agent can recognise it. */
+ * process runs, a restarted agent can recognise it. New fields go to the end, in pairs of four
+ * bytes or as eight, and are 0 in what an older version wrote. */
 struct table_run {
         uint64_t run;       /* number of the run; written last */
         uint64_t before_ns; /* CLOCK_BOOTTIME before the clone, written by the agent */
@@ -31,8 +32,8 @@ struct table_slot; /* in the mapping */
 
 struct table;
 
-/* Opens or creates @path. ERR_INVALID if it was written by a newer Reeve, or is something else or
- * damaged. An entry that is damaged is dropped. */
+/* Opens or creates @path. A table of an older version is converted. ERR_INVALID if it was written
+ * by a newer Reeve, or is something else or damaged. An entry that is damaged is dropped. */
 int table_open(const char *path, struct table **ret, struct error *err);
 void table_close(struct table *t); /* NULL is fine */
 

@@ -422,23 +422,172 @@ static void a_file_longer_than_any_table_is_read_to_the_end_of_one(void **state)
         table_close(t);
 }
 
-static void other_versions_are_refused(void **state)
+/* ---- other versions: the same, with machines and run records that are smaller or larger */
+
+#define SIZES_AT 8  /* slot size, machine size; the run record's size follows behind the boot id */
+#define RUN_AT   80 /* within a slot; behind it two copies, each a number and a machine */
+
+static uint32_t get_size(const char *file, size_t at)
 {
-        uint32_t size;
+        uint32_t n;
+
+        memcpy(&n, file + at, sizeof n);
+        return n;
+}
+
+static void put_size(char *file, size_t at, size_t value)
+{
+        uint32_t n = (uint32_t) value;
+
+        memcpy(file + at, &n, sizeof n);
+}
+
+/* Part @at of an old slot to part @to of a new one, of which less or more is there. */
+static void put_part(char *slot, size_t to, const char *old, size_t at, size_t old_len, size_t len)
+{
+        memcpy(slot + to, old + at, MIN(old_len, len));
+}
+
+/* Writes the file as a version would have that had @machine and @run bytes more (or less) in each.
+ */
+static void rewrite_as_other_version(int machine, int run)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+        size_t run_size_at = BOOT_ID + 44, n;
+        size_t m0, r0, s0, m1, r1, s1;
+        AUTO(mem_freep) char *file = NULL;
+
+        assert_int_equal(file_read(path, 64 << 20, &b, NULL), 0);
+        s0 = get_size(b.data, SIZES_AT);
+        m0 = get_size(b.data, SIZES_AT + 4);
+        r0 = get_size(b.data, run_size_at);
+        assert_int_equal(s0, RUN_AT + r0 + 2 * (8 + m0));
+        m1 = (size_t) ((int) m0 + machine);
+        r1 = (size_t) ((int) r0 + run);
+        s1 = RUN_AT + r1 + 2 * (8 + m1);
+        n = (b.len - HEADER) / s0;
+        file = mem_alloc(HEADER + n * s1);
+        memcpy(file, b.data, HEADER);
+        put_size(file, SIZES_AT, s1);
+        put_size(file, SIZES_AT + 4, m1);
+        put_size(file, run_size_at, r1);
+        for (size_t i = 0; i < n; i++) {
+                const char *old = b.data + HEADER + i * s0;
+                char *slot = file + HEADER + i * s1;
+
+                memcpy(slot, old, RUN_AT);
+                put_part(slot, RUN_AT, old, RUN_AT, r0, r1);
+                put_part(slot, RUN_AT + r1, old, RUN_AT + r0, 8 + m0, 8 + m1);
+                put_part(slot, RUN_AT + r1 + 8 + m1, old, RUN_AT + r0 + 8 + m0, 8 + m0, 8 + m1);
+        }
+        assert_int_equal(truncate(path, 0), 0);
+        overwrite(0, file, HEADER + n * s1);
+}
+
+static void expect_kept(uint64_t note_seq, size_t machine_cut, size_t run_cut)
+{
+        struct table *t = open_table();
+        struct found f = find_all(t);
+        static const char zeros[sizeof(struct task_machine)];
+
+        assert_int_equal(f.len, 150);
+        assert_true(table_is_going_down(t));
+        assert_int_equal(table_note_seq(t), note_seq);
+        for (size_t i = 0; i < f.len; i++) {
+                const char *machine = (const char *) table_machine(f.slots[i]);
+                const char *record = (const char *) table_run_record(f.slots[i]);
+                size_t kept = sizeof(struct task_machine) - machine_cut;
+                struct task_machine want;
+
+                make_machine(&want, i + 1);
+                assert_string_equal(table_slot_job(f.slots[i]), "web");
+                assert_int_equal(table_slot_index(f.slots[i]), i);
+                assert_memory_equal(machine, &want, kept);
+                assert_memory_equal(machine + kept, zeros, machine_cut);
+                assert_int_equal(table_run_record(f.slots[i])->run, 1000 + i);
+                assert_memory_equal(record + sizeof(struct table_run) - run_cut, zeros, run_cut);
+        }
+        commit(t, f.slots[3], 4, 0); /* it can be written and grows */
+        commit(t, take(t, "web", 150), 151, 0);
+        table_drop(t, find_all(t).slots[150]);
+        table_close(t);
+}
+
+static void tables_of_older_versions_are_carried_over(void **state)
+{
+        static const int cuts[][2] = { { 8, 0 }, { 0, 8 }, { 64, 16 } };
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(cuts); i++) {
+                struct table *t;
+                uint64_t base;
+
+                unlink(path);
+                t = open_table();
+                base = table_note_seq(t);
+                for (uint32_t k = 0; k < 150; k++) {
+                        struct table_slot *slot = take(t, "web", k);
+
+                        commit(t, slot, 9999, 0);
+                        commit(t, slot, k + 1, base + k);
+                        memset(table_run_record(slot), 'x', sizeof(struct table_run));
+                        table_run_record(slot)->run = 1000 + k;
+                }
+                table_set_going_down(t);
+                table_close(t);
+                rewrite_as_other_version(-cuts[i][0], -cuts[i][1]);
+                expect_kept(base + 149, (size_t) cuts[i][0], (size_t) cuts[i][1]);
+        }
+}
+
+static void a_conversion_that_was_cut_off_is_done_again(void **state)
+{
+        AUTO(mem_freep) char *new_path = mem_printf("%s.new", path);
+        struct table *t;
+
+        (void) state;
+        make_table_of_two();
+        rewrite_as_other_version(-8, 0);
+        assert_int_equal(file_replace(new_path, "rubbish", 7, 0600, false, NULL), 0);
+        t = open_table();
+        assert_int_equal(find_all(t).len, 2);
+        table_close(t);
+        assert_int_equal(access(new_path, F_OK), -1);
+}
+
+/* What such a table knows more of its tasks would be lost: it stays as it is. */
+static void tables_of_newer_versions_are_refused(void **state)
+{
+        AUTO(buffer_done) struct buffer before = { 0 }, after = { 0 };
+
+        (void) state;
+        make_table_of_two();
+        rewrite_as_other_version(8, 0);
+        assert_int_equal(file_read(path, 64 << 20, &before, NULL), 0);
+        expect_refused(ERR_INVALID, "newer version of Reeve");
+        assert_int_equal(file_read(path, 64 << 20, &after, NULL), 0);
+        assert_int_equal(before.len, after.len);
+        assert_memory_equal(before.data, after.data, before.len);
+        rewrite_as_other_version(-16, 8);
+        expect_refused(ERR_INVALID, "newer version of Reeve");
+        rewrite_as_other_version(8, -8);
+        table_close(open_table());
+}
+
+static void sizes_that_do_not_fit_each_other_are_refused(void **state)
+{
+        static const uint32_t bad[] = { 0, 1, 8, 0x7ffffff8, UINT32_MAX };
         AUTO(buffer_done) struct buffer b = { 0 };
 
         (void) state;
         make_table_of_two();
         assert_int_equal(file_read(path, 64 << 20, &b, NULL), 0);
         for (size_t i = 0; i < 2; i++) {
-                off_t at = MAGIC_LEN + (off_t) (i * sizeof size);
-
-                memcpy(&size, b.data + at, sizeof size);
-                size += 8;
-                overwrite(at, &size, sizeof size);
-                expect_refused(ERR_INVALID, "another version of Reeve");
-                size -= 8;
-                overwrite(at, &size, sizeof size);
+                for (size_t k = 0; k < ARRAY_SIZE(bad); k++) {
+                        overwrite(SIZES_AT + (off_t) (4 * i), &bad[k], 4);
+                        expect_refused(ERR_INVALID, "is damaged");
+                }
+                overwrite(SIZES_AT + (off_t) (4 * i), b.data + SIZES_AT + 4 * i, 4);
         }
         table_close(open_table());
 }
@@ -662,7 +811,10 @@ int main(void)
                 TEST(short_files_are_refused),
                 TEST(cut_off_slots_are_gone),
                 TEST(a_file_longer_than_any_table_is_read_to_the_end_of_one),
-                TEST(other_versions_are_refused),
+                TEST(tables_of_older_versions_are_carried_over),
+                TEST(a_conversion_that_was_cut_off_is_done_again),
+                TEST(tables_of_newer_versions_are_refused),
+                TEST(sizes_that_do_not_fit_each_other_are_refused),
                 TEST(an_unfinished_table_is_made_anew),
                 TEST(damaged_slots_are_dropped),
                 TEST(numbers_that_nobody_gave_are_not_believed),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What is done to Reeve at the worst moment, or with the worst of intentions."""
 import os
-import signal
+import struct
 
 import pytest
 
@@ -54,3 +54,36 @@ def test_up_calls_off_going_down(reeve):
     reeve.start_up()
     wait_ended_alone(reeve, pids)
     reeve.wait_for(lambda: all(t['state'] == 'running' and t['runs'] == 2 for t in reeve.ps('slow')), 'run 2')
+
+
+def write_as_older_version(path, cut=8):
+    """Rewrites the task table (src/node/table.c) as a version would have that knew @cut bytes less of a machine."""
+    with open(path, 'rb') as f:
+        old = f.read()
+    slot, machine = struct.unpack_from('<II', old, 8)
+    copies = slot - 2 * (8 + machine)  # behind them nothing
+    new = bytearray(old[:4096])
+    struct.pack_into('<II', new, 8, slot - 2 * cut, machine - cut)
+    for at in range(4096, len(old) - slot + 1, slot):
+        first = old[at + copies:at + copies + 8 + machine - cut]
+        second = old[at + copies + 8 + machine:at + slot - cut]
+        new += old[at:at + copies] + first + second
+    with open(path, 'r+b') as f:
+        f.truncate(0)
+        f.write(new)
+
+
+def test_table_of_an_older_version(up):
+    """The agent of a version that knows more of its tasks takes the running ones over from one that knew less."""
+    up.apply({'web': {'command': [program('starts'), up.notes], 'count': 5}})
+    pids = {t['id']: t['pid'] for t in up.wait_running('web', 5)}
+    up.wait_for(lambda: len(up.note_runs('start')) == 5, 'they have begun')
+    up.kill_all_parts()
+    path = os.path.join(up.data, 'node/table')
+    size = os.stat(path).st_size
+    write_as_older_version(path)
+    assert os.stat(path).st_size < size
+    up.up()
+    up.wait_log('carried over from another version')
+    assert {t['id']: t['pid'] for t in up.wait_running('web', 5)} == pids
+    assert all(list(runs) == [1] for runs in up.note_runs('start').values())
