@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Buffers: bytes that grow, twice as large whenever there is no room, with a NUL behind them. */
 #include "base/buffer.h"
 
 #include <assert.h>

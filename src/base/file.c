@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Files: whole ones, read and replaced in one call.
+ *
+ * The daemons read what anybody may have put there, on the thread of their loop: file_read() takes
+ * regular files only, since opening a FIFO waits for a writer who may never come. */
 #include "base/file.h"
 
 #include <errno.h>
@@ -18,13 +22,10 @@ void fd_closep(int *fd)
                 close(*fd);
 }
 
-int file_read(const char *path, size_t max, struct buffer *ret, struct error *err)
+static int read_all(int fd, const char *path, size_t max, struct buffer *ret, struct error *err)
 {
-        AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
         size_t total = 0;
 
-        if (fd < 0)
-                return error_sys(err, errno, "open %s", path);
         for (;;) {
                 size_t chunk = MIN((size_t) 65536, max + 1 - total);
                 ssize_t n = read(fd, buffer_reserve(ret, chunk), chunk);
@@ -43,7 +44,30 @@ int file_read(const char *path, size_t max, struct buffer *ret, struct error *er
         }
 }
 
-int fd_write_all(int fd, const void *data, size_t len, struct error *err)
+int file_read(const char *path, size_t max, struct buffer *ret, struct error *err)
+{
+        AUTO(fd_closep) int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        struct stat st;
+
+        if (fd < 0)
+                return error_sys(err, errno, "open %s", path);
+        if (fstat(fd, &st) < 0)
+                return error_sys(err, errno, "look at %s", path);
+        if (!S_ISREG(st.st_mode))
+                return error_set(err, ERR_INVALID, "%s: not a regular file", path);
+        return read_all(fd, path, max, ret, err);
+}
+
+int file_read_stream(const char *path, size_t max, struct buffer *ret, struct error *err)
+{
+        AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                return error_sys(err, errno, "open %s", path);
+        return read_all(fd, path, max, ret, err);
+}
+
+static int write_all(int fd, const void *data, size_t len, struct error *err)
 {
         const char *p = data;
 
@@ -84,7 +108,7 @@ int file_replace(const char *path, const void *data, size_t len, mode_t mode, bo
 
         if (fd < 0)
                 return error_sys(err, errno, "create %s", temporary);
-        if (fd_write_all(fd, data, len, err) < 0) {
+        if (write_all(fd, data, len, err) < 0) {
                 unlink(temporary);
                 return error_wrap(err, "write %s", temporary);
         }
@@ -94,27 +118,41 @@ int file_replace(const char *path, const void *data, size_t len, mode_t mode, bo
                 unlink(temporary);
                 return error_sys(err, e, "sync %s", temporary);
         }
-        if (rename(temporary, path) < 0)
-                return error_sys(err, errno, "rename %s to %s", temporary, path);
+        if (rename(temporary, path) < 0) {
+                int e = errno;
+
+                unlink(temporary);
+                return error_sys(err, e, "rename %s to %s", temporary, path);
+        }
         return durable ? sync_directory_of(path, err) : 0;
+}
+
+static int make_directory(const char *path, mode_t mode, struct error *err)
+{
+        struct stat st;
+        int e;
+
+        if (mkdir(path, mode) == 0)
+                return 0;
+        e = errno;
+        if (e == EEXIST && stat(path, &st) == 0)
+                e = S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+        return e == 0 ? 0 : error_sys(err, e, "create directory %s", path);
 }
 
 int file_mkdirs(const char *path, mode_t mode, struct error *err)
 {
         AUTO(mem_freep) char *partial = mem_strdup(path);
 
-        for (char *p = partial + 1;; p++) {
-                char c = *p;
-
-                if (c != '/' && c != '\0')
+        for (char *p = partial; *p != '\0'; p++) {
+                if (*p != '/' || p == partial)
                         continue;
                 *p = '\0';
-                if (mkdir(partial, mode) < 0 && errno != EEXIST)
-                        return error_sys(err, errno, "create directory %s", partial);
-                *p = c;
-                if (c == '\0')
-                        return 0;
+                if (make_directory(partial, mode, err) < 0)
+                        return -1;
+                *p = '/';
         }
+        return make_directory(partial, mode, err);
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Log: lines for people or for programs, on stderr.
+ *
+ * A line is put together in memory and written by one write(2), so that those of several programs
+ * on one terminal do not mix. A line that cannot be written is dropped: there is nobody to tell. */
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -89,5 +93,5 @@ void log_write(enum log_level level, const char *format, ...)
         }
         buffer_put(&config.waiting, line.data, line.len);
         if (!config.defer || level <= LOG_WARNING || config.waiting.len > WAITING_MAX)
-                log_flush(); /* one line, one write: lines of several programs do not mix */
+                log_flush();
 }

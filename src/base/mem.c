@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Memory: the allocator's functions without their failures. */
 #include "base/mem.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,9 +54,17 @@ char *mem_printf(const char *format, ...)
         char *s;
 
         va_start(ap, format);
+        s = mem_vprintf(format, ap);
+        va_end(ap);
+        return s;
+}
+
+char *mem_vprintf(const char *format, va_list ap)
+{
+        char *s;
+
         if (vasprintf(&s, format, ap) < 0)
                 out_of_memory();
-        va_end(ap);
         return s;
 }
 

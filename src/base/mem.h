@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 
 #include "base/macros.h"
@@ -22,6 +23,7 @@ char *mem_strndup(const char *s, size_t n);
 
 /* Returns a formatted string. */
 char *mem_printf(const char *format, ...) PRINTF_LIKE(1, 2);
+char *mem_vprintf(const char *format, va_list ap) PRINTF_LIKE(1, 0);
 
 /* For AUTO(): frees any pointer to heap memory. */
 void mem_freep(void *pointer_to_pointer);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Text: names, sizes, signals and JSON strings, as people write them and as files keep them. What
+ * is read here may come from anybody: every function takes any bytes up to the NUL. */
 #include "base/text.h"
 
 #include <ctype.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Time: the two clocks, and times and durations as text, for people and for files.
+ *
+ * Durations are read as doubles, since people write fractions; what they may be is bounded so that
+ * rounding does not show. Nothing here knows of time zones but the offset of RFC 3339 and, for
+ * people, local time. */
 #include "base/time.h"
 
 #include <inttypes.h>
@@ -151,10 +156,31 @@ bool time_parse_span(const char *text, usec_t *ret_span)
                 text += strspn(text, " ");
         } while (*text != '\0');
 
-        if (total >
-                1e17) /* three thousand years; below it a double is exact to a few microseconds */
+        /* three thousand years; below that a double is exact to a few microseconds */
+        if (total > 1e17)
                 return false;
         *ret_span = (usec_t) llround(total);
+        return true;
+}
+
+static bool is_digit(char c)
+{
+        return c >= '0' && c <= '9';
+}
+
+/* "+02:00" in seconds. */
+static bool parse_offset(const char *s, long *ret)
+{
+        long hours, minutes;
+
+        if ((s[0] != '+' && s[0] != '-') || strlen(s) != 6 || !is_digit(s[1]) || !is_digit(s[2]) ||
+                s[3] != ':' || !is_digit(s[4]) || !is_digit(s[5]))
+                return false;
+        hours = (s[1] - '0') * 10 + (s[2] - '0');
+        minutes = (s[4] - '0') * 10 + (s[5] - '0');
+        if (hours > 23 || minutes > 59)
+                return false;
+        *ret = (hours * 3600 + minutes * 60) * (s[0] == '+' ? 1 : -1);
         return true;
 }
 
@@ -171,20 +197,13 @@ bool time_parse_wall(const char *text, usec_t *ret_wall)
         if (*rest == '.') {
                 usec_t scale = USEC_SEC / 10;
 
-                for (rest++; *rest >= '0' && *rest <= '9'; rest++, scale /= 10)
+                for (rest++; is_digit(*rest); rest++, scale /= 10)
                         fraction += (usec_t) (*rest - '0') * scale;
-        }
-        if (*rest == '+' || *rest == '-') {
-                unsigned hours, minutes;
-                int used = 0;
-
-                if (sscanf(rest + 1, "%2u:%2u%n", &hours, &minutes, &used) != 2 ||
-                        rest[1 + used] != '\0')
+                if (!is_digit(rest[-1]))
                         return false;
-                offset = (long) (hours * 3600 + minutes * 60) * (*rest == '+' ? 1 : -1);
-        } else if (strcmp(rest, "Z") != 0) {
-                return false;
         }
+        if (strcmp(rest, "Z") != 0 && !parse_offset(rest, &offset))
+                return false;
         sec = timegm(&tm) - offset;
         if (sec < 0)
                 return false;

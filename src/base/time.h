@@ -20,7 +20,7 @@ typedef uint64_t usec_t;
 usec_t time_mono(void);
 usec_t time_wall(void);
 
-/* Length of the longest text that time_format_*() write, with its NUL. */
+/* Room for what any time_format_*() writes, with its NUL. */
 #define TIME_TEXT_MAX 48
 
 /* RFC 3339 in UTC with milliseconds: "2026-03-01T12:00:00.250Z". Returns @text. */

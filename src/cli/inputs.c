@@ -69,7 +69,7 @@ static int add_file(struct inputs *in, const char *path, struct error *err)
 {
         AUTO(buffer_done) struct buffer text = { 0 };
 
-        if (file_read(path, DOCUMENT_SIZE_MAX, &text, err) < 0)
+        if (file_read_stream(path, DOCUMENT_SIZE_MAX, &text, err) < 0)
                 return -1;
         return add_text(in, path, &text, job_format_from_path(path), err);
 }
