@@ -46,7 +46,7 @@
 
 static int lock_fd = -1;          /* stays with the child until it executes */
 static struct rlimit task_nofile; /* what tasks get: the limit that we were started with */
-static int handled[64];           /* signals with a handler here, or ignored, ended by 0 */
+static int handled[65];           /* signals with a handler here, or ignored, ended by 0 */
 
 void spawn_init(int agent_lock_fd)
 {
@@ -273,7 +273,7 @@ static void find_handled(void)
 {
         size_t n = 0;
 
-        for (int i = 1; i < 64; i++) { /* glibc's sigaction() hides two of them */
+        for (int i = 1; i <= 64; i++) { /* glibc's sigaction() hides two of them */
                 struct kernel_sigaction action = { 0 };
 
                 if (raw(SYS_rt_sigaction, i, 0, (long) &action, sizeof action.mask) == 0 &&
