@@ -16,7 +16,6 @@
 #define AT(member)   offsetof(struct job_spec, member)
 #define RULE(member) offsetof(struct restart_rule, member)
 #define SPAN_MAX     (365 * USEC_DAY)
-#define TASKS_MAX    100000
 
 const char *const job_kind_names[] = { "service", "batch", NULL };
 const char *const restart_policy_names[] = { "always", "on-failure", "never", NULL };
@@ -190,7 +189,7 @@ static const struct job_field update_fields[] = {
                 .has_default = true,
                 .initial = 1,
                 .min = 1,
-                .max = TASKS_MAX,
+                .max = JOB_COUNT_MAX,
                 .help = "How many tasks may be down at once while a new version rolls out.",
                 .example = "1" },
         { 0 },
@@ -212,7 +211,7 @@ const struct job_field job_fields[] = {
                 .offset = AT(count),
                 .has_default = true,
                 .initial = 1,
-                .max = TASKS_MAX,
+                .max = JOB_COUNT_MAX,
                 .help = "How many tasks of the job there are.",
                 .example = "3" },
         { .name = "command",

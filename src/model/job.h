@@ -15,6 +15,8 @@
  * job-fields.c declares every field; reading, writing, diff, JSON schema and the reference page all
  * walk it. */
 
+#define JOB_COUNT_MAX 100000 /* tasks of one job */
+
 enum job_kind { JOB_SERVICE, JOB_BATCH };
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 enum restart_action { RESTART_ACTION_RESTART, RESTART_ACTION_END };
