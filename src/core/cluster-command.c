@@ -208,19 +208,21 @@ static void new_version(
                 job->restart_version = version;
 }
 
-/* Nothing that a person or a removal has stopped stays so. */
-static void clear_stops(struct job *job)
+static void set_stopped(struct turn *turn, struct job *job, struct task *task, bool stopped)
 {
-        job->stopped = job->removing = job->purge = false;
-        for (size_t i = 0; i < job->tasks_len; i++)
-                job->tasks[i].stopped = false;
+        if (!task->exists || task->stopped == stopped)
+                return;
+        task->stopped = stopped;
+        task_touch(turn->c, job, task);
 }
 
-static void touch_all_tasks(struct turn *turn, struct job *job)
+/* Nothing that a person or a removal has stopped stays so. */
+static void clear_stops(struct turn *turn, struct job *job)
 {
+        job->stopped = job->removing = job->purge = false;
+        job_touch_row(turn->c, job);
         for (size_t i = 0; i < job->tasks_len; i++)
-                if (job->tasks[i].exists)
-                        task_touch(turn->c, job, &job->tasks[i]);
+                set_stopped(turn, job, &job->tasks[i], false);
 }
 
 static void apply_change(struct turn *turn, struct job *job, struct job_spec *spec,
@@ -233,9 +235,7 @@ static void apply_change(struct turn *turn, struct job *job, struct job_spec *sp
 
         text_replace(&job->source, source);
         job->command = generation;
-        if (stopped)
-                touch_all_tasks(turn, job);
-        clear_stops(job);
+        clear_stops(turn, job);
         if (diff->len > 0)
                 new_version(job, spec, diff, turn);
         job_retarget(turn, job, anew, generation);
@@ -321,8 +321,7 @@ static void stop_task(struct turn *turn, struct job *job, struct task *task)
 {
         if (task->stopped)
                 return;
-        task->stopped = true;
-        task_touch(turn->c, job, task);
+        set_stopped(turn, job, task, true);
         task_end(turn, job, task);
         say_of_task(turn, EVENT_JOB_STOPPED, job, task, "was stopped");
 }
@@ -360,13 +359,11 @@ static void restart_task(struct turn *turn, struct job *job, struct task *task)
         /* Only this one of a stopped job is asked for: the others stay stopped, each by itself. */
         if (job->stopped) {
                 for (size_t i = 0; i < MIN(job->tasks_len, job_current_spec(job)->count); i++)
-                        job->tasks[i].stopped = true;
-                touch_all_tasks(turn, job);
+                        set_stopped(turn, job, &job->tasks[i], true);
                 job->stopped = false;
                 job_touch_row(turn->c, job);
         }
-        task->stopped = false;
-        task_touch(turn->c, job, task);
+        set_stopped(turn, job, task, false);
         task_begin_anew(turn, job, task, generation);
         job_recount(job);
         say_of_task(turn, EVENT_JOB_RESTARTED, job, task, "was restarted");
@@ -378,8 +375,7 @@ static void restart_job(struct turn *turn, struct job *job)
         uint32_t parallel = job_current_spec(job)->update.parallel;
         size_t up = job->counts[MARK_RUNNING], wanted;
 
-        touch_all_tasks(turn, job);
-        clear_stops(job);
+        clear_stops(turn, job);
         job->generation = job->command = generation;
         job_retarget(turn, job, ANEW_ALL, generation);
         wanted = job_wanted(job);

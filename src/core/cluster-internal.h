@@ -110,8 +110,7 @@ struct cluster {
         struct node *nodes;
         struct job *dirty; /* touched in this turn */
         uint64_t index, changes;
-        usec_t purge_at; /* an agent that just came back is to be told to delete logs; or USEC_NEVER
-                          */
+        bool purge_due; /* an agent that just came back is to be told to delete logs */
 };
 
 /* One call of cluster_handle(). */
@@ -168,7 +167,6 @@ void task_recount(struct job *job, struct task *task);
 void job_recount(struct job *job);
 /* Whether an agent that is told @ours ends what runs by @theirs, to replace it or for good. */
 bool desire_takes_down(const struct task_desire *ours, const struct task_desire *theirs);
-bool desire_equal(const struct task_desire *a, const struct task_desire *b);
 void text_replace(char **text, const char *with); /* NULL and "" are the same: nothing */
 
 /* "web" or "web.1": the job, and the task or NULL. */
@@ -203,7 +201,7 @@ void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t g
 void task_begin_anew(struct turn *turn, struct job *job, struct task *task, uint64_t generation);
 void task_end(struct turn *turn, struct job *job, struct task *task);
 void task_send(struct turn *turn, struct job *job, struct task *task);
-void task_set_unreported(struct turn *turn, struct job *job, struct task *task);
+void task_place_again(struct turn *turn, struct job *job, struct task *task);
 void task_settle_gone(struct turn *turn, struct job *job, struct task *task);
 bool task_let_go(struct turn *turn, struct job *job, struct task *task); /* true: it is no more */
 void turn_purge(struct turn *turn);   /* lets go what waited for its agent to be back */
@@ -220,7 +218,7 @@ int cluster_command_scale(struct turn *turn, const struct cluster_event *event, 
 int cluster_command_remove(struct turn *turn, const struct cluster_event *event, struct error *err);
 
 /* cluster-node.c */
-int node_handle_up(struct turn *turn, const struct cluster_event *event, struct error *err);
+void node_handle_up(struct turn *turn, const struct cluster_event *event);
 int node_handle_down(struct turn *turn, const struct cluster_event *event, struct error *err);
 int node_handle_report(struct turn *turn, const struct cluster_event *event, struct error *err);
 int node_handle_note(struct turn *turn, const struct cluster_event *event, struct error *err);

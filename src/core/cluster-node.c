@@ -110,7 +110,7 @@ static void copy_report(struct task *task, const struct cluster_report *r)
         task->started_at = s->started_at;
         task->log_bytes = s->log_bytes;
         task->reported = true;
-        task->synced = desire_equal(&r->desire, &task->desire);
+        task->synced = task_desire_equal(&r->desire, &task->desire);
         task->going = task->state == TASK_RUNNING && desire_takes_down(&task->desire, &r->desire);
         text_replace(&task->reason, task->state == (uint8_t) s->state ? s->reason : NULL);
 }
@@ -229,7 +229,7 @@ static void settle_absent(struct turn *turn, struct job *job, struct task *task)
         if (task->state != TASK_ENDED && !task->desire.run)
                 task_settle_gone(turn, job, task);
         else if (task->state != TASK_ENDED)
-                task_set_unreported(turn, job, task);
+                task_place_again(turn, job, task);
 }
 
 static void end_answers(struct turn *turn, struct node *node)
@@ -251,13 +251,12 @@ static void end_answers(struct turn *turn, struct node *node)
         }
 }
 
-int node_handle_up(struct turn *turn, const struct cluster_event *event, struct error *err)
+void node_handle_up(struct turn *turn, const struct cluster_event *event)
 {
         struct node *node = node_find(turn->c, event->node->name);
         bool is_new = node == NULL;
         bool was_lost = !is_new && node->status.state == NODE_LOST;
 
-        (void) err;
         node = node_get(turn->c, event->node->name);
         turn->answering = node;
         copy_identity(node, event->node, turn->now);
@@ -270,7 +269,6 @@ int node_handle_up(struct turn *turn, const struct cluster_event *event, struct 
         for (size_t i = 0; i < event->reports_len; i++)
                 handle_report(turn, node, &event->reports[i], true);
         end_answers(turn, node);
-        return 0;
 }
 
 /* ---- A link breaks */
@@ -318,11 +316,14 @@ static void lose_node(struct turn *turn, struct node *node)
 
 void node_handle_tick(struct turn *turn)
 {
-        if (turn->c->purge_at <= turn->now)
+        if (turn->c->purge_due)
                 turn_purge(turn);
         for (struct node *node = turn->c->nodes; node != NULL; node = node->hh.next)
                 if (node->lost_at <= turn->now)
                         lose_node(turn, node);
+                else if (node->lost_at != USEC_NEVER)
+                        /* or the clock was set back, and it would take that much longer */
+                        node->lost_at = MIN(node->lost_at, turn->now + CLUSTER_LOST_AFTER);
 }
 
 /* ---- Notes */

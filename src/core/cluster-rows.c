@@ -271,7 +271,9 @@ static int load_task(struct cluster *c, struct job *job, const json_t *row, stru
         const char *node = get_text(row, "node");
         struct task *task;
 
-        if (index > 10000000 || job_task(job, index) != NULL)
+        if (index >= JOB_COUNT_MAX)
+                return error_set(err, ERR_INVALID, "index %" PRIu32 " is too large", index);
+        if (job_task(job, index) != NULL)
                 return error_set(err, ERR_INVALID, "index %" PRIu32 " stands there twice", index);
         task = job_make_task(job, index);
         task->desire = (struct task_desire){ .run = get_flag(row, "run"),

@@ -252,12 +252,6 @@ bool desire_takes_down(const struct task_desire *ours, const struct task_desire 
                ours->restart_version > theirs->restart_version;
 }
 
-bool desire_equal(const struct task_desire *a, const struct task_desire *b)
-{
-        return a->run == b->run && a->version == b->version &&
-               a->restart_version == b->restart_version && a->generation == b->generation;
-}
-
 void text_replace(char **text, const char *with)
 {
         if (with != NULL && *with == '\0')
@@ -427,38 +421,49 @@ void node_free(struct cluster *c, struct node *node)
 
 /* ---- Finding what a person names */
 
-static void add_name(char ***names, size_t *len, char *name)
+/* The job that was most likely meant by @name, or NULL. */
+static const struct job *nearest_job(const struct cluster *c, const char *name)
 {
-        *names = mem_resize(*names, *len + 2, sizeof **names);
-        (*names)[(*len)++] = name;
-        (*names)[*len] = NULL;
+        AUTO(mem_freep) const char **names = mem_alloc((HASH_COUNT(c->jobs) + 1) * sizeof *names);
+        const char *nearest;
+        size_t len = 0;
+
+        for (const struct job *job = c->jobs; job != NULL; job = job->hh.next)
+                names[len++] = job->name;
+        nearest = text_nearest(name, names);
+        return nearest == NULL ? NULL : job_find(c, nearest);
 }
 
-/* Jobs, and tasks of the jobs that are small enough to be known by heart. */
+static int fail_no_task(const struct job *job, const char *target, struct error *err)
+{
+        if (job->tasks_len == 0)
+                return error_set(
+                        err, ERR_NOT_FOUND, "no task \"%s\"; job %s has none", target, job->name);
+        return error_set(err, ERR_NOT_FOUND, "no task \"%s\"; the last of job %s is %s.%zu", target,
+                job->name, job->name, job->tasks_len - 1);
+}
+
+/* Looks at the names of jobs only: there may be a million tasks. */
 static int fail_not_found(const struct cluster *c, const char *target, struct error *err)
 {
-        char **names = NULL;
-        size_t len = 0;
-        const char *nearest = NULL;
+        const char *dot = strrchr(target, '.');
+        AUTO(mem_freep)
+        char *name =
+                dot == NULL ? mem_strdup(target) : mem_strndup(target, (size_t) (dot - target));
+        const struct job *job = job_find(c, name);
+        int64_t index;
 
-        for (const struct job *job = c->jobs; job != NULL; job = job->hh.next) {
-                add_name(&names, &len, mem_strdup(job->name));
-                for (uint32_t i = 0; i < job->tasks_len && i < 100; i++)
-                        if (job->tasks[i].exists)
-                                add_name(&names, &len, mem_strdup(task_id(job, i)));
-        }
-        if (names != NULL)
-                nearest = text_nearest(target, (const char *const *) names);
-        if (nearest != NULL)
-                error_set(err, ERR_NOT_FOUND, "no job or task \"%s\"; did you mean \"%s\"?", target,
-                        nearest);
-        else
-                error_set(err, ERR_NOT_FOUND, "no job or task \"%s\"", target);
-
-        for (size_t i = 0; i < len; i++)
-                free(names[i]);
-        free(names);
-        return -1;
+        if (job != NULL)
+                return fail_no_task(job, target, err);
+        job = nearest_job(c, name);
+        if (job == NULL)
+                return error_set(err, ERR_NOT_FOUND, "no job or task \"%s\"", target);
+        if (dot != NULL && text_parse_int(dot + 1, 0, UINT32_MAX, &index) &&
+                job_task(job, (uint32_t) index) != NULL)
+                return error_set(err, ERR_NOT_FOUND,
+                        "no job or task \"%s\"; did you mean \"%s%s\"?", target, job->name, dot);
+        return error_set(err, ERR_NOT_FOUND, "no job or task \"%s\"; did you mean \"%s\"?", target,
+                job->name);
 }
 
 static struct task *find_task(const struct cluster *c, const char *id, struct job **ret_job)

@@ -29,10 +29,7 @@
 
 struct cluster *cluster_new(void)
 {
-        struct cluster *c = mem_alloc(sizeof *c);
-
-        c->purge_at = USEC_NEVER;
-        return c;
+        return mem_alloc(sizeof(struct cluster));
 }
 
 void cluster_free(struct cluster *c)
@@ -64,7 +61,8 @@ static int handle(struct turn *turn, const struct cluster_event *event, struct e
         case CLUSTER_REMOVE:
                 return cluster_command_remove(turn, event, err);
         case CLUSTER_NODE_UP:
-                return node_handle_up(turn, event, err);
+                node_handle_up(turn, event);
+                return 0;
         case CLUSTER_NODE_DOWN:
                 return node_handle_down(turn, event, err);
         case CLUSTER_REPORT:
@@ -94,7 +92,7 @@ int cluster_handle(struct cluster *c, const struct cluster_event *event, usec_t 
 
 usec_t cluster_next_deadline(const struct cluster *c)
 {
-        usec_t next = c->purge_at;
+        usec_t next = c->purge_due ? 0 : USEC_NEVER;
 
         for (const struct node *node = c->nodes; node != NULL; node = node->hh.next)
                 next = MIN(next, node->lost_at);

@@ -109,7 +109,7 @@ void cluster_effects_done(struct cluster_effects *e);
 int cluster_handle(struct cluster *c, const struct cluster_event *event, usec_t now_wall,
         struct cluster_effects *ret, struct error *err);
 
-/* Wall clock time at which CLUSTER_TICK is due; USEC_NEVER if nothing is. */
+/* Wall clock time at which CLUSTER_TICK is due; 0: now; USEC_NEVER: not at all. */
 usec_t cluster_next_deadline(const struct cluster *c);
 
 /* Number of the newest event. Blocking reads wait for it to grow: whatever can be seen from outside

@@ -7,7 +7,6 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,18 +129,15 @@ void turn_publish(struct turn *turn, const struct event *event)
 void turn_say(
         struct turn *turn, enum event_kind kind, const struct job *job, const char *format, ...)
 {
-        struct event event = { .kind = (int) kind,
-                .job = job->name,
-                .version = job_version_number(job),
-                .run = RECORD_NULL };
-        AUTO(buffer_done) struct buffer message = { 0 };
-        char text[1024];
+        AUTO(mem_freep) char *message = NULL;
         va_list args;
 
         va_start(args, format);
-        vsnprintf(text, sizeof text, format, args);
+        message = mem_vprintf(format, args);
         va_end(args);
-        buffer_puts(&message, text);
-        event.message = message.data;
-        turn_publish(turn, &event);
+        turn_publish(turn, &(struct event){ .kind = (int) kind,
+                                   .job = job->name,
+                                   .version = job_version_number(job),
+                                   .run = RECORD_NULL,
+                                   .message = message });
 }

@@ -188,16 +188,20 @@ static void put_step(
         p->steps_len++;
 }
 
-/* "command, env": the fields that can not, or can, be taken in place. */
-static void put_fields(struct buffer *b, const struct planned *job, bool needs_restart)
+/* "needs a new run for: command, env". None of the job's changes may be the cause: a task that an
+ * update which halted has not reached is versions behind. */
+static void put_cause(struct buffer *b, const char *what, const struct planned *job,
+        bool needs_restart, const struct cluster_assign *a)
 {
-        const char *between = "";
+        const char *between = what;
 
         for (size_t i = 0; job != NULL && i < job->diff.len; i++)
                 if (job->diff.changes[i].needs_restart == needs_restart) {
                         buffer_printf(b, "%s%s", between, job->diff.changes[i].field);
                         between = ", ";
                 }
+        if (b->len == 0)
+                buffer_printf(b, "%sversion %" PRIu32, what, a->desire.version);
 }
 
 static void count_running(struct planned *job, int by)
@@ -225,14 +229,12 @@ static void tell(struct plan *p, const struct cluster_assign *a)
                 count_running(job, -1);
                 t->running = false;
         } else if (t->running && new_run) {
-                buffer_puts(&reason, "needs a new run for: ");
-                put_fields(&reason, job, true);
+                put_cause(&reason, "needs a new run for: ", job, true, a);
                 put_step(p, a->task, a->node, "replace", buffer_str(&reason));
                 count_running(job, -1);
                 t->running = false;
         } else if (t->running) {
-                buffer_puts(&reason, "takes in place: ");
-                put_fields(&reason, job, false);
+                put_cause(&reason, "takes in place: ", job, false, a);
                 put_step(p, a->task, a->node, "update-in-place", buffer_str(&reason));
         }
         t->desire = a->desire;
@@ -243,7 +245,7 @@ static void tell_all(struct plan *p)
         for (size_t i = 0; i < p->fx.assigns_len; i++) {
                 struct cluster_assign *a = &p->fx.assigns[i];
 
-                if (a->forget || desire_equal(&get_task(p, a->task)->desire, &a->desire))
+                if (a->forget || task_desire_equal(&get_task(p, a->task)->desire, &a->desire))
                         continue;
                 tell(p, a);
                 p->queue = mem_resize(p->queue, p->queue_len + 1, sizeof p->queue[0]);

@@ -365,6 +365,10 @@ static void why_job(struct answer *a, const struct job *job)
                         s.running, s.count, s.version, ago(span, a, s.since));
         if (next == NULL)
                 return;
+        if (s.count == 0 && s.state == JOB_STOPPED) {
+                buffer_puts(&a->next, "nothing until its count is more than 0");
+                return;
+        }
         buffer_puts(&a->next, next);
         if (s.state == JOB_STOPPED || s.state == JOB_FAILED ||
                 (s.state == JOB_DEGRADED && job->counts[MARK_ENDED_BADLY] > 0))

@@ -14,12 +14,11 @@
 int explain_why(const struct cluster *c, const char *subject, const struct event *events,
         size_t events_len, usec_t now_wall, struct buffer *ret, struct error *err);
 
-/* @source NULL: each job where it comes from, "api" if it is new.
- * What applying @specs would do, found by running the real scheduler on a copy of the state with
+/* What applying @specs would do, found by running the real scheduler on a copy of the state with
  * agents that do at once what they are told: appends a JSON object {"jobs": [{"job", "action":
  * "create|update|unchanged", "version", "changes": [{"field", "from", "to", "needs_restart"}],
  * "in_place": bool}], "steps": [{"order": 1, "task": "web.0", "node", "action":
  * "start|stop|replace|update-in-place", "reason"}], "least_running": {"web": 2}}. Changes nothing.
- */
+ * @source: who applies, as in CLUSTER_APPLY; NULL: each job's own source, "api" if it is new. */
 int explain_plan(const struct cluster *c, struct job_spec *const *specs, size_t specs_len,
         const char *source, usec_t now_wall, struct buffer *ret, struct error *err);

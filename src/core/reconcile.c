@@ -36,7 +36,7 @@ void task_send(struct turn *turn, struct job *job, struct task *task)
 static void task_set_desire(
         struct turn *turn, struct job *job, struct task *task, const struct task_desire *desire)
 {
-        if (!desire_equal(&task->desire, desire)) {
+        if (!task_desire_equal(&task->desire, desire)) {
                 task->going |=
                         task->state == TASK_RUNNING && desire_takes_down(desire, &task->desire);
                 task->desire = *desire;
@@ -106,7 +106,7 @@ void task_settle_gone(struct turn *turn, struct job *job, struct task *task)
 }
 
 /* It shall run, and its agent has nothing of it: it will have. */
-void task_set_unreported(struct turn *turn, struct job *job, struct task *task)
+void task_place_again(struct turn *turn, struct job *job, struct task *task)
 {
         task->synced = false;
         if (task->state != TASK_PLACED)
@@ -195,7 +195,7 @@ bool task_let_go(struct turn *turn, struct job *job, struct task *task)
         /* An agent that is away drops what nobody wants when it comes back; only the wish to have
          * the logs deleted has to wait until it listens. */
         if (node != NULL && job->purge && (!node->connected || node == turn->answering)) {
-                turn->c->purge_at = node->connected ? turn->now : turn->c->purge_at;
+                turn->c->purge_due |= node->connected;
                 return false;
         }
         if (node != NULL && node->connected && node != turn->answering) {
@@ -217,7 +217,7 @@ bool task_let_go(struct turn *turn, struct job *job, struct task *task)
 
 void turn_purge(struct turn *turn)
 {
-        turn->c->purge_at = USEC_NEVER;
+        turn->c->purge_due = false;
         for (struct job *job = turn->c->jobs; job != NULL; job = job->hh.next)
                 for (uint32_t i = 0; job->purge && i < job->tasks_len; i++)
                         if (job->tasks[i].exists)

@@ -65,7 +65,7 @@ bool cluster_get_task(const struct cluster *c, const char *id, struct task_statu
 
 /* ---- Jobs */
 
-/* The first task with one of the marks, and with all of them counted. NULL if there is none. */
+/* The first task that counts as @mark; NULL if none does. */
 static const struct task *first_marked(const struct job *job, enum task_mark mark)
 {
         if (job->counts[mark] == 0)

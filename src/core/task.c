@@ -592,7 +592,7 @@ static bool text_is_same(const char *a, const char *b)
         return strncmp(a, b, TASK_REASON_MAX) == 0;
 }
 
-static bool desire_is_same(const struct task_desire *a, const struct task_desire *b)
+bool task_desire_equal(const struct task_desire *a, const struct task_desire *b)
 {
         return a->run == b->run && a->version == b->version &&
                a->restart_version == b->restart_version && a->generation == b->generation;
@@ -605,7 +605,7 @@ static bool looks_same(const struct task_machine *a, const struct task_machine *
                a->exit_code == b->exit_code && a->signal == b->signal && a->parked == b->parked &&
                a->runs == b->runs && a->restarts == b->restarts && a->since_wall == b->since_wall &&
                a->started_wall == b->started_wall && a->next_run_wall == b->next_run_wall &&
-               desire_is_same(&a->desire, &b->desire) && text_is_same(a->reason, b->reason);
+               task_desire_equal(&a->desire, &b->desire) && text_is_same(a->reason, b->reason);
 }
 
 void task_machine_init(struct task_machine *m, usec_t now_wall)

@@ -25,8 +25,8 @@ struct task_desire {
                                 takes an ended task up again */
 };
 
-/* The agent's table keeps it over an upgrade: new fields go to the end (whole words of eight bytes),
- * and are 0 in what an older version wrote; the values of the enums stay what they are. */
+/* The agent's table keeps it over an upgrade: new fields go to the end (whole words of eight
+ * bytes), and are 0 in what an older version wrote; the values of the enums stay what they are. */
 struct task_machine {
         uint32_t state; /* enum task_state; QUEUED, STARTING, RUNNING, STOPPING or ENDED */
         int32_t result; /* enum task_result; RESULT_NONE unless ENDED */
@@ -125,6 +125,9 @@ void task_machine_init(struct task_machine *m, usec_t now_wall);
 void task_handle(struct task_machine *m, const struct job_spec *spec,
         const struct task_event *event, usec_t now_mono, usec_t now_wall, uint64_t seed,
         struct task_effects *ret);
+
+/* Whether two desires ask for the same. */
+bool task_desire_equal(const struct task_desire *a, const struct task_desire *b);
 
 /* The spec version that is in force for the task as people see it. */
 uint32_t task_version(const struct task_machine *m);

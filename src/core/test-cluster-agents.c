@@ -15,6 +15,22 @@
 
 /* ---- Nodes */
 
+/* An hour back does not mean that a lost node is told of an hour later. */
+static void test_clock_is_set_back(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB);
+
+        (void) state;
+        kit_disconnect(k, 0);
+        k->now -= USEC_HOUR;
+        kit_handle(k, &(struct cluster_event){ .type = CLUSTER_TICK });
+        assert_int_equal(cluster_next_deadline(k->c), k->now + CLUSTER_LOST_AFTER);
+        k->now += CLUSTER_LOST_AFTER;
+        kit_handle(k, &(struct cluster_event){ .type = CLUSTER_TICK });
+        kit_expect_event(k, EVENT_NODE_LOST, "node a is lost");
+        kit_free(k);
+}
+
 static void test_node_lost_and_back(void **state)
 {
         struct kit *k = kit_with_job("web", WEB);
@@ -162,6 +178,8 @@ static void test_bad_rows(void **state)
                 { "tasks/x", "[]", "load row tasks/x: its name is none of ours" },
                 { "tasks/x/0", "[{\"index\":1},{\"index\":1}]",
                         "load row tasks/x/0: index 1 stands there twice" },
+                { "tasks/x/0", "[{\"index\":4000000000}]",
+                        "load row tasks/x/0: index 4000000000 is too large" },
                 { "what/x", "{}", "load row what/x: its name is none of ours" },
                 { "event/x", "{}", "load row event/x: no number" },
         };
@@ -563,6 +581,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_node_lost_and_back),
+                cmocka_unit_test(test_clock_is_set_back),
                 cmocka_unit_test(test_commands_reach_a_node_that_was_away),
                 cmocka_unit_test(test_spread),
                 cmocka_unit_test(test_strangers),

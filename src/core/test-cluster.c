@@ -99,6 +99,21 @@ static void test_env_is_not_told(void **state)
         kit_free(k);
 }
 
+/* However much has changed, the end of the sentence is there. */
+static void test_long_change(void **state)
+{
+        struct kit *k = kit_with_node();
+        char source[1200] = "file:";
+
+        (void) state;
+        memset(source + 5, '/', sizeof source - 20);
+        strcat(source, "web.yaml");
+        kit_apply_from(k, source, "web", WEB);
+        kit_apply_from(k, source, "web", WEB_DELAY);
+        kit_expect_event(k, EVENT_JOB_APPLIED, "/web.yaml)");
+        kit_free(k);
+}
+
 static void test_if_version(void **state)
 {
         struct kit *k = kit_with_node();
@@ -544,8 +559,12 @@ static void test_unknown_targets(void **state)
         (void) state;
         assert_int_equal(kit_command(k, CLUSTER_STOP, "wbe"), -1);
         expect_error(k, ERR_NOT_FOUND, "no job or task \"wbe\"; did you mean \"web\"?");
+        assert_int_equal(kit_command(k, CLUSTER_STOP, "wbe.2"), -1);
+        expect_error(k, ERR_NOT_FOUND, "no job or task \"wbe.2\"; did you mean \"web.2\"?");
+        assert_int_equal(kit_command(k, CLUSTER_STOP, "wbe.3"), -1);
+        expect_error(k, ERR_NOT_FOUND, "no job or task \"wbe.3\"; did you mean \"web\"?");
         assert_int_equal(kit_command(k, CLUSTER_RESTART, "web.7"), -1);
-        assert_int_equal(k->err.code, ERR_NOT_FOUND);
+        expect_error(k, ERR_NOT_FOUND, "no task \"web.7\"; the last of job web is web.2");
         assert_int_equal(kit_command(k, CLUSTER_STOP, "zzzzzzzz.1"), -1);
         expect_error(k, ERR_NOT_FOUND, "no job or task \"zzzzzzzz.1\"");
         assert_int_equal(kit_scale(k, "web.1", 3), -1);
@@ -737,6 +756,24 @@ static void test_remove_while_away(void **state)
         kit_free(k);
 }
 
+/* A task that still has to go was stopped, too, and the next of its name is not. */
+static void test_stop_is_lifted_for_good(void **state)
+{
+        struct kit *k = kit_with_job("web", "{\"command\": [\"web\"]}");
+
+        (void) state;
+        kit_command(k, CLUSTER_REMOVE, "web");
+        kit_apply(k, "web", "{\"command\": [\"web\"], \"count\": 2}");
+        kit_command(k, CLUSTER_STOP, "web");
+        kit_command(k, CLUSTER_RESTART, "web.1");
+        kit_apply(k, "web", WEB);
+        kit_reload(k);
+        kit_connect(k, 0);
+        kit_settle(k);
+        expect_job(k, "web", JOB_RUNNING, 3);
+        kit_free(k);
+}
+
 static void test_purge_waits_for_its_agent(void **state)
 {
         struct kit *k = kit_with_job("web", WEB);
@@ -750,7 +787,7 @@ static void test_purge_waits_for_its_agent(void **state)
         kit_handle(k, &remove);
         expect_job(k, "web", JOB_STOPPING, 0);
         kit_connect(k, 0);
-        assert_int_equal(cluster_next_deadline(k->c), k->now);
+        assert_int_equal(cluster_next_deadline(k->c), 0);
         kit_handle(k, &(struct cluster_event){ .type = CLUSTER_TICK });
         for (size_t i = 0; i < k->fx.assigns_len; i++)
                 purged += k->fx.assigns[i].forget && k->fx.assigns[i].purge_logs;
@@ -807,6 +844,7 @@ int main(void)
                 cmocka_unit_test(test_apply_equal),
                 cmocka_unit_test(test_apply_in_place),
                 cmocka_unit_test(test_env_is_not_told),
+                cmocka_unit_test(test_long_change),
                 cmocka_unit_test(test_if_version),
                 cmocka_unit_test(test_versions_kept),
                 cmocka_unit_test(test_sources),
@@ -834,6 +872,7 @@ int main(void)
                 cmocka_unit_test(test_remove),
                 cmocka_unit_test(test_remove_then_apply),
                 cmocka_unit_test(test_remove_while_away),
+                cmocka_unit_test(test_stop_is_lifted_for_good),
                 cmocka_unit_test(test_purge_waits_for_its_agent),
                 cmocka_unit_test(test_namesake),
         };

@@ -218,6 +218,17 @@ static void test_why_lost(void **state)
         kit_free(k);
 }
 
+static void test_why_none(void **state)
+{
+        struct kit *k = kit_with_node();
+
+        (void) state;
+        kit_apply(k, "web", "{\"command\": [\"web\"], \"count\": 0}");
+        expect_why(k, "web", "web is stopped: its count is 0",
+                "nothing until its count is more than 0");
+        kit_free(k);
+}
+
 static void test_why_unknown(void **state)
 {
         struct kit *k = kit_with_node();
@@ -385,6 +396,40 @@ static void test_plan_amid_rollout(void **state)
         kit_free(k);
 }
 
+/* What an update that halted left behind is replaced, though what is new could be taken in place.
+ */
+static void test_plan_after_halt(void **state)
+{
+        static const char spec[] = "{\"command\": [\"%s\"], \"count\": 2, "
+                                   "\"restart\": {\"burst\": 1, \"delay\": \"%ds\"}}";
+        struct kit *k = kit_with_node();
+        char json[200];
+        json_t *p;
+
+        (void) state;
+        snprintf(json, sizeof json, spec, "good", 1);
+        kit_apply(k, "web", json);
+        kit_settle(k);
+        snprintf(json, sizeof json, spec, "bad", 1);
+        kit_apply(k, "web", json);
+        while (kit_task(k, "web.0")->machine.run_version != 2 ||
+                kit_task(k, "web.0")->machine.state != TASK_RUNNING) {
+                kit_deliver_to_agent(&k->agents[0]);
+                kit_agent_work(&k->agents[0]);
+        }
+        kit_exit(k, "web.0", 1);
+        kit_settle(k);
+        expect_why(k, "web", "web is degraded: the update has halted: *", "*");
+        snprintf(json, sizeof json, spec, "bad", 2);
+        p = plan(k, "web", json);
+        expect_planned(p, "update", 3, "restart.delay");
+        expect_steps(p, "web.0 start, web.1 replace");
+        expect_text(json_array_get(json_object_get(p, "steps"), 1), "reason",
+                "needs a new run for: version 3");
+        json_decref(p);
+        kit_free(k);
+}
+
 /* A batch that has done its work does not do it again, in the plan either. */
 static void test_plan_ended_batch(void **state)
 {
@@ -431,11 +476,13 @@ int main(void)
                 cmocka_unit_test(test_why_batch),
                 cmocka_unit_test(test_why_rollout),
                 cmocka_unit_test(test_why_lost),
+                cmocka_unit_test(test_why_none),
                 cmocka_unit_test(test_why_unknown),
                 cmocka_unit_test(test_plan_new),
                 cmocka_unit_test(test_plan_without_node),
                 cmocka_unit_test(test_plan_changes),
                 cmocka_unit_test(test_plan_amid_rollout),
+                cmocka_unit_test(test_plan_after_halt),
                 cmocka_unit_test(test_plan_ended_batch),
                 cmocka_unit_test(test_plan_conflict),
         };
