@@ -209,42 +209,26 @@ static void convert_slot(
                 memcpy(&ret->copies[i], copies + i * copy_size(h), copy_size(h));
 }
 
-static int write_converted(const struct table *t, int fd, const char *path, struct error *err)
+/* Leaves a table of our version at @path; @t still is the old one. */
+static int convert(const struct table *t, const char *path, struct error *err)
 {
-        static char page[TABLE_HEADER_SIZE];
-        struct table_header *h = (struct table_header *) (void *) page;
+        AUTO(buffer_done) struct buffer b = { 0 };
+        struct table_header *h = (void *) buffer_reserve(&b, TABLE_HEADER_SIZE);
         const char *old = (const char *) t->slots;
         struct table_slot slot;
 
+        memset(h, 0, TABLE_HEADER_SIZE);
         *h = *t->header;
         h->machine_size = sizeof(struct task_machine);
         h->run_size = sizeof(struct table_run);
         h->slot_size = sizeof(struct table_slot);
-        if (fd_write_all(fd, page, sizeof page, err) < 0)
-                return error_wrap(err, "convert %s", path);
+        buffer_commit(&b, TABLE_HEADER_SIZE);
         for (size_t i = 0; i < t->slots_len; i++, old += t->header->slot_size) {
                 convert_slot(t->header, (const struct table_slot *) (const void *) old, &slot);
-                if (fd_write_all(fd, &slot, sizeof slot, err) < 0)
-                        return error_wrap(err, "convert %s", path);
+                buffer_put(&b, &slot, sizeof slot);
         }
-        return fsync(fd) < 0 ? error_sys(err, errno, "convert %s", path) : 0;
-}
-
-/* Leaves a table of our version at @path; @t still is the old one. */
-static int convert(const struct table *t, const char *path, struct error *err)
-{
-        AUTO(mem_freep) char *new_path = mem_printf("%s.new", path);
-        AUTO(fd_closep)
-        int fd = open(new_path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-        if (fd < 0)
-                return error_sys(err, errno, "open %s", new_path);
-        if (write_converted(t, fd, path, err) < 0) {
-                unlink(new_path);
-                return -1;
-        }
-        if (rename(new_path, path) < 0)
-                return error_sys(err, errno, "rename %s", new_path);
+        if (file_replace(path, b.data, b.len, 0600, true, err) < 0)
+                return error_wrap(err, "convert %s", path);
         log_info("%s: carried over from another version of Reeve", path);
         return 0;
 }
