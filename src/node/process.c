@@ -65,6 +65,11 @@ bool process_matches(const struct table_run *record, uint64_t start_ticks)
                start_ticks <= record->after_ns / tick_ns;
 }
 
+bool process_began_before(uint64_t start_ticks, const struct table_run *record)
+{
+        return start_ticks <= record->after_ns / tick_ns;
+}
+
 enum process_end process_ended(int pidfd, const struct table_run *record, int *ret_status)
 {
         struct process_stat st;

@@ -28,6 +28,9 @@ bool process_read_stat(pid_t pid, struct process_stat *ret);
  * it began between the record's two instants, and no pid is used twice within that time. */
 bool process_matches(const struct table_run *record, uint64_t start_ticks);
 
+/* Whether a process that began at @start_ticks was there when the run of the record began. */
+bool process_began_before(uint64_t start_ticks, const struct table_run *record);
+
 enum process_end {
         PROCESS_END_NOT_YET, /* still there, or a zombie that does not tell */
         PROCESS_END_KNOWN,

@@ -86,6 +86,16 @@ void tasks_take_deposit(struct tasks *ts, const char *name, const int *fds, size
                 close(fds[i]);
 }
 
+/* In a container that is started again the keeper may have the pid of the one before: its children
+ * began after itself. */
+static bool is_child_of(pid_t keeper, const struct table_run *record)
+{
+        struct process_stat st;
+
+        return record->parent == keeper && process_read_stat(keeper, &st) &&
+               process_began_before(st.start_ticks, record);
+}
+
 /* What became of a run that was begun, or meant to be, before our time. */
 void task_judge(struct task *t)
 {
@@ -114,7 +124,7 @@ void task_judge(struct task *t)
         if (m->pid <= 0)
                 return;
         task_find_process(t);
-        if (record->parent == ts->keeper)
+        if (is_child_of(ts->keeper, record))
                 return; /* its record comes when it ends, or is on its way */
         if (t->pidfd >= 0) {
                 task_put_witness(t);

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What is done to Reeve at the worst moment, or with the worst of intentions."""
 import os
+import shutil
+import signal
 import struct
+import subprocess
 
 import pytest
 
@@ -87,3 +90,36 @@ def test_table_of_an_older_version(up):
     up.wait_log('carried over from another version')
     assert {t['id']: t['pid'] for t in up.wait_running('web', 5)} == pids
     assert all(list(runs) == [1] for runs in up.note_runs('start').values())
+
+
+UNSHARE = shutil.which('unshare')
+
+
+def may_unshare():
+    return UNSHARE and subprocess.run([UNSHARE, '--pid', '--fork', '--mount-proc', 'true'], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not may_unshare(), reason='needs the right to make PID namespaces')
+def test_container_that_is_started_again(reeve):
+    """The keeper is process 1 of a container, each time. What an earlier container ran is not taken for its own."""
+    def start():
+        reeve.nest.start(reeve.log_path, [UNSHARE, '--pid', '--fork', '--kill-child', '--mount-proc', reeve.reeve, 'up',
+                                          '--data', reeve.data, '--socket', reeve.socket, '--node', reeve.node])
+
+    def running(runs):
+        return all(t['state'] == 'running' and t['runs'] == runs for t in reeve.ps('web'))
+    start()
+    reeve.wait_for(lambda: [n for n in reeve.api('GET', '/v1/nodes') if n['state'] == 'ready'], 'a node')
+    assert reeve.api('GET', '/v1/nodes')[0]['keeper_pid'] == 1
+    reeve.apply({'web': {'command': ['sleep', '100000'], 'count': 3, 'restart': {'policy': 'always', 'delay': 0}}})
+    reeve.wait_for(lambda: running(1), 'run 1')
+    for pid in reeve.nest.descendants():
+        try:
+            os.kill(pid, signal.SIGKILL)  # below our nest; with its process 1 all of the container ends
+        except ProcessLookupError:
+            pass
+    reeve.wait_for(lambda: not reeve.nest.descendants(), 'the container is gone')
+    start()
+    reeve.wait_for(lambda: running(2), 'run 2', 30)
+    ends = [e['message'] for e in reeve.events() if e['kind'] == 'task-ended']
+    assert len(ends) == 3 and all('unknown' in m for m in ends), ends
