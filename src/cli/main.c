@@ -8,12 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "cli/columns.h"
 #include "cli/command.h"
+#include "cli/terminal.h"
 
 #define OPTIONS_MAX 24
+#define LONG_FIRST  256 /* what getopt calls our first long option: no letter */
+#define HELP_WIDTH  80
+#define HELP_INDENT 27 /* where the meaning of an option begins */
 
 const struct command *const commands[] = {
         &command_up,
@@ -52,33 +58,55 @@ static void print_usage(FILE *to)
                 if (!commands[i]->hidden)
                         fprintf(to, "  %-11s %s\n", commands[i]->name, commands[i]->summary);
         fputs("\n"
-              "`reeve COMMAND --help` says more. The server is found by REEVE_ADDR (unix:PATH or\n"
-              "http://HOST:PORT, with REEVE_TOKEN), or at the socket where `reeve up` puts it.\n"
+              "`reeve COMMAND --help` says more. The server is found by REEVE_ADDR (unix:PATH\n"
+              "or http://HOST:PORT, with REEVE_TOKEN), or at the socket where `reeve up` puts\n"
+              "it.\n"
               "Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict,\n"
               "5 denied, 6 nobody answers, 7 timeout, 8 too large, 9 disk full.\n",
                 to);
 }
 
-static void print_option(const struct option_row *o, FILE *to)
+static void put_option(struct buffer *out, const struct option_row *o, size_t width)
 {
         char left[40];
 
         snprintf(left, sizeof left, "%c%c%s --%s%s%s", o->letter ? '-' : ' ',
                 o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name,
                 o->argument != NULL ? " " : "", o->argument != NULL ? o->argument : "");
-        fprintf(to, "  %-24s %s\n", left, o->help);
+        buffer_printf(out, "  %-*s ", HELP_INDENT - 3, left);
+        columns_wrap(out, o->help, HELP_INDENT, width);
 }
 
-static void print_help(const struct command *c, FILE *to)
+/* Paragraphs, each after an empty line. */
+static void put_details(struct buffer *out, const char *text, size_t width)
 {
-        fprintf(to, "Usage: reeve %s [OPTION...]%s%s\n\n%s\n", c->name, c->operands[0] ? " " : "",
-                c->operands, c->summary);
-        if (c->details != NULL)
-                fprintf(to, "\n%s\n", c->details);
-        fputs("\nOptions:\n", to);
+        while (text != NULL) {
+                const char *end = strstr(text, "\n\n");
+                AUTO(mem_freep)
+                char *paragraph =
+                        mem_strndup(text, end != NULL ? (size_t) (end - text) : strlen(text));
+
+                buffer_putc(out, '\n');
+                columns_wrap(out, paragraph, 0, width);
+                text = end != NULL ? end + 2 : NULL;
+        }
+}
+
+static void print_help(const struct command *c)
+{
+        AUTO(buffer_done) struct buffer out = { 0 };
+        size_t terminal = terminal_width();
+        size_t width = terminal > 0 ? MIN(terminal, (size_t) HELP_WIDTH) : HELP_WIDTH;
+
+        buffer_printf(&out, "Usage: reeve %s [OPTION...]%s%s\n\n%s\n", c->name,
+                c->operands[0] ? " " : "", c->operands, c->summary);
+        put_details(&out, c->details, width);
+        buffer_puts(&out, "\nOptions:\n");
         for (const struct option_row *o = c->options; o != NULL && o->name != NULL; o++)
-                print_option(o, to);
-        print_option(&(struct option_row){ "help", 'h', OPTION_FLAG, NULL, NULL, "show this" }, to);
+                put_option(&out, o, width);
+        put_option(&out, &(struct option_row){ .name = "help", .letter = 'h', .help = "show this" },
+                width);
+        terminal_print(&out);
 }
 
 static int store_value(const struct option_row *o, const char *text, struct error *err)
@@ -120,22 +148,41 @@ static int wrong_usage(const struct command *c, const char *what)
         return error_code_exit(ERR_INVALID);
 }
 
-static int unknown_option(const struct command *c, const char *argument)
+static int unknown_long_option(const struct command *c, const char *argument)
 {
         const char *names[OPTIONS_MAX + 2] = { "help" };
+        const char *name = argument + strspn(argument, "-");
+        AUTO(mem_freep) char *word = mem_strndup(name, strcspn(name, "="));
+        AUTO(mem_freep) char *what = NULL;
         const char *nearest;
-        char what[256], word[64];
         size_t n = 1;
 
         for (const struct option_row *o = c->options; o != NULL && o->name != NULL; o++)
                 names[n++] = o->name;
-        names[n] = NULL;
-        snprintf(word, sizeof word, "%.*s", (int) strcspn(argument + strspn(argument, "-"), "="),
-                argument + strspn(argument, "-"));
         nearest = text_nearest(word, names);
-        snprintf(what, sizeof what, "unknown option %.64s%s%s%s", argument,
+        what = mem_printf("unknown option --%s%s%s%s", word,
                 nearest != NULL ? "; did you mean --" : "", nearest != NULL ? nearest : "",
                 nearest != NULL ? "?" : "");
+        return wrong_usage(c, what);
+}
+
+/* What getopt has refused: its answer is @opt, ':' or '?'. It says in optopt which option it was,
+ * if there is such a one or it was a letter; @last is the argument that it has read last, which
+ * with several letters in one argument is the one before. */
+static int wrong_option(const struct command *c, int opt, const char *last)
+{
+        AUTO(mem_freep) char *what = NULL;
+
+        if (optopt == 0)
+                return unknown_long_option(c, last);
+        if (optopt >= LONG_FIRST)
+                what = mem_printf("--%s %s", c->options[optopt - LONG_FIRST].name,
+                        opt == ':' ? "needs a value" : "takes no value");
+        else if (optopt == 'h') /* as a letter it is never wrong */
+                what = mem_strdup("--help takes no value");
+        else
+                what = mem_printf(opt == ':' ? "-%c needs a value" : "unknown option -%c",
+                        optopt > ' ' && optopt < 0x7F ? optopt : '?');
         return wrong_usage(c, what);
 }
 
@@ -148,7 +195,7 @@ static void make_getopt(const struct command *c, struct option *longs, char *let
         for (const struct option_row *o = c->options; o != NULL && o->name != NULL; o++, n++) {
                 longs[n] = (struct option){ o->name,
                         o->type == OPTION_FLAG ? no_argument : required_argument, NULL,
-                        (int) n + 256 };
+                        (int) n + LONG_FIRST };
                 if (o->letter == 0)
                         continue;
                 *letters++ = o->letter;
@@ -183,19 +230,13 @@ static int run_command(const struct command *c, int argc, char **argv)
                 const struct option_row *o = c->options;
 
                 if (opt == 'h') {
-                        print_help(c, stdout);
+                        print_help(c);
                         return 0;
                 }
-                if (opt == ':') {
-                        char what[128];
-
-                        snprintf(what, sizeof what, "%.100s needs a value", argv[optind - 1]);
-                        return wrong_usage(c, what);
-                }
-                if (opt == '?')
-                        return unknown_option(c, argv[optind - 1]);
-                if (opt >= 256)
-                        o += opt - 256;
+                if (opt == ':' || opt == '?')
+                        return wrong_option(c, opt, argv[optind - 1]);
+                if (opt >= LONG_FIRST)
+                        o += opt - LONG_FIRST;
                 else
                         while (o->letter != opt)
                                 o++;
@@ -207,6 +248,9 @@ static int run_command(const struct command *c, int argc, char **argv)
                 return wrong_usage(c, "something is missing");
         if (c->operands_max >= 0 && operands > c->operands_max)
                 return wrong_usage(c, "too many arguments");
+        for (int i = optind; i < argc; i++)
+                if (argv[i][0] == '\0')
+                        return wrong_usage(c, "an argument is empty");
         if (c->run((const char *const *) argv + optind, &err) == 0 && flush_output(&err) == 0)
                 return 0;
         fflush(stdout);

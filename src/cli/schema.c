@@ -38,6 +38,7 @@ const struct command command_schema = {
         .summary = "print the JSON schema of job files",
         .details = "For editors that complete and check: save it, and name it in a comment in the "
                    "first line of a YAML file:\n"
+                   "\n"
                    "`# yaml-language-server: $schema=./job.schema.json`",
         .options = options,
         .operands_min = 1,

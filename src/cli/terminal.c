@@ -7,22 +7,16 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "base/text.h"
-
 #define WIDTH_DEFAULT 80
 
 size_t terminal_width(void)
 {
-        const char *columns = getenv("COLUMNS");
         struct winsize size;
-        int64_t n;
 
         if (!isatty(STDOUT_FILENO))
                 return 0;
         if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
                 return size.ws_col;
-        if (columns != NULL && text_parse_int(columns, 1, 10000, &n))
-                return (size_t) n;
         return WIDTH_DEFAULT;
 }
 
