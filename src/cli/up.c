@@ -29,7 +29,6 @@
 #include "net/http-client.h"
 #include "node/table.h"
 
-#define ARGUMENTS_MAX  128
 #define ANSWER_WITHIN  (30 * USEC_SEC)
 #define LEFTOVER_GRACE (5 * USEC_SEC)
 #define POLL_USEC      20000
@@ -44,7 +43,7 @@ static const struct option_row options[] = {
         { "data", 'd', OPTION_TEXT, &opt.data, "DIR",
                 "state directory (/var/lib/reeve, or ~/.local/state/reeve)" },
         { "socket", 's', OPTION_TEXT, &opt.socket, "PATH",
-                "UNIX socket of the API (/run/reeve/reeve.sock, or as rootless)" },
+                "UNIX socket of the API (where the commands look without REEVE_ADDR)" },
         { "listen", 'l', OPTION_TEXT, &opt.listen, "ADDR:PORT",
                 "serve the API here too; only addresses of this machine" },
         { "jobs", 'j', OPTION_LIST, &opt.jobs, "PATH",
@@ -58,7 +57,7 @@ static const struct option_row options[] = {
 struct plan { /* everything, made absolute */
         char *data, *socket;
         char *reeve, *keeper; /* programs */
-        char *arguments[ARGUMENTS_MAX];
+        char **arguments;     /* ended by NULL */
         size_t arguments_len;
 };
 
@@ -66,6 +65,7 @@ static void plan_done(struct plan *p)
 {
         for (size_t i = 0; i < p->arguments_len; i++)
                 free(p->arguments[i]);
+        free(p->arguments);
         free(p->data);
         free(p->socket);
         free(p->reeve);
@@ -74,8 +74,9 @@ static void plan_done(struct plan *p)
 
 static void add(struct plan *p, const char *argument)
 {
-        if (p->arguments_len < ARGUMENTS_MAX - 1)
-                p->arguments[p->arguments_len++] = mem_strdup(argument);
+        p->arguments = mem_resize(p->arguments, p->arguments_len + 2, sizeof *p->arguments);
+        p->arguments[p->arguments_len++] = mem_strdup(argument);
+        p->arguments[p->arguments_len] = NULL;
 }
 
 static char *absolute(const char *path)
@@ -201,7 +202,6 @@ static void plan_arguments(struct plan *p)
                 add(p, "--node");
                 add(p, opt.node);
         }
-        p->arguments[p->arguments_len] = NULL;
 }
 
 /* An agent or a server without a keeper starts one by itself; what does not do so in time is asked
@@ -250,7 +250,9 @@ static void print_banner(const struct plan *p)
 
         printf("\nReeve %s is up. State: %s\n", REEVE_VERSION, p->data);
         printf("API:  unix:%s\n", p->socket);
-        if (opt.listen != NULL && file_read(token_path, 4096, &token, NULL) == 0)
+        if (opt.listen != NULL && !isatty(STDOUT_FILENO)) /* a log is no place for the token */
+                printf("      http://%s (its token: %s)\n", opt.listen, token_path);
+        else if (opt.listen != NULL && file_read(token_path, 4096, &token, NULL) == 0)
                 printf("      http://%s/v1/jobs?token=%.*s\n", opt.listen,
                         (int) strcspn(buffer_str(&token), "\n"), buffer_str(&token));
         if (strcmp(p->socket, default_socket) != 0)
@@ -263,8 +265,14 @@ static void print_banner(const struct plan *p)
         fflush(stdout);
 }
 
-/* Waits until the server answers and a node is ready. Returns 0 when it said so. */
-static int announce(const struct plan *p, pid_t keeper)
+/* A child of ours is reaped when it has ended: as a zombie it would look alive for ever. */
+static bool has_ended(pid_t pid)
+{
+        return waitpid(pid, NULL, WNOHANG) == pid || kill(pid, 0) < 0;
+}
+
+/* Waits until the server answers and a node is ready, and says so. */
+static int announce(const struct plan *p, pid_t keeper, struct error *err)
 {
         usec_t deadline = time_mono() + ANSWER_WITHIN;
         struct address address = { .is_unix = true };
@@ -275,11 +283,11 @@ static int announce(const struct plan *p, pid_t keeper)
                         print_banner(p);
                         return 0;
                 }
-                if (keeper > 0 && kill(keeper, 0) < 0)
-                        return -1;
+                if (has_ended(keeper))
+                        return error_set(err, ERR_SYSTEM, "the keeper has ended");
                 usleep(POLL_USEC);
         }
-        return -1;
+        return error_set(err, ERR_TIMEOUT, "it does not answer");
 }
 
 static int become_keeper(struct plan *p, struct error *err)
@@ -294,7 +302,7 @@ static int run_in_foreground(struct plan *p, struct error *err)
 
         /* twice, so that it is no child of the keeper */
         if (fork() == 0)
-                _exit(fork() == 0 ? (announce(p, keeper) < 0) : 0);
+                _exit(fork() == 0 ? (announce(p, keeper, err) < 0) : 0);
         wait(NULL);
         return become_keeper(p, err);
 }
@@ -319,9 +327,7 @@ static int run_detached(struct plan *p, struct error *err)
         }
         close(fd);
         close(null);
-        if (announce(p, pid) < 0)
-                return error_set(err, ERR_TIMEOUT, "it does not answer; see %s", log);
-        return 0;
+        return announce(p, pid, err) < 0 ? error_wrap(err, "see %s", log) : 0;
 }
 
 static int run(const char *const *operands, struct error *err)
