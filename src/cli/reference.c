@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The reference of the commands, made from their table: docs/cli.md and man/reeve.1. A test
  * compares both with what is printed here. */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/mem.h"
 #include "cli/command.h"
 
 static const char *const code_help[ERR_CODE_COUNT] = {
@@ -139,6 +141,7 @@ static void print_term(const char *term, const char *meaning)
 
 static void print_command_roff(const struct command *c)
 {
+        AUTO(mem_freep) char *summary = NULL;
         char term[96];
 
         printf(".SS reeve %s\n", c->name);
@@ -147,9 +150,9 @@ static void print_command_roff(const struct command *c)
                 c->options != NULL && *c->operands != '\0' ? " " : "", c->operands);
         if (*term != '\0')
                 print_roff(term);
+        summary = mem_printf("%c%s.", toupper((unsigned char) *c->summary), c->summary + 1);
         puts(".PP");
-        printf("%c%s.\n", *c->summary >= 'a' && *c->summary <= 'z' ? *c->summary - 32 : *c->summary,
-                c->summary + 1);
+        print_roff(summary);
         if (c->details != NULL) {
                 puts(".PP");
                 print_roff(c->details);
