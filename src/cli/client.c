@@ -64,9 +64,8 @@ const char *const *client_headers(void)
 
 int client_unreachable(const struct address *address, struct error *err)
 {
-        char text[ADDRESS_TEXT_MAX], why[sizeof err->message];
+        char text[ADDRESS_TEXT_MAX];
 
-        snprintf(why, sizeof why, "%s", err->message);
         address_format(text, address);
         if (err->sys_errno == ENOENT || err->sys_errno == ECONNREFUSED)
                 return error_set(err, ERR_UNAVAILABLE,
@@ -76,7 +75,7 @@ int client_unreachable(const struct address *address, struct error *err)
         if (err->sys_errno == EACCES)
                 return error_set(err, ERR_DENIED,
                         "%s belongs to another user: try as root, or set REEVE_ADDR", text);
-        return error_set(err, err->code, "%.300s", why);
+        return -1;
 }
 
 int client_problem(int status, const char *body, size_t len, struct error *err)
@@ -141,11 +140,6 @@ int client_get(const char *path, json_t **ret, struct error *err)
         if (*ret == NULL)
                 return error_set(err, ERR_SYSTEM, "the server's answer to %s is not JSON", path);
         return 0;
-}
-
-int client_get_text(const char *path, struct buffer *ret, struct error *err)
-{
-        return request("GET", path, NULL, NULL, 0, ret, err);
 }
 
 bool client_is_task(const char *name)

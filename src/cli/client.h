@@ -34,14 +34,12 @@ int client_request(const char *method, const char *path, const char *type, const
         size_t len, json_t **ret, struct error *err);
 int client_get(const char *path, json_t **ret, struct error *err);
 
-/* Like client_get(), but the text of the answer as it came (for --json). */
-int client_get_text(const char *path, struct buffer *ret, struct error *err);
-
 /* The code and sentence of an answer that is not a success: of its problem document, else of its
  * status. Returns -1. */
 int client_problem(int status, const char *body, size_t len, struct error *err);
 
-/* The sentence for a server that does not answer. Returns -1. */
+/* Makes of @err, the failure of a connection, a sentence that says what to do, where one is known.
+ * Returns -1. */
 int client_unreachable(const struct address *address, struct error *err);
 
 /* True for the id of a task ("web.0"); all else that can be a name is a job's. */

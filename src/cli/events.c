@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Events: the newest ones, and with -f those to come. Following asks for events after the number
  * of the last one shown, so that none is left out or shown twice when the server comes back. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,14 +54,15 @@ struct feed {
         struct buffer line;
 };
 
-static bool on_line(struct feed *feed, const char *line, struct error *err)
+static bool on_line(void *data, const char *line, size_t len, struct error *err)
 {
+        struct feed *feed = data;
         AUTO(client_json_decref) json_t *event = NULL;
         json_error_t why;
 
-        if (strncmp(line, "data:", 5) != 0)
+        if (len < 5 || memcmp(line, "data:", 5) != 0)
                 return true;
-        event = json_loads(line + 5, 0, &why);
+        event = json_loadb(line + 5, len - 5, 0, &why);
         if (event == NULL) {
                 error_set(err, ERR_SYSTEM, "an event of the server is not JSON: %s", why.text);
                 return false;
@@ -74,18 +76,12 @@ static bool on_line(struct feed *feed, const char *line, struct error *err)
 static bool on_data(void *data, const char *bytes, size_t len, struct error *err)
 {
         struct feed *feed = data;
-        char *end;
 
-        buffer_put(&feed->line, bytes, len);
-        while (feed->line.len > 0 && (end = strchr(feed->line.data, '\n')) != NULL) {
-                *end = '\0';
-                if (!on_line(feed, feed->line.data, err))
-                        return false;
-                buffer_consume(&feed->line, (size_t) (end - feed->line.data) + 1);
-        }
+        if (!stream_each_line(&feed->line, bytes, len, on_line, feed, err))
+                return false;
         if (fflush(stdout) == 0)
                 return true;
-        error_set(err, ERR_SYSTEM, "cannot write to standard output");
+        error_sys(err, errno, "write to standard output");
         return false;
 }
 

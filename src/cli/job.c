@@ -53,14 +53,12 @@ static void put_state(const struct job_status *job, struct buffer *out)
 /* What was asked for: the fields that are not as they would be anyway. */
 static int put_spec(const char *name, const json_t *json, struct buffer *out, struct error *err)
 {
-        AUTO(client_json_decref)
-        json_t *plain =
-                json_pack("{s:O,s:s}", "kind", json_object_get(json, "kind"), "command", "");
+        AUTO(client_json_decref) json_t *plain = json_pack("{s:[s]}", "command", "-");
         AUTO(job_spec_unrefp) struct job_spec *spec = NULL;
         AUTO(job_spec_unrefp) struct job_spec *defaults = NULL;
         struct job_diff diff;
 
-        json_object_set_new(plain, "command", json_pack("[s]", "-"));
+        json_object_set(plain, "kind", json_object_get(json, "kind"));
         if (job_spec_from_json(name, json, &spec, err) < 0 ||
                 job_spec_from_json(name, plain, &defaults, err) < 0)
                 return error_wrap(err, "the server's answer");

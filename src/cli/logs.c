@@ -155,33 +155,6 @@ static bool print_line(
         return print(f->out.data, f->out.len, err);
 }
 
-/* Calls @on_line for every complete line of @bytes and those kept in @partial. */
-static bool each_line(struct buffer *partial, const char *bytes, size_t len,
-        bool (*on_line)(void *data, const char *line, size_t len, struct error *err), void *data,
-        struct error *err)
-{
-        const char *end;
-
-        while ((end = memchr(bytes, '\n', len)) != NULL) {
-                size_t n = (size_t) (end - bytes);
-                bool more;
-
-                if (partial->len == 0) {
-                        more = on_line(data, bytes, n, err);
-                } else {
-                        buffer_put(partial, bytes, n);
-                        more = on_line(data, partial->data, partial->len, err);
-                        buffer_reset(partial);
-                }
-                if (!more)
-                        return false;
-                bytes += n + 1;
-                len -= n + 1;
-        }
-        buffer_put(partial, bytes, len);
-        return true;
-}
-
 static json_t *parse_line(const char *line, size_t len, struct error *err)
 {
         json_error_t why;
@@ -226,7 +199,7 @@ static bool on_missing(void *data, const char *bytes, size_t len, struct error *
 {
         struct missing *m = data;
 
-        return each_line(&m->partial, bytes, len, on_missing_line, m, err);
+        return stream_each_line(&m->partial, bytes, len, on_missing_line, m, err);
 }
 
 /* Shows what was written after the last line shown and before byte @until. */
@@ -274,7 +247,7 @@ static bool on_lines(void *data, const char *bytes, size_t len, struct error *er
 {
         struct follower *f = data;
 
-        return each_line(&f->line, bytes, len, on_line, f, err) && flush(err);
+        return stream_each_line(&f->line, bytes, len, on_line, f, err) && flush(err);
 }
 
 /* The streams that are there at the beginning: with -n not all of them is wanted, and that is no

@@ -20,17 +20,17 @@ static const struct option_row options[] = {
 
 static int remove_job(const char *name, struct error *err)
 {
-        AUTO(mem_freep) char *path = NULL;
+        AUTO(mem_freep) char *path = client_subject_path(name, purge ? "?purge=true" : "");
 
-        if (client_is_task(name))
-                return error_set(err, ERR_INVALID,
-                        "%s is a task: `reeve scale` changes how many there are", name);
-        path = client_subject_path(name, purge ? "?purge=true" : "");
         return client_request("DELETE", path, NULL, NULL, 0, NULL, err);
 }
 
 static int run(const char *const *operands, struct error *err)
 {
+        for (const char *const *name = operands; *name != NULL; name++)
+                if (client_is_task(*name))
+                        return error_set(err, ERR_INVALID,
+                                "%s is a task: `reeve scale` changes how many there are", *name);
         for (const char *const *name = operands; *name != NULL; name++)
                 if (remove_job(*name, err) < 0)
                         return -1;

@@ -21,12 +21,14 @@ static const struct option_row options[] = {
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
 
-/* Jobs and counts of the command line. */
+struct scale {
+        char *job;
+        int64_t count;
+};
+
+/* All of the command line. */
 struct scales {
-        struct {
-                char *job;
-                int64_t count;
-        } * items;
+        struct scale *items;
         size_t len;
 };
 
@@ -39,16 +41,18 @@ static void scales_done(struct scales *s)
 
 static int add(struct scales *s, const char *job, size_t len, const char *count, struct error *err)
 {
+        struct scale *scale;
+
         s->items = mem_resize(s->items, s->len + 1, sizeof *s->items);
-        s->items[s->len].job = mem_strndup(job, len);
-        s->len++;
-        if (!text_parse_int(count, 0, COUNT_MAX, &s->items[s->len - 1].count))
-                return error_set(err, ERR_INVALID, "%.*s: expected a number of tasks, got \"%s\"",
-                        (int) len, job, count);
-        if (client_is_task(s->items[s->len - 1].job))
+        scale = &s->items[s->len++];
+        scale->job = mem_strndup(job, len);
+        if (client_is_task(scale->job))
                 return error_set(err, ERR_INVALID,
                         "%s is a task: only the number of tasks of a job can be changed",
-                        s->items[s->len - 1].job);
+                        scale->job);
+        if (!text_parse_int(count, 0, COUNT_MAX, &scale->count))
+                return error_set(err, ERR_INVALID, "%s: expected a number of tasks, got \"%s\"",
+                        scale->job, count);
         return 0;
 }
 

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/buffer.h"
 #include "base/text.h"
 #include "cli/client.h"
 #include "net/http-client.h"
@@ -128,6 +127,32 @@ int stream_run(const struct stream_options *options, struct stream_end *ret_end,
         if (ret_end != NULL)
                 *ret_end = s.end;
         return r;
+}
+
+bool stream_each_line(struct buffer *partial, const char *bytes, size_t len,
+        bool (*on_line)(void *data, const char *line, size_t len, struct error *err), void *data,
+        struct error *err)
+{
+        const char *end;
+
+        while ((end = memchr(bytes, '\n', len)) != NULL) {
+                size_t n = (size_t) (end - bytes);
+                bool more;
+
+                if (partial->len == 0) {
+                        more = on_line(data, bytes, n, err);
+                } else {
+                        buffer_put(partial, bytes, n);
+                        more = on_line(data, partial->data, partial->len, err);
+                        buffer_reset(partial);
+                }
+                if (!more)
+                        return false;
+                bytes += n + 1;
+                len -= n + 1;
+        }
+        buffer_put(partial, bytes, len);
+        return true;
 }
 
 static bool keep(void *data, const char *bytes, size_t len, struct error *err)

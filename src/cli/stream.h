@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/time.h"
 
@@ -31,6 +32,12 @@ struct stream_end {
 
 /* Waits until the answer is complete. Errors as client_request(). @ret_end may be NULL. */
 int stream_run(const struct stream_options *options, struct stream_end *ret_end, struct error *err);
+
+/* For on_data of answers in lines: calls @on_line for every complete line of @bytes, the first one
+ * begun by what an earlier call left in @partial, without its line break. False: @on_line was. */
+bool stream_each_line(struct buffer *partial, const char *bytes, size_t len,
+        bool (*on_line)(void *data, const char *line, size_t len, struct error *err), void *data,
+        struct error *err);
 
 /* GET of jobs, tasks or nodes. With *@index > 0 it waits, at most @wait, until the state is another
  * than that; afterwards *@index is the number of the state that @ret shows. */

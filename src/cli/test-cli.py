@@ -121,6 +121,12 @@ class Without(unittest.TestCase):
         self.assertIn('Commands:', ok('--help'))
         self.fails(2, 'did you mean "ps"?', 'pss')
         self.fails(2, 'did you mean --json?', 'ps', '--jsno')
+        self.fails(2, 'unknown option -x\n', 'logs', '--stream=stdout', '-xf', 'web')
+        self.fails(2, '--json takes no value', 'ps', '--json=1')
+        self.fails(2, '--help takes no value', 'ps', '--help=1')
+        self.fails(2, '-t needs a value', 'apply', '-wt')
+        self.fails(2, '--timeout needs a value', 'stop', '--time')
+        self.fails(2, 'an argument is empty', 'remove', '')
         self.fails(2, 'something is missing', 'stop')
         self.fails(2, 'too many arguments', 'why', 'a', 'b')
         self.fails(2, '--timeout: expected a duration', 'stop', '-t', 'soon', 'web')
@@ -135,6 +141,10 @@ class Without(unittest.TestCase):
             text = ok(name, '--help')
             self.assertTrue(text.startswith(f'Usage: reeve {name}'), text)
             self.assertEqual(ok('help', name), text)
+            self.assertLessEqual(max(map(len, text.splitlines())), 80, name)
+        self.assertLessEqual(max(map(len, ok('--help').splitlines())), 80)
+        for line in on_terminal('up', '--help', columns=60).splitlines():
+            self.assertLessEqual(len(line), 60)
 
     def test_nobody_answers(self):
         for command in (['ps'], ['logs', '-f', 'web'], ['events', '-f'], ['stop', 'web']):
@@ -160,8 +170,23 @@ class Without(unittest.TestCase):
 
     def test_completion_is_bash(self):
         script = ok('completion', 'bash')
-        offer = script + 'COMP_WORDS=(reeve ev); COMP_CWORD=1; _reeve; echo "${COMPREPLY[*]}"'
-        self.assertEqual(subprocess.run(['bash', '-c', offer], capture_output=True, text=True).stdout, 'events\n')
+
+        def offers(*words):
+            """What bash would offer for the last word."""
+            offer = (script + 'compopt() { :; }; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _reeve; '
+                     '((${#COMPREPLY[@]} == 0)) || printf "%s\\n" "${COMPREPLY[@]}"')
+            done = subprocess.run(['bash', '-c', offer, 'bash', 'reeve', *words], capture_output=True, text=True)
+            self.assertEqual(done.stderr, '')
+            return done.stdout.splitlines()
+
+        os.makedirs(f'{DIR}/some where', exist_ok=True)
+        self.assertEqual(offers('ev'), ['events'])
+        self.assertEqual(offers('stop', '--no'), ['--no-wait'])
+        self.assertEqual(offers('schema', ''), ['job'])
+        for words in (['up', '--data', f'{DIR}/so'], ['up', '-d', f'{DIR}/so'], ['up', '--data', '=', f'{DIR}/so'],
+                      ['apply', f'{DIR}/so']):
+            self.assertEqual(offers(*words), [f'{DIR}/some where'])
+        self.assertEqual(offers('scale', 'web', '='), [])
         self.fails(3, 'no completion', 'completion', 'fish')
 
     def test_full_disk(self):
@@ -171,12 +196,33 @@ class Without(unittest.TestCase):
         self.assertIn('standard output', done.stderr)
 
 
+    def test_up_says_why_not(self):
+        self.fails(2, 'only an address of this machine', 'up', '--listen', '0.0.0.0:1')
+        self.fails(3, '--jobs nothing: No such file', 'up', '--jobs', 'nothing')
+        self.fails(2, 'longer than the 107 bytes', 'up', '--socket', '/' + 107 * 'x')
+
+    def test_up_notices_a_keeper_that_ends_at_once(self):
+        os.makedirs(f'{DIR}/broken', exist_ok=True)
+        shutil.copy(BIN, f'{DIR}/broken/reeve')
+        os.symlink('/bin/false', f'{DIR}/broken/reeve-keeper')
+        begun = time.monotonic()
+        done = subprocess.run([f'{DIR}/broken/reeve', 'up', '--data', f'{DIR}/broken/data', '--socket', f'{DIR}/none',
+                               '--detach'], capture_output=True, text=True, timeout=LIMIT)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(f'see {DIR}/broken/data/reeve.log: the keeper has ended', done.stderr)
+        self.assertLess(time.monotonic() - begun, 20)
+
+
 class With(unittest.TestCase):
     """What needs one. Each test has jobs of its own names."""
 
     @classmethod
     def setUpClass(cls):
-        ok('up', '--data', f'{DIR}/data', '--socket', f'{DIR}/s', '--node', 'here', '--detach')
+        # more job files than most people have, all of them watched
+        many = [option for i in range(100) for option in ('--jobs', write(f'many{i}.yaml', 'jobs: {}'))]
+        said = ok('up', '--data', f'{DIR}/data', '--socket', f'{DIR}/s', '--node', 'here', '--listen', '127.0.0.1:0',
+                  '--detach', *many)
+        assert f'{DIR}/data/token' in said and read(f'{DIR}/data/token').strip() not in said, said
 
     @classmethod
     def tearDownClass(cls):
@@ -271,6 +317,8 @@ class With(unittest.TestCase):
         self.fails(3, 'no job "web"', 'stop', 'web')
         self.fails(3, 'did you mean "report"?', 'stop', 'reprot')
         self.fails(3, 'no task', 'restart', 'report.7')
+        self.fails(2, 'report.0 is a task', 'remove', 'report', 'report.0')
+        self.assertIn('report', jobs())
 
     def test_stop_waits_for_the_end(self):
         stubborn = 'trap "" TERM; echo deaf; while :; do sleep 0.1; done'
@@ -387,7 +435,7 @@ if __name__ == '__main__':
     BIN = shutil.copy(sys.argv[1], DIR)
     shutil.copy(sys.argv[2], DIR)
     os.environ.update(REEVE_ADDR=f'unix:{DIR}/s')
-    for name in ('REEVE_TOKEN', 'NO_COLOR', 'COLUMNS'):
+    for name in ('REEVE_TOKEN', 'NO_COLOR'):
         os.environ.pop(name, None)
     try:
         result = unittest.main(argv=sys.argv[:1] + sys.argv[3:], exit=False).result

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdio.h>
 
-#include "base/mem.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/terminal.h"
 
 static bool as_json;
 
@@ -15,7 +15,8 @@ static const struct option_row options[] = {
 
 static int run(const char *const *operands, struct error *err)
 {
-        AUTO(client_json_decref) json_t *server = NULL;
+        AUTO(client_json_decref) json_t *answer = json_object();
+        json_t *server = NULL;
         struct error nobody = ERROR_INIT;
 
         (void) operands;
@@ -24,15 +25,10 @@ static int run(const char *const *operands, struct error *err)
                 printf("reeve %s\n", REEVE_VERSION);
                 return 0;
         }
-        if (client_get("/v1/version", &server, &nobody) < 0)
-                server = json_null();
-        {
-                AUTO(client_json_decref)
-                json_t *both = json_pack("{s:s,s:O}", "version", REEVE_VERSION, "server", server);
-
-                json_dumpf(both, stdout, JSON_INDENT(2));
-                putchar('\n');
-        }
+        json_object_set_new(answer, "version", json_string(REEVE_VERSION));
+        json_object_set_new(answer, "server",
+                client_get("/v1/version", &server, &nobody) < 0 ? json_null() : server);
+        terminal_print_json(answer);
         return 0;
 }
 

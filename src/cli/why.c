@@ -33,11 +33,10 @@ static const char *other_subject(const json_t *link, const char *asked)
 static void put_link(struct buffer *out, const json_t *link, const char *asked, size_t width)
 {
         const char *subject = other_subject(link, asked);
-        size_t indent;
-
         const char *text = json_string_value(json_object_get(link, "time"));
         const char *message = json_string_value(json_object_get(link, "message"));
         char time[TIME_TEXT_MAX] = "-";
+        size_t indent;
         usec_t wall;
 
         if (text != NULL && time_parse_wall(text, &wall))
