@@ -376,6 +376,13 @@ static ssize_t receive_message(
         return length;
 }
 
+/* Closes what nobody took. */
+static void bundle_done(const struct bundle *b)
+{
+        for (unsigned i = 0; i < b->count; i++)
+                close(b->fds[i]);
+}
+
 void channel_receive(struct keeper *k, struct channel *ch, unsigned limit)
 {
         for (; limit > 0 && ch->fd >= 0; limit--) {
@@ -387,6 +394,7 @@ void channel_receive(struct keeper *k, struct channel *ch, unsigned limit)
                 if (length == -ECONNRESET) /* said once, before the packets that still lie there */
                         continue;
                 if (length <= 0) {
+                        bundle_done(&b); /* of an empty packet, which looks like the end */
                         channel_close(ch);
                         if (ch->role == CHANNEL_HANDOVER)
                                 go(k);
@@ -395,7 +403,6 @@ void channel_receive(struct keeper *k, struct channel *ch, unsigned limit)
                 int status = obey(k, ch, &m, &b);
                 if (status < 0)
                         channel_fail(ch, -status, m.name);
-                for (unsigned i = 0; i < b.count; i++) /* what nobody took */
-                        close(b.fds[i]);
+                bundle_done(&b);
         }
 }

@@ -4,12 +4,15 @@
  * It is made by forking twice, so that it is the child of init (or of a sub-reaper) and not of a
  * program that it shall keep, in a session of its own. Over a socket pair it is told what the
  * caller holds: descriptors (KEEPER_PUT) and programs that live (KEEPER_ADOPT). Its answer means
- * that all of that is safe; the end of the channel without an answer means that it found the lock
- * of another keeper and left. */
+ * that all of that is safe. The channel may also end without an answer: the keeper found the lock
+ * of another one and left, or it could not be executed or died; who holds the lock tells which.
+ *
+ * GO is sent whatever became of the items: the keeper waits for it, and we for the keeper. */
 #include "keeper/launch.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +24,22 @@
 #include <unistd.h>
 
 #define ARGUMENTS_BYTES_MAX 16384
-#define ARGUMENTS_MAX       256
+#define ARGUMENTS_SAVED_MAX 252
+#define ARGUMENTS_MAX       (ARGUMENTS_SAVED_MAX + 3) /* with --handover-fd FD and NULL */
+#define SHORTAGE_PAUSE_MSEC 10
+#define SHORTAGE_PAUSES     500 /* in one handover */
+#define LOCK_PAUSE_MSEC     10
+#define LOCK_LOOKS          10
+
+/* What load_arguments() would refuse must not be saved: that would be noticed too late. */
+static bool arguments_fit(char *const *arguments)
+{
+        size_t bytes = 0, count = 0;
+
+        for (; arguments[count] != NULL; count++)
+                bytes += strlen(arguments[count]) + 1;
+        return count <= ARGUMENTS_SAVED_MAX && bytes < ARGUMENTS_BYTES_MAX;
+}
 
 int keeper_save_arguments(const char *directory, char *const *arguments)
 {
@@ -29,6 +47,8 @@ int keeper_save_arguments(const char *directory, char *const *arguments)
         FILE *file;
         int r = 0;
 
+        if (!arguments_fit(arguments))
+                return -E2BIG;
         snprintf(path, sizeof path, "%s/" KEEPER_ARGUMENTS_FILE, directory);
         if (snprintf(temporary, sizeof temporary, "%s.new", path) >= (int) sizeof temporary)
                 return -ENAMETOOLONG;
@@ -42,6 +62,8 @@ int keeper_save_arguments(const char *directory, char *const *arguments)
                 r = -errno;
         if (r == 0 && rename(temporary, path) < 0)
                 r = -errno;
+        if (r < 0)
+                unlink(temporary);
         return r;
 }
 
@@ -64,7 +86,7 @@ static int load_arguments(const char *directory, char *fd_text, char room[ARGUME
         if (len == 0 || len == ARGUMENTS_BYTES_MAX || room[len - 1] != '\0')
                 return -EINVAL;
         for (size_t at = 0; at < len; at += strlen(room + at) + 1) {
-                if (n + 4 > ARGUMENTS_MAX)
+                if (n == ARGUMENTS_MAX - 1)
                         return -E2BIG;
                 arguments[n++] = room + at;
                 if (n == 1) {
@@ -108,7 +130,10 @@ static int start_keeper(char **arguments, int channel)
         return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EAGAIN;
 }
 
-static int send_item(int channel, const struct keeper_handover *item)
+/* The kernel limits how many descriptors of a user are on their way at once (ETOOMANYREFS), and may
+ * be short of memory: both pass when the keeper has read some. @pauses: how often to wait for that.
+ */
+static int send_item(int channel, const struct keeper_handover *item, unsigned *pauses)
 {
         union {
                 struct cmsghdr header;
@@ -118,6 +143,8 @@ static int send_item(int channel, const struct keeper_handover *item)
         struct iovec iov = { &m, sizeof m };
         struct msghdr packet = { .msg_iov = &iov, .msg_iovlen = 1 };
 
+        if (item->fds_len > KEEPER_FDS_MAX)
+                return -EINVAL;
         if (item->name != NULL)
                 strncpy(m.name, item->name, sizeof m.name - 1);
         if (item->fds_len > 0) {
@@ -128,24 +155,61 @@ static int send_item(int channel, const struct keeper_handover *item)
                 control.header.cmsg_len = CMSG_LEN(item->fds_len * sizeof(int));
                 memcpy(CMSG_DATA(&control.header), item->fds, item->fds_len * sizeof(int));
         }
-        while (sendmsg(channel, &packet, MSG_NOSIGNAL) < 0)
-                if (errno != EINTR)
+        while (sendmsg(channel, &packet, MSG_NOSIGNAL) < 0) {
+                if (errno == EINTR)
+                        continue;
+                if ((errno != ETOOMANYREFS && errno != ENOBUFS && errno != ENOMEM) || *pauses == 0)
                         return -errno;
+                --*pauses;
+                poll(NULL, 0, SHORTAGE_PAUSE_MSEC);
+        }
         return 0;
 }
 
-/* Waits for READY; the end of the channel is KEEPER_LAUNCH_TAKEN. */
-static enum keeper_launched await_ready(int channel, char *text, size_t size)
+static void send_items(
+        int channel, const struct keeper_handover *items, size_t len, char *text, size_t size)
+{
+        const struct keeper_handover go = { .type = KEEPER_GO };
+        unsigned pauses = SHORTAGE_PAUSES;
+        int r;
+
+        for (size_t i = 0; i < len; i++) {
+                r = send_item(channel, &items[i], &pauses);
+                if (r == -EPIPE)
+                        return; /* it is gone: await_ready() finds out why */
+                if (r < 0)
+                        snprintf(text, size, "the new keeper was not given \"%s\": %s",
+                                items[i].name, strerror(-r));
+        }
+        if (send_item(channel, &go, &pauses) < 0)
+                shutdown(channel, SHUT_WR); /* says the same */
+}
+
+/* The channel ended without READY. A keeper that dies lets go of its lock a little after its
+ * channel, so one look is not enough. */
+static enum keeper_launched launch_ended(const char *directory, char *text, size_t size)
+{
+        for (int i = 0; i < LOCK_LOOKS; i++) {
+                if (keeper_lock_owner(directory, "keeper.lock") == 0) {
+                        snprintf(text, size, "the new keeper for %s ended at once", directory);
+                        return KEEPER_LAUNCH_FAILED;
+                }
+                poll(NULL, 0, LOCK_PAUSE_MSEC);
+        }
+        return KEEPER_LAUNCH_TAKEN;
+}
+
+static enum keeper_launched await_ready(int channel, const char *directory, char *text, size_t size)
 {
         struct keeper_message m = { 0 };
 
         for (;;) {
                 ssize_t n = recv(channel, &m, sizeof m, 0);
 
-                if (n < 0 && errno == EINTR)
+                if (n < 0 && (errno == EINTR || errno == ECONNRESET)) /* see protocol.h */
                         continue;
                 if (n <= 0)
-                        return KEEPER_LAUNCH_TAKEN;
+                        return launch_ended(directory, text, size);
                 if (m.type == KEEPER_READY)
                         return KEEPER_LAUNCHED;
                 if (m.type == KEEPER_FAILED)
@@ -158,7 +222,6 @@ enum keeper_launched keeper_launch(const char *directory, const struct keeper_ha
         size_t len, char *text, size_t size)
 {
         static char room[ARGUMENTS_BYTES_MAX];
-        struct keeper_handover go = { .type = KEEPER_GO };
         enum keeper_launched result;
         char *arguments[ARGUMENTS_MAX], fd_text[16];
         int channel[2], r;
@@ -177,22 +240,20 @@ enum keeper_launched keeper_launch(const char *directory, const struct keeper_ha
                 snprintf(text, size, "start a new keeper for %s: %s", directory, strerror(-r));
                 return KEEPER_LAUNCH_FAILED;
         }
-        for (size_t i = 0; i < len && r == 0; i++)
-                r = send_item(channel[0], &items[i]);
-        if (r == 0)
-                r = send_item(channel[0], &go);
-        result = await_ready(channel[0], text, size);
+        send_items(channel[0], items, len, text, size);
+        result = await_ready(channel[0], directory, text, size);
         close(channel[0]);
         return result;
 }
 
-static int open_lock(const char *directory, const char *name)
+static int open_lock(const char *directory, const char *name, int flags)
 {
         char path[4096];
         int fd;
 
-        snprintf(path, sizeof path, "%s/%s", directory, name);
-        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int) sizeof path)
+                return -ENAMETOOLONG;
+        fd = open(path, flags | O_CLOEXEC, 0600);
         return fd < 0 ? -errno : fd;
 }
 
@@ -200,7 +261,7 @@ int64_t keeper_lock_owner(const char *directory, const char *name)
 {
         char text[32] = "";
         int64_t pid = 0;
-        int fd = open_lock(directory, name);
+        int fd = open_lock(directory, name, O_RDONLY);
 
         if (fd < 0)
                 return 0;
@@ -211,27 +272,33 @@ int64_t keeper_lock_owner(const char *directory, const char *name)
         return pid;
 }
 
-int keeper_lock_take(const char *directory, const char *name, int wait)
+/* Over what is there, and cut only then: a full disk has no block for a file that was emptied. */
+static int sign_lock(int fd)
 {
         char text[32];
-        int fd = open_lock(directory, name), len;
+        int len = snprintf(text, sizeof text, "%d\n", getpid());
+
+        errno = ENOSPC; /* of a short write */
+        if (pwrite(fd, text, (size_t) len, 0) != len || ftruncate(fd, len) < 0)
+                return -errno;
+        return 0;
+}
+
+int keeper_lock_take(const char *directory, const char *name, bool wait)
+{
+        int fd = open_lock(directory, name, O_RDWR | O_CREAT), r;
 
         if (fd < 0)
                 return fd;
         while (flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0) {
-                int e = errno;
-
-                if (e == EINTR)
+                r = -errno;
+                if (r == -EINTR)
                         continue;
                 close(fd);
-                return -e;
+                return r;
         }
-        len = snprintf(text, sizeof text, "%d\n", getpid());
-        if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t) len, 0) != len) {
-                int e = errno;
-
+        r = sign_lock(fd);
+        if (r < 0)
                 close(fd);
-                return -e;
-        }
-        return fd;
+        return r < 0 ? r : fd;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +21,7 @@ struct keeper_handover {
 enum keeper_launched {
         KEEPER_LAUNCH_FAILED = -1, /* @text says why */
         KEEPER_LAUNCHED,     /* it has taken everything over and starts the programs that were not
-                                adopted */
+                                adopted; @text is set if something could not be handed over */
         KEEPER_LAUNCH_TAKEN, /* there is another keeper already */
 };
 
@@ -28,8 +29,8 @@ enum keeper_launched {
  * first the absolute path of its program. */
 #define KEEPER_ARGUMENTS_FILE "keeper.argv"
 
-/* Writes the arguments down, durably enough to outlive any process. Returns 0 or a negative errno.
- */
+/* Writes the arguments (up to NULL) down, durably enough to outlive any process. Returns 0 or a
+ * negative errno: -E2BIG if there are more than keeper_launch() can read back. */
 int keeper_save_arguments(const char *directory, char *const *arguments);
 
 /* Starts a keeper that is nobody's child, with the saved arguments, and hands @items over. Waits
@@ -43,4 +44,4 @@ int64_t keeper_lock_owner(const char *directory, const char *name);
 
 /* Takes that lock and writes our pid. Returns the descriptor (keep it; close-on-exec), or a
  * negative errno: -EWOULDBLOCK if somebody has it. @wait: waits for it instead. */
-int keeper_lock_take(const char *directory, const char *name, int wait);
+int keeper_lock_take(const char *directory, const char *name, bool wait);

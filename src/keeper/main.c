@@ -201,10 +201,19 @@ static void flush_all(struct keeper *k)
         channel_flush(k, &k->handover);
 }
 
+/* Whether a handover is not over: what is on its way must not get lost in between, and somebody
+ * waits for READY, which the new image would not know of. */
+static bool handover_lasts(struct keeper *k)
+{
+        if (k->phase == KEEPER_HANDOVER)
+                return true;
+        channel_flush(k, &k->handover);
+        return k->handover.fd >= 0 && k->handover.ready_due && !k->handover.deaf;
+}
+
 static void upgrade_if_due(struct keeper *k)
 {
-        /* what is handed over at this moment must not get lost in between */
-        if (!k->upgrade_due || k->phase == KEEPER_HANDOVER)
+        if (!k->upgrade_due || handover_lasts(k))
                 return;
         k->upgrade_due = false;
         if (k->phase != KEEPER_RUNNING)
@@ -349,7 +358,9 @@ static int take_lock(struct keeper *k, int attempts)
                 usleep(LOCK_INTERVAL_USEC);
         }
         int length = snprintf(text, sizeof text, "%d\n", (int) getpid());
-        if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t) length, 0) != length)
+        /* over what is there, and cut only then: a full disk has no block for an emptied file */
+        errno = ENOSPC;
+        if (pwrite(fd, text, (size_t) length, 0) != length || ftruncate(fd, length) < 0)
                 return fail(path), EXIT_FAILURE;
         k->lock_fd = fd;
         return 0;

@@ -169,7 +169,8 @@ void house_close(struct house *h)
         do
                 kill_children();
         while (waitpid(-1, NULL, 0) > 0);
-        static const char *const files[] = { "agent", "server", "log", "keeper.lock", "link" };
+        static const char *const files[] = { "agent", "server", "log", "keeper.lock", "keeper.argv",
+                "link" };
         for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
                 remove_file(h, files[i]);
         assert_int_equal(rmdir(h->dir), 0);

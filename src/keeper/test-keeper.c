@@ -791,6 +791,28 @@ static void test_handover_that_just_ends_counts_as_go(void **state)
         end(&h, &agent);
 }
 
+/* Who waits for READY gets it, although an upgrade was asked for during the handover. */
+static void test_upgrade_waits_for_the_handover(void **state)
+{
+        (void) state;
+        struct house h;
+        struct visitor v;
+        struct keeper_message m;
+        begin(&h, &v);
+        int channel = start_handover(&h, false);
+        message_simple(channel, KEEPER_ADOPT, "nobody", 0); /* answered: it reads, HUP is blocked */
+        expect_failed(channel, EINVAL, "nobody");
+        kill(h.keeper, SIGHUP);
+        message_simple(channel, KEEPER_ADOPT, "nobody", 0);
+        expect_failed(channel, EINVAL, "nobody"); /* and now the signal was read */
+        message_simple(channel, KEEPER_GO, "", 0);
+        message_expect(channel, KEEPER_READY, &m);
+        assert_int_equal(m.value, h.keeper);
+        house_expect_log(&h, "re-executed");
+        close(channel);
+        end(&h, &v);
+}
+
 static void test_handover_into_a_kept_directory(void **state)
 {
         (void) state;
@@ -902,6 +924,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_second_keeper_is_refused),
                 cmocka_unit_test(test_handover_from_survivors),
                 cmocka_unit_test(test_handover_that_just_ends_counts_as_go),
+                cmocka_unit_test(test_upgrade_waits_for_the_handover),
                 cmocka_unit_test(test_handover_into_a_kept_directory),
                 cmocka_unit_test(test_usage),
                 cmocka_unit_test(test_version),
