@@ -5,9 +5,8 @@
 
 PREFIX ?= /usr/local
 MESON  := /usr/bin/meson
-SUDO   := $(shell [ $$(id -u) = 0 ] || echo sudo)
 
-# What is missing is installed first (Debian packages, tools/packages).
+# What is missing is installed first: Debian packages.
 .PHONY: packages
 packages:
 	@tools/install-packages build
