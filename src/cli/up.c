@@ -260,7 +260,7 @@ static void print_banner(const struct plan *p)
         else
                 printf("Look: ");
         printf("reeve ps, reeve logs -f JOB, reeve stop JOB, reeve why TASK\n");
-        printf("End:  %s`reeve down`; both stop the tasks, SIGTERM does not\n\n",
+        printf("End:  %s`reeve down`, the tasks first; SIGTERM leaves them running\n\n",
                 opt.detach ? "" : "Ctrl-C or ");
         fflush(stdout);
 }
