@@ -78,4 +78,3 @@ void job_fields_done(const struct job_field *fields, void *base);
 
 /* The value of a field as JSON; NULL for a list in a rule that is not given. New reference. */
 json_t *job_field_to_json(const struct job_field *field, const void *base);
-json_t *job_fields_to_json(const struct job_field *fields, const void *base);

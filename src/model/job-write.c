@@ -8,6 +8,8 @@
 #include "base/time.h"
 #include "model/job-fields.h"
 
+static json_t *fields_to_json(const struct job_field *fields, const void *base);
+
 static json_t *text_or_null(const char *text)
 {
         return text == NULL ? json_null() : json_string(text);
@@ -20,7 +22,7 @@ static json_t *rules_to_json(const struct job_field *field, const void *base)
         json_t *list = json_array();
 
         for (size_t i = 0, len = job_field_len(field, base); i < len; i++)
-                json_array_append_new(list, job_fields_to_json(field->fields, &rules[i]));
+                json_array_append_new(list, fields_to_json(field->fields, &rules[i]));
         return list;
 }
 
@@ -75,7 +77,7 @@ json_t *job_field_to_json(const struct job_field *field, const void *base)
 
         switch (field->type) {
         case FIELD_SECTION:
-                return job_fields_to_json(field->fields, base);
+                return fields_to_json(field->fields, base);
         case FIELD_RULES:
                 return rules_to_json(field, base);
         case FIELD_ENUM:
@@ -102,7 +104,7 @@ json_t *job_field_to_json(const struct job_field *field, const void *base)
         abort();
 }
 
-json_t *job_fields_to_json(const struct job_field *fields, const void *base)
+static json_t *fields_to_json(const struct job_field *fields, const void *base)
 {
         json_t *object = json_object();
 
@@ -117,5 +119,5 @@ json_t *job_fields_to_json(const struct job_field *fields, const void *base)
 
 json_t *job_spec_to_json(const struct job_spec *spec)
 {
-        return job_fields_to_json(job_fields, spec);
+        return fields_to_json(job_fields, spec);
 }

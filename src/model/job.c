@@ -22,17 +22,16 @@ struct job_spec *job_spec_ref(struct job_spec *spec)
         return spec;
 }
 
-struct job_spec *job_spec_unref(struct job_spec *spec)
+void job_spec_unref(struct job_spec *spec)
 {
         if (spec == NULL)
-                return NULL;
+                return;
         assert(spec->refs > 0);
         if (--spec->refs > 0)
-                return NULL;
+                return;
         job_fields_done(job_fields, spec);
         free(spec->name);
         free(spec);
-        return NULL;
 }
 
 void job_spec_unrefp(struct job_spec **spec)
@@ -53,11 +52,6 @@ enum job_format job_format_from_path(const char *path)
         const char *dot = strrchr(path, '.');
 
         return dot != NULL && strcasecmp(dot, ".json") == 0 ? JOB_FORMAT_JSON : JOB_FORMAT_YAML;
-}
-
-const char *job_kind_name(enum job_kind kind)
-{
-        return job_kind_names[kind];
 }
 
 static char *json_text(json_t *value)

@@ -83,7 +83,7 @@ struct job_spec {
 };
 
 struct job_spec *job_spec_ref(struct job_spec *spec);
-struct job_spec *job_spec_unref(struct job_spec *spec); /* returns NULL */
+void job_spec_unref(struct job_spec *spec);
 void job_spec_unrefp(struct job_spec **spec);
 
 /* A parsed job file: the specs in the order of the file. */
@@ -138,5 +138,4 @@ json_t *job_schema(void);
 /* The reference page of all fields (Markdown), as it stands in docs/job.md. */
 void job_reference(struct buffer *out);
 
-const char *job_kind_name(enum job_kind kind);
 extern const char *const job_kind_names[]; /* ended by NULL */

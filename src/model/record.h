@@ -36,7 +36,6 @@ struct record_table {
         const char *noun; /* "task" */
         const struct record_field *fields;
         size_t len;
-        size_t size; /* of the struct */
 };
 
 /* Appends the struct as one JSON object, fields in the order of the table, without line breaks. */

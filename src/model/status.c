@@ -72,133 +72,117 @@ const char *const event_kind_names[] = {
         [EVENT_KIND_COUNT] = NULL,
 };
 
-#define TASK(member, type, help)                                                                   \
+#define FIELD(noun, member, type, help)                                                            \
         {                                                                                          \
-#member, type, offsetof(struct task_status, member), NULL, help                    \
+#member, type, offsetof(struct noun, member), NULL, help                           \
         }
-#define TASK_ENUM(member, names, help)                                                             \
+#define WORD(noun, member, names, help)                                                            \
         {                                                                                          \
-#member, RECORD_ENUM, offsetof(struct task_status, member), names, help            \
+#member, RECORD_ENUM, offsetof(struct noun, member), names, help                   \
         }
 
 static const struct record_field task_fields[] = {
-        TASK(id, RECORD_STRING, "the job, a dot and the index: `web.0`"),
-        TASK(job, RECORD_STRING, "the job it is an instance of"),
-        TASK(index, RECORD_INT, "its number among the tasks of the job, from 0"),
-        TASK(version, RECORD_INT, "of the job, that its last run had"),
-        TASK(node, RECORD_STRING, "the node it is placed on"),
-        TASK_ENUM(state, task_state_names, "where it is in its life"),
-        TASK(ready, RECORD_BOOL, "it runs and is ready to do its work"),
-        TASK_ENUM(result, task_result_names, "how it ended; null before"),
-        TASK(pid, RECORD_INT, "of the main process; null unless there is one"),
-        TASK(runs, RECORD_INT, "runs begun so far; also the number of the current or last run"),
-        TASK(restarts, RECORD_INT, "runs that the restart policy began"),
-        TASK(exit_code, RECORD_INT,
-                "of the last run that ended; null if a signal ended it, or none has ended"),
-        TASK(signal, RECORD_SIGNAL, "that ended the last run that ended; null if it exited"),
-        TASK(reason, RECORD_STRING, "why it is in this state, in one sentence"),
-        TASK(since, RECORD_TIME, "it has been in this state"),
-        TASK(next_run_at, RECORD_TIME, "when its next run is due; null if none is"),
-        TASK(started_at, RECORD_TIME, "start of the current or last run"),
-        TASK(log_bytes, RECORD_INT, "bytes of its logs; null when unknown"),
+        FIELD(task_status, id, RECORD_STRING, "the job, a dot and the index: `web.0`"),
+        FIELD(task_status, job, RECORD_STRING, "the job it is an instance of"),
+        FIELD(task_status, index, RECORD_INT, "its number among the tasks of the job, from 0"),
+        FIELD(task_status, version, RECORD_INT, "the version of the job that its last run had"),
+        FIELD(task_status, node, RECORD_STRING, "the node it is placed on"),
+        WORD(task_status, state, task_state_names, "where it is in its life"),
+        FIELD(task_status, ready, RECORD_BOOL, "it runs and is ready to do its work"),
+        WORD(task_status, result, task_result_names, "how it ended; null as long as it has not"),
+        FIELD(task_status, pid, RECORD_INT,
+                "process id of its main process; null if there is none"),
+        FIELD(task_status, runs, RECORD_INT,
+                "runs begun so far; also the number of the current or last run"),
+        FIELD(task_status, restarts, RECORD_INT, "runs that the restart policy began"),
+        FIELD(task_status, exit_code, RECORD_INT,
+                "of the last run that ended; null if it was ended by a signal, or none has ended"),
+        FIELD(task_status, signal, RECORD_SIGNAL,
+                "the signal that ended that run; null if it exited"),
+        FIELD(task_status, reason, RECORD_STRING, "why it is in this state, in one sentence"),
+        FIELD(task_status, since, RECORD_TIME, "when it came into this state"),
+        FIELD(task_status, next_run_at, RECORD_TIME, "when its next run is due; null if none is"),
+        FIELD(task_status, started_at, RECORD_TIME, "when the current or last run began"),
+        FIELD(task_status, log_bytes, RECORD_INT, "bytes of its logs; null when unknown"),
 };
 
-const struct record_table task_table = {
-        "task",
-        task_fields,
-        ARRAY_SIZE(task_fields),
-        sizeof(struct task_status),
-};
-
-#define JOB(member, type, help)                                                                    \
-        {                                                                                          \
-#member, type, offsetof(struct job_status, member), NULL, help                     \
-        }
-#define JOB_ENUM(member, names, help)                                                              \
-        {                                                                                          \
-#member, RECORD_ENUM, offsetof(struct job_status, member), names, help             \
-        }
+const struct record_table task_table = { "task", task_fields, ARRAY_SIZE(task_fields) };
 
 static const struct record_field job_status_fields[] = {
-        JOB(name, RECORD_STRING, "its name"),
-        JOB_ENUM(kind, job_kind_names, "what sort of job it is"),
-        JOB(version, RECORD_INT, "grows by one with every change of the spec, from 1"),
-        JOB(count, RECORD_INT, "tasks asked for"),
-        JOB(running, RECORD_INT, "tasks that run"),
-        JOB(ready, RECORD_INT, "tasks that are ready"),
-        JOB_ENUM(state, job_state_names, "how it is, over all its tasks"),
-        JOB(source, RECORD_STRING, "where the spec came from: `api`, or `file:` and a path"),
-        JOB(reason, RECORD_STRING, "why, in one sentence; null when there is nothing to say"),
-        JOB(since, RECORD_TIME, "when this version was accepted"),
+        FIELD(job_status, name, RECORD_STRING, "its name"),
+        WORD(job_status, kind, job_kind_names, "what kind of job it is"),
+        FIELD(job_status, version, RECORD_INT,
+                "grows by one with every change of the spec, from 1"),
+        FIELD(job_status, count, RECORD_INT, "tasks asked for"),
+        FIELD(job_status, running, RECORD_INT, "tasks that run"),
+        FIELD(job_status, ready, RECORD_INT, "tasks that are ready"),
+        WORD(job_status, state, job_state_names, "how it is, over all its tasks"),
+        FIELD(job_status, source, RECORD_STRING,
+                "where the spec came from: `api`, or `file:` and a path"),
+        FIELD(job_status, reason, RECORD_STRING,
+                "why, in one sentence; null when there is nothing to say"),
+        FIELD(job_status, since, RECORD_TIME, "when this version was accepted"),
 };
 
-const struct record_table job_table = {
-        "job",
-        job_status_fields,
-        ARRAY_SIZE(job_status_fields),
-        sizeof(struct job_status),
-};
-
-#define NODE(member, type, help)                                                                   \
-        {                                                                                          \
-#member, type, offsetof(struct node_status, member), NULL, help                    \
-        }
-#define NODE_ENUM(member, names, help)                                                             \
-        {                                                                                          \
-#member, RECORD_ENUM, offsetof(struct node_status, member), names, help            \
-        }
+const struct record_table job_table = { "job", job_status_fields, ARRAY_SIZE(job_status_fields) };
 
 static const struct record_field node_fields[] = {
-        NODE(name, RECORD_STRING, "its name"),
-        NODE_ENUM(state, node_state_names, "whether it is heard from"),
-        NODE(tasks, RECORD_INT, "tasks assigned to it"),
-        NODE(running, RECORD_INT, "tasks that run there"),
-        NODE(version, RECORD_STRING, "of Reeve there"),
-        NODE(kernel, RECORD_STRING, "release of the kernel there"),
-        NODE(cores, RECORD_INT, "processors there"),
-        NODE(memory, RECORD_INT, "bytes of memory there"),
-        NODE(agent_pid, RECORD_INT, "process id of the agent"),
-        NODE(keeper_pid, RECORD_INT, "process id of the keeper"),
-        NODE(reason, RECORD_STRING, "why it is in this state, in one sentence"),
-        NODE(since, RECORD_TIME, "it has been in this state"),
+        FIELD(node_status, name, RECORD_STRING, "its name"),
+        WORD(node_status, state, node_state_names, "whether it is heard from"),
+        FIELD(node_status, tasks, RECORD_INT, "tasks assigned to it"),
+        FIELD(node_status, running, RECORD_INT, "tasks that run there"),
+        FIELD(node_status, version, RECORD_STRING, "version of Reeve there"),
+        FIELD(node_status, kernel, RECORD_STRING, "release of the kernel there"),
+        FIELD(node_status, cores, RECORD_INT, "processors there"),
+        FIELD(node_status, memory, RECORD_INT, "bytes of memory there"),
+        FIELD(node_status, agent_pid, RECORD_INT, "process id of the agent"),
+        FIELD(node_status, keeper_pid, RECORD_INT, "process id of the keeper"),
+        FIELD(node_status, reason, RECORD_STRING, "why it is in this state, in one sentence"),
+        FIELD(node_status, since, RECORD_TIME, "when it came into this state"),
 };
 
-const struct record_table node_table = {
-        "node",
-        node_fields,
-        ARRAY_SIZE(node_fields),
-        sizeof(struct node_status),
-};
-
-#define EVENT(member, type, help)                                                                  \
-        {                                                                                          \
-#member, type, offsetof(struct event, member), NULL, help                          \
-        }
-#define EVENT_ENUM(member, names, help)                                                            \
-        {                                                                                          \
-#member, RECORD_ENUM, offsetof(struct event, member), names, help                  \
-        }
+const struct record_table node_table = { "node", node_fields, ARRAY_SIZE(node_fields) };
 
 static const struct record_field event_fields[] = {
-        EVENT(index, RECORD_INT, "grows with every event"),
-        EVENT(time, RECORD_TIME, "when it happened"),
-        EVENT_ENUM(kind, event_kind_names, "what happened"),
-        EVENT(job, RECORD_STRING, "the job it concerns, if any"),
-        EVENT(task, RECORD_STRING, "the id of the task it concerns, if any"),
-        EVENT(node, RECORD_STRING, "the node it concerns, if any"),
-        EVENT(version, RECORD_INT, "of the job"),
-        EVENT(run, RECORD_INT, "number of the run of the task"),
-        EVENT(message, RECORD_STRING, "what happened and why, in one sentence"),
+        FIELD(event, index, RECORD_INT, "grows with every event"),
+        FIELD(event, time, RECORD_TIME, "when it happened"),
+        WORD(event, kind, event_kind_names, "what happened"),
+        FIELD(event, job, RECORD_STRING, "the job it concerns, if any"),
+        FIELD(event, task, RECORD_STRING, "the id of the task it concerns, if any"),
+        FIELD(event, node, RECORD_STRING, "the node it concerns, if any"),
+        FIELD(event, version, RECORD_INT, "of the job then; null if it concerns none"),
+        FIELD(event, run, RECORD_INT, "the run of the task it tells of, if any"),
+        FIELD(event, message, RECORD_STRING, "what happened and why, in one sentence"),
 };
 
-const struct record_table event_table = {
-        "event",
-        event_fields,
-        ARRAY_SIZE(event_fields),
-        sizeof(struct event),
-};
+const struct record_table event_table = { "event", event_fields, ARRAY_SIZE(event_fields) };
 
 static_assert(ARRAY_SIZE(task_state_names) == TASK_STATE_COUNT + 1, "a state without a name");
 static_assert(ARRAY_SIZE(event_kind_names) == EVENT_KIND_COUNT + 1, "an event without a name");
 static_assert(ARRAY_SIZE(task_result_names) == RESULT_UNKNOWN + 2, "a result without a name");
 static_assert(ARRAY_SIZE(job_state_names) == JOB_FAILED + 2, "a job state without a name");
+
+void status_reference(struct buffer *out)
+{
+        static const struct {
+                const char *title, *text;
+                const struct record_table *table;
+        } parts[] = {
+                { "Task", "One instance of a job.", &task_table },
+                { "Job", "A job over all its tasks. Its spec is in job.md.", &job_table },
+                { "Node", "A machine with an agent.", &node_table },
+                { "Event", "Something that happened. It never changes.", &event_table },
+        };
+
+        buffer_puts(out,
+                "# Objects\n\n"
+                "<!-- Written by `test-record --write-reference docs/objects.md`; edit "
+                "src/model/status.c instead. -->\n\n"
+                "What the HTTP API answers with, and what `--json` prints. Every field is always\n"
+                "there; what does not apply is `null`. Programs should ignore fields they do not\n"
+                "know: later versions may have more.\n");
+        for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+                buffer_printf(out, "\n## %s\n%s\n\n", parts[i].title, parts[i].text);
+                record_reference(parts[i].table, out);
+        }
+}

@@ -135,3 +135,6 @@ struct event {
         char *message; /* one sentence, with the reason */
 };
 extern const struct record_table event_table;
+
+/* The reference page of all of them (Markdown), as it stands in docs/objects.md. */
+void status_reference(struct buffer *out);

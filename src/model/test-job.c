@@ -65,7 +65,7 @@ static void a_spec_has_defaults(void **state)
         (void) state;
         assert_string_equal(s->name, "web");
         assert_int_equal(s->kind, JOB_SERVICE);
-        assert_string_equal(job_kind_name(s->kind), "service");
+        assert_string_equal(job_kind_names[s->kind], "service");
         assert_int_equal(s->count, 1);
         assert_texts(s->command, TEXTS("run"));
         assert_false(s->command_shell);
