@@ -45,6 +45,7 @@
 #define LINGER_BYTES  ((size_t) 64 * 1024 * 1024)
 #define STALL_DEFAULT (60 * USEC_SEC)
 #define BLOCK_SIZE    ((size_t) 4096 - sizeof(struct block))
+#define SHARE_FROM    ((size_t) 2048) /* less is copied: what follows would need a new block */
 #define IOV_COUNT     64
 
 static void conn_touch(struct conn *c);
@@ -306,7 +307,11 @@ void conn_send(struct conn *c, const void *data, size_t len)
 
 void conn_send_block(struct conn *c, struct block *block)
 {
-        if (block->len == 0 || !conn_takes_output(c))
+        if (block->len < SHARE_FROM) {
+                conn_send(c, block->data, block->len);
+                return;
+        }
+        if (!conn_takes_output(c))
                 return;
         conn_add_piece(c, block_ref(block))->end = block->len;
         conn_count_queued(c, block->len);

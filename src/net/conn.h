@@ -70,7 +70,8 @@ void conn_set_reading(struct conn *c, bool reading);
 /* Reading is on and not more than CONN_READ_MARK is queued. */
 bool conn_wants_input(const struct conn *c);
 
-/* Queue output; it leaves at the end of the turn. The block gets a reference of its own. */
+/* Queue output; it leaves at the end of the turn. The block gets a reference of its own, unless it
+ * is small: then it is copied. */
 void conn_send(struct conn *c, const void *data, size_t len);
 void conn_send_block(struct conn *c, struct block *block);
 

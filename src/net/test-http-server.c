@@ -186,6 +186,37 @@ static void test_stream(void **state)
         app_stop(&a);
 }
 
+/* A follower that does not read must not cost a page for each small event: between two shared
+ * blocks stands framing, which then has a block of its own. */
+static void test_small_blocks_are_gathered(void **state)
+{
+        AUTO(buffer_done) struct buffer b = { 0 }, large = { 0 };
+        struct block *small = block_new_copy("world", 5), *page;
+        struct app a;
+        int fd;
+
+        (void) state;
+        for (int i = 0; i < 10000; i++)
+                buffer_putc(&large, 'x');
+        page = block_new_copy(large.data, large.len);
+        app_start(&a, NO_OPTIONS);
+        fd = raw_connect(a.port);
+        raw_puts(&a.loop, fd, "GET /stream HTTP/1.1\r\n" HOST "\r\n");
+        raw_expect(&a.loop, fd, &b, "Transfer-Encoding: chunked\r\n\r\n");
+        for (int i = 0; i < 3; i++)
+                http_request_write_block(a.stream, small);
+        assert_int_equal(small->refs, 1);
+        http_request_write_block(a.stream, page);
+        assert_int_equal(page->refs, 2);
+        http_request_finish(a.stream);
+        raw_expect(&a.loop, fd, &b, "5\r\nworld\r\n5\r\nworld\r\n5\r\nworld\r\n2710\r\nxxx");
+        raw_expect(&a.loop, fd, &b, "xxx\r\n0\r\n\r\n");
+        block_unref(small);
+        block_unref(page);
+        close(fd);
+        app_stop(&a);
+}
+
 static void test_http_1_0(void **state)
 {
         AUTO(buffer_done) struct buffer b = { 0 };
@@ -599,6 +630,7 @@ int main(void)
                 cmocka_unit_test(test_query),
                 cmocka_unit_test(test_fragments),
                 cmocka_unit_test(test_pipelined_late),
+                cmocka_unit_test(test_small_blocks_are_gathered),
                 cmocka_unit_test(test_stream),
                 cmocka_unit_test(test_http_1_0),
                 cmocka_unit_test(test_expect_continue),
