@@ -7,6 +7,7 @@
 #include "net/address.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -30,14 +31,14 @@ static int parse_unix(const char *path, struct address *ret, struct error *err)
         return 0;
 }
 
+/* In brackets: an IPv6 address, and the interface it belongs to ("fe80::1%eth0"). */
 static bool host_is_sane(const char *host, size_t len, bool bracketed)
 {
-        const char *allowed = bracketed ? "0123456789abcdefABCDEF:.%"
-                                          "ghijklmnopqrstuvwxyz-_"
-                                        : "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                          "0123456789.-_";
-
-        return strspn(host, allowed) >= len;
+        for (size_t i = 0; i < len; i++)
+                if (!isalnum((unsigned char) host[i]) &&
+                        (host[i] == '\0' || strchr(bracketed ? ":.%-_" : ".-_", host[i]) == NULL))
+                        return false;
+        return true;
 }
 
 /* @text is what stands in front of the first '/': host, [host], host:port, [host]:port, :port. */
@@ -100,22 +101,17 @@ int address_parse(const char *text, struct address *ret, struct error *err)
 
 const char *address_format(char text[ADDRESS_TEXT_MAX], const struct address *address)
 {
-        const char *format = "http://%s:%u";
+        const char *host = address->host;
+        unsigned port = address->port;
 
-        if (address->is_unix) {
+        if (address->is_unix)
                 snprintf(text, ADDRESS_TEXT_MAX, "unix:%s", address->path);
-                return text;
-        }
-        if (address->host[0] == '\0')
-                format = "%s:%u";
-        else if (strchr(address->host, ':') != NULL)
-                format = "http://[%s]:%u";
-
-                /* all three are literals of the same shape */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(text, ADDRESS_TEXT_MAX, format, address->host, (unsigned) address->port);
-#pragma GCC diagnostic pop
+        else if (host[0] == '\0')
+                snprintf(text, ADDRESS_TEXT_MAX, ":%u", port);
+        else if (strchr(host, ':') != NULL)
+                snprintf(text, ADDRESS_TEXT_MAX, "http://[%s]:%u", host, port);
+        else
+                snprintf(text, ADDRESS_TEXT_MAX, "http://%s:%u", host, port);
         return text;
 }
 

@@ -25,7 +25,6 @@ struct conn {
         enum conn_state state;
         int fd;
         bool is_unix, is_client;
-        int64_t peer_uid;
 
         const struct conn_handlers *handlers; /* NULL: no owner any more */
         void *data;

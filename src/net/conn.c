@@ -172,7 +172,7 @@ static void conn_linger(struct conn *c)
                 return;
         }
         c->state = CONN_LINGERING;
-        hub_set_deadline(c->hub, &c->deadline, time_mono() + LINGER, conn_on_deadline);
+        hub_set_deadline(c->hub, &c->deadline, hub_deadline_after(LINGER), conn_on_deadline);
 }
 
 /* Reads and drops one buffer. */
@@ -380,7 +380,8 @@ static void conn_flush(struct conn *c)
         if (!c->stalled)
                 hub_set_deadline(c->hub, &c->stall, USEC_NEVER, conn_on_stall);
         else if (!was_stalled || c->queued < before)
-                hub_set_deadline(c->hub, &c->stall, time_mono() + c->stall_timeout, conn_on_stall);
+                hub_set_deadline(
+                        c->hub, &c->stall, hub_deadline_after(c->stall_timeout), conn_on_stall);
 }
 
 /* The end of the turn */
@@ -540,16 +541,7 @@ struct conn *conn_new(struct hub *hub, const struct conn_handlers *handlers, voi
         c->data = data;
         c->reading = true;
         c->stall_timeout = STALL_DEFAULT;
-        c->peer_uid = -1;
         return c;
-}
-
-static int64_t socket_peer_uid(int fd)
-{
-        struct ucred cred;
-        socklen_t len = sizeof cred;
-
-        return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 ? -1 : (int64_t) cred.uid;
 }
 
 int conn_attach(struct conn *c, int fd, struct error *err)
@@ -563,8 +555,6 @@ int conn_attach(struct conn *c, int fd, struct error *err)
         c->poll.data = c;
         c->polled = true;
         c->state = CONN_OPEN;
-        if (c->is_unix)
-                c->peer_uid = socket_peer_uid(fd);
         conn_touch(c);
         return 0;
 }
@@ -623,14 +613,4 @@ usec_t conn_last_progress(const struct conn *c)
 bool conn_is_unix(const struct conn *c)
 {
         return c->is_unix;
-}
-
-int64_t conn_peer_uid(const struct conn *c)
-{
-        return c->peer_uid;
-}
-
-struct hub *conn_hub(const struct conn *c)
-{
-        return c->hub;
 }

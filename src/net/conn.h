@@ -58,7 +58,7 @@ struct conn *conn_new_connecting(struct hub *hub, const struct address *address,
 /* Gives the connection to another owner. */
 void conn_set_owner(struct conn *c, const struct conn_handlers *handlers, void *data);
 
-/* How long a peer may take nothing of what is queued. */
+/* How long a peer may take nothing of what is queued; USEC_NEVER: without limit. */
 void conn_set_stall_timeout(struct conn *c, usec_t timeout);
 
 /* When to call on_deadline, to within 100 ms; USEC_NEVER: not. */
@@ -82,8 +82,6 @@ size_t conn_queued(const struct conn *c);
 usec_t conn_last_progress(const struct conn *c);
 
 bool conn_is_unix(const struct conn *c);
-int64_t conn_peer_uid(const struct conn *c); /* -1: TCP */
-struct hub *conn_hub(const struct conn *c);
 
 /* Ends it at once, dropping what is queued. NULL is ignored. */
 void conn_close(struct conn *c);

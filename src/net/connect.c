@@ -160,6 +160,7 @@ static bool attempt_begin(struct conn *c, int fd, usec_t until_mono)
         return true;
 }
 
+/* When the next address is due: those that are left share the time that is left. */
 static usec_t connecting_share(const struct connecting *g)
 {
         usec_t now = time_mono();
@@ -326,7 +327,7 @@ struct conn *conn_new_connecting(struct hub *hub, const struct address *address,
         c->connecting = g;
         g->conn = c;
         g->address = *address;
-        g->end_mono = time_mono() + timeout;
+        g->end_mono = hub_deadline_after(timeout);
         hub_defer(hub, &g->start, connecting_start);
         return c;
 }

@@ -32,6 +32,7 @@ struct http_call {
         struct http_head head;
         int status; /* 0 until the head of the final answer is there */
         bool complete;
+        const char *refusal; /* why the parser's callbacks stopped it; NULL: they did not */
 
         void (*on_head)(void *data, int status);
         void (*on_data)(void *data, const void *bytes, size_t len);
@@ -94,14 +95,28 @@ static int on_message_begin(http_parser *p)
         return 0;
 }
 
+static int refuse(struct http_call *call, const char *why)
+{
+        call->refusal = why;
+        return -1;
+}
+
 static int on_header_field(http_parser *p, const char *at, size_t len)
 {
-        return http_head_add_name(&((struct http_call *) p->data)->head, at, len) ? 0 : -1;
+        struct http_call *call = p->data;
+
+        if (call->status != 0) /* a trailer: nobody asks for them */
+                return 0;
+        return http_head_add_name(&call->head, at, len) ? 0 : refuse(call, "too many headers");
 }
 
 static int on_header_value(http_parser *p, const char *at, size_t len)
 {
-        return http_head_add_value(&((struct http_call *) p->data)->head, at, len) ? 0 : -1;
+        struct http_call *call = p->data;
+
+        if (call->status != 0)
+                return 0;
+        return http_head_add_value(&call->head, at, len) ? 0 : refuse(call, "too long headers");
 }
 
 static int on_headers_complete(http_parser *p)
@@ -109,8 +124,8 @@ static int on_headers_complete(http_parser *p)
         struct http_call *call = p->data;
 
         http_head_end(&call->head);
-        if (p->status_code == 101) /* a protocol that nobody asked for */
-                return -1;
+        if (p->status_code == 101)
+                return refuse(call, "it changes to a protocol that was not asked for");
         if (p->status_code < 200)
                 return 0;
         call->status = p->status_code;
@@ -164,8 +179,11 @@ static void http_call_fail_parsed(struct http_call *call)
 {
         struct error err;
 
-        error_set(&err, ERR_INVALID, "the answer is not HTTP: %s",
-                http_errno_description(HTTP_PARSER_ERRNO(&call->parser)));
+        if (call->refusal != NULL)
+                error_set(&err, ERR_INVALID, "the answer is refused: %s", call->refusal);
+        else
+                error_set(&err, ERR_INVALID, "the answer is not HTTP: %s",
+                        http_errno_description(HTTP_PARSER_ERRNO(&call->parser)));
         http_call_end(call, &err);
 }
 
@@ -255,15 +273,10 @@ int http_call_start(uv_loop_t *loop, const struct address *address,
 
         call->hub = hub_get(loop);
         call->conn = conn_new_connecting(call->hub, address, limit, &conn_handlers, call);
-        if (options->timeout != 0 && options->timeout != USEC_NEVER)
-                conn_set_deadline(call->conn, time_mono() + options->timeout);
+        if (options->timeout != 0)
+                conn_set_deadline(call->conn, hub_deadline_after(options->timeout));
         *ret = take_ptr(call);
         return 0;
-}
-
-int http_call_status(const struct http_call *call)
-{
-        return call->status;
 }
 
 const char *http_call_header(const struct http_call *call, const char *name)

@@ -44,8 +44,7 @@ struct http_call_options {
 int http_call_start(uv_loop_t *loop, const struct address *address,
         const struct http_call_options *options, struct http_call **ret, struct error *err);
 
-/* Of the answer, from on_head on: 0 and NULL before. Borrowed. */
-int http_call_status(const struct http_call *call);
+/* A header of the answer, from on_head to the end of on_end; NULL before, or if there is none. */
 const char *http_call_header(const struct http_call *call, const char *name);
 
 /* Ends the call; no callback follows. NULL is ignored. */

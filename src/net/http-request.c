@@ -34,7 +34,6 @@ struct http_request *http_request_new(struct http_conn *hc)
         req->hc = hc;
         req->head.max_bytes = hc->server->options.max_head;
         req->is_unix = conn_is_unix(hc->conn);
-        req->peer_uid = conn_peer_uid(hc->conn);
         return req;
 }
 
@@ -127,11 +126,6 @@ const char *http_request_method(const struct http_request *req)
         return http_method_str(req->method);
 }
 
-const char *http_request_target(const struct http_request *req)
-{
-        return http_head_target(&req->head);
-}
-
 const char *http_request_path(const struct http_request *req)
 {
         return req->decoded.data;
@@ -167,11 +161,6 @@ const char *http_request_body(const struct http_request *req, size_t *ret_len)
         if (ret_len != NULL)
                 *ret_len = req->body.len;
         return buffer_str(&req->body);
-}
-
-int64_t http_request_peer_uid(const struct http_request *req)
-{
-        return req->peer_uid;
 }
 
 bool http_request_is_unix(const struct http_request *req)
@@ -266,6 +255,16 @@ void http_request_reply(struct http_request *req, int status, const char *conten
         request_answered(req);
 }
 
+/* The peer had finished sending before the answer in pieces began, and nothing would tell when it
+ * is gone altogether. What is not complete at the end of the turn is treated as if the peer
+ * finished now. */
+static void on_unwatched_job(struct hub_job *job)
+{
+        struct http_request *req = container_of(job, struct http_request, job);
+
+        http_conn_drop(req->hc);
+}
+
 void http_request_begin(struct http_request *req, int status, const char *content_type)
 {
         AUTO(buffer_done) struct buffer b = { 0 };
@@ -282,6 +281,8 @@ void http_request_begin(struct http_request *req, int status, const char *conten
                 buffer_puts(&b, "Transfer-Encoding: chunked\r\n");
         buffer_puts(&b, "\r\n");
         conn_send(req->hc->conn, b.data, b.len);
+        if (req->hc->peer_finished)
+                hub_defer(req->server->hub, &req->job, on_unwatched_job);
 }
 
 static void request_begin_piece(struct http_request *req, size_t len)
@@ -358,7 +359,9 @@ void http_request_on_close(struct http_request *req, void (*on_close)(void *data
 {
         req->on_close = on_close;
         req->on_close_data = data;
-        if (req->hc != NULL || on_close == NULL)
+        if (req->hc != NULL)
+                return;
+        if (on_close == NULL)
                 hub_job_cancel(req->server->hub, &req->job);
         else
                 hub_defer(req->server->hub, &req->job, on_lost_job);
@@ -367,6 +370,7 @@ void http_request_on_close(struct http_request *req, void (*on_close)(void *data
 void http_request_lost(struct http_request *req)
 {
         req->hc = NULL;
+        hub_job_cancel(req->server->hub, &req->job);
         if (!req->dispatched)
                 http_request_free(req);
         else if (req->on_close != NULL)

@@ -21,6 +21,7 @@ struct http_server {
         unsigned conn_count;
         size_t body_total;
         bool accepting;
+        bool accept_failed;        /* and that was logged; until one succeeds */
         struct hub_deadline retry; /* of accepting, after the kernel refused */
 };
 
@@ -40,6 +41,7 @@ struct http_conn {
         http_parser parser;
         struct http_request *req; /* except in IDLE */
         struct hub_job job;
+        bool peer_finished; /* nothing more comes; it may still read one whole answer */
 
         int refusal; /* status that the parser's callbacks decided on; 0: none */
         const char *refusal_detail;
@@ -49,7 +51,7 @@ struct http_request {
         struct http_request *prev, *next; /* in server->requests, once with the application */
         struct http_server *server;
         struct http_conn *hc; /* NULL: the peer has gone */
-        struct hub_job job;   /* to tell on_close of that */
+        struct hub_job job;   /* to tell on_close of that; or, with a peer, to drop it */
 
         struct http_head head;
         struct buffer body;
@@ -60,7 +62,6 @@ struct http_request {
         size_t parameter_count;
         enum http_method method;
         bool is_http_1_0, keep_alive, is_unix;
-        int64_t peer_uid;
 
         bool dispatched; /* the application has it */
         bool begun;      /* the head of an answer in pieces is queued */
@@ -87,6 +88,9 @@ void http_conn_answered(struct http_conn *hc, bool keep_alive);
 /* Serves a connection that was accepted, or made by a socketpair; takes @fd, which is non-blocking.
  */
 void http_server_add_conn(struct http_server *s, int fd, bool is_unix);
+
+/* Closes the connection of a peer that has gone; its request hears of it. */
+void http_conn_drop(struct http_conn *hc);
 
 /* Gives the connection away (to a WebSocket) and ends @hc. */
 struct conn *http_conn_take(struct http_conn *hc);

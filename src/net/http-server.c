@@ -96,11 +96,17 @@ static void http_conn_lost(struct http_conn *hc)
                 http_request_lost(req);
 }
 
+void http_conn_drop(struct http_conn *hc)
+{
+        conn_close(hc->conn);
+        http_conn_lost(hc);
+}
+
 /* The next request */
 
 static void http_conn_set_limit(struct http_conn *hc, usec_t limit)
 {
-        conn_set_deadline(hc->conn, limit == USEC_NEVER ? USEC_NEVER : time_mono() + limit);
+        conn_set_deadline(hc->conn, hub_deadline_after(limit));
 }
 
 static void http_conn_await(struct http_conn *hc)
@@ -337,10 +343,10 @@ static void on_hangup(void *data, bool complete)
 {
         struct http_conn *hc = data;
 
+        hc->peer_finished = true;
         if (!complete && (hc->req == NULL || !hc->req->begun))
                 return;
-        conn_close(hc->conn);
-        http_conn_lost(hc);
+        http_conn_drop(hc);
 }
 
 static void on_drain(void *data)
@@ -426,9 +432,11 @@ static void server_accept_failed(struct http_server *s, int sys_errno)
         if (sys_errno != EMFILE && sys_errno != ENFILE && sys_errno != ENOBUFS &&
                 sys_errno != ENOMEM)
                 return;
-        log_warning("http: accept: %s; waiting", strerror(sys_errno));
+        if (!s->accept_failed)
+                log_warning("http: accept: %s; new connections wait", strerror(sys_errno));
+        s->accept_failed = true;
         server_pause_accepting(s);
-        hub_set_deadline(s->hub, &s->retry, time_mono() + ACCEPT_PAUSE, on_retry);
+        hub_set_deadline(s->hub, &s->retry, hub_deadline_after(ACCEPT_PAUSE), on_retry);
 }
 
 static void on_listener(uv_poll_t *poll, int status, int events)
@@ -443,10 +451,12 @@ static void on_listener(uv_poll_t *poll, int status, int events)
 
                 if (fd < 0 && errno == EAGAIN)
                         return;
-                if (fd < 0)
-                        server_accept_failed(s, errno);
-                else
+                if (fd >= 0) {
+                        s->accept_failed = false;
                         http_server_add_conn(s, fd, l->socket.is_unix);
+                        continue;
+                }
+                server_accept_failed(s, errno);
                 if (!s->accepting)
                         return;
         }

@@ -25,7 +25,7 @@ struct http_server;
  * answered; the answer goes nowhere. */
 struct http_request;
 
-/* Zeroes are the defaults. */
+/* Zeroes are the defaults; a time of USEC_NEVER is no limit. */
 struct http_server_options {
         /* Required. Called when head and body are complete. */
         void (*on_request)(void *data, struct http_request *req);
@@ -66,7 +66,6 @@ void http_server_free(struct http_server *s);
 /* The question. All strings are borrowed for the life of the request. */
 
 const char *http_request_method(const struct http_request *req); /* "GET" */
-const char *http_request_target(const struct http_request *req); /* as sent, for logs */
 
 /* Percent-decoded, begins with '/', or is "*"; never contains an encoded NUL. */
 const char *http_request_path(const struct http_request *req);
@@ -84,8 +83,6 @@ const char *http_request_header(const struct http_request *req, const char *name
 /* The body, "" if there is none, followed by a NUL that is not counted. @ret_len may be NULL. */
 const char *http_request_body(const struct http_request *req, size_t *ret_len);
 
-/* User id of a peer on a UNIX socket, -1 on TCP. */
-int64_t http_request_peer_uid(const struct http_request *req);
 bool http_request_is_unix(const struct http_request *req);
 
 /* The answer at once. */

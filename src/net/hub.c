@@ -107,11 +107,15 @@ void hub_job_cancel(struct hub *h, struct hub_job *job)
 
 static void on_timer(uv_timer_t *handle);
 
+/* Only ever brings the timer forward: deadlines nearer than the grain, set again and again, would
+ * otherwise put off all the others. */
 static void hub_arm_timer(struct hub *h, usec_t at_mono, usec_t now)
 {
         usec_t delay = at_mono > now ? at_mono - now : 0;
 
         delay = MAX(delay, GRAIN);
+        if (now + delay >= h->timer_mono)
+                return;
         h->timer_mono = now + delay;
         uv_timer_start(&h->timer, on_timer, delay / USEC_MSEC + 1, 0);
 }
@@ -172,6 +176,13 @@ void hub_set_deadline(struct hub *h, struct hub_deadline *d, usec_t at_mono,
         d->set = true;
         if (at_mono < h->timer_mono)
                 hub_arm_timer(h, at_mono, time_mono());
+}
+
+usec_t hub_deadline_after(usec_t timeout)
+{
+        usec_t now = time_mono();
+
+        return timeout > USEC_NEVER - now ? USEC_NEVER : now + timeout;
 }
 
 static void on_handle_closed(uv_handle_t *handle)

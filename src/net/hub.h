@@ -31,8 +31,8 @@ struct hub_job {
 void hub_defer(struct hub *h, struct hub_job *job, void (*run)(struct hub_job *job)); /* or again */
 void hub_job_cancel(struct hub *h, struct hub_job *job); /* not queued: nothing happens */
 
-/* A point in time, kept to within 100 ms (never early). Zeroed: not set. @at USEC_NEVER unsets;
- * setting again replaces. It is unset when @run is called. */
+/* A point in time, kept to within 100 ms (never early). Zeroed: not set. @at_mono USEC_NEVER
+ * unsets; setting again replaces. It is unset when @run is called. */
 struct hub_deadline {
         struct hub_deadline *prev, *next;
         usec_t at_mono;
@@ -41,3 +41,6 @@ struct hub_deadline {
 };
 void hub_set_deadline(struct hub *h, struct hub_deadline *d, usec_t at_mono,
         void (*run)(struct hub_deadline *deadline));
+
+/* When @timeout from now is over; USEC_NEVER stays what it is. */
+usec_t hub_deadline_after(usec_t timeout);

@@ -27,7 +27,8 @@
 #include "base/file.h"
 #include "base/macros.h"
 
-#define BACKLOG 4096
+#define BACKLOG        4096
+#define UNIX_PATH_SIZE sizeof((struct sockaddr_un){ 0 }.sun_path)
 
 /* UNIX */
 
@@ -61,15 +62,14 @@ static int unix_check_free(const char *path, struct error *err)
         return 0;
 }
 
-/* A short name in the same directory, so that whatever fits as @path fits here as well. */
-static int unix_temporary_name(
-        const char *path, char name[sizeof((struct sockaddr_un *) 0)->sun_path], struct error *err)
+/* A short name in the same directory: it has to fit into an address, too. */
+static int unix_temporary_name(const char *path, char name[UNIX_PATH_SIZE], struct error *err)
 {
-        size_t size = sizeof((struct sockaddr_un *) 0)->sun_path;
-        int dir = (int) (strrchr(path, '/') - path);
-        int len = snprintf(name, size, "%.*s/.%x", dir, path, (unsigned) gettid());
+        const char *slash = strrchr(path, '/');
+        int dir = slash == NULL ? 0 : (int) (slash - path) + 1;
+        int len = snprintf(name, UNIX_PATH_SIZE, "%.*s.%x", dir, path, (unsigned) gettid());
 
-        if (len < 0 || (size_t) len >= size)
+        if (len < 0 || (size_t) len >= UNIX_PATH_SIZE)
                 return error_set(err, ERR_INVALID, "the directory's name is too long");
         return 0;
 }
@@ -92,7 +92,7 @@ static int unix_bind(int fd, const char *name, mode_t mode, struct error *err)
 static int unix_open(struct listen_socket *s, const char *path, mode_t mode, struct error *err)
 {
         AUTO(fd_closep) int fd = -1;
-        char name[sizeof((struct sockaddr_un *) 0)->sun_path];
+        char name[UNIX_PATH_SIZE];
         struct stat st;
 
         if (unix_check_free(path, err) < 0 || unix_temporary_name(path, name, err) < 0)

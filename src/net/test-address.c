@@ -30,13 +30,14 @@ static void test_good(void **state)
         check("127.0.0.1:0", "http://127.0.0.1:0");
         check("[::1]:99", "http://[::1]:99");
         check("http://[::1]", "http://[::1]:7433");
+        check("[fe80::1%eth0.2]:80", "http://[fe80::1%eth0.2]:80");
 }
 
 static void test_bad(void **state)
 {
         static const char *const bad[] = { "", "unix:", "unix:relative", "/run/x.sock", "http://",
-                "https://x:1", "x:", "x:y", "x:65536", "x:-1", "::1", "[::1", "[::1]x", "a b:1",
-                "http://x:1/path", "http://u@x:1", "http://x:1?q" };
+                "https://x:1", "x:", "x:y", "x:65536", "x:-1", "::1", "[::1", "[::1]x", "[::1/]:1",
+                "a b:1", "http://x:1/path", "http://u@x:1", "http://x:1?q" };
         struct address a;
         struct error err;
         char long_path[200];

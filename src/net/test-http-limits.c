@@ -294,7 +294,6 @@ static void test_unix(void **state)
         raw_puts(&a.loop, fd, "GET /late?arg=watch HTTP/1.1\r\n" HOST "\r\n");
         wait_for(&a.loop, a.kept_count == 1);
         assert_true(http_request_is_unix(a.kept[0]));
-        assert_int_equal(http_request_peer_uid(a.kept[0]), getuid());
         http_request_reply(a.kept[0], 200, "text/plain", "hi", 2);
         raw_expect(&a.loop, fd, &b, "\r\n\r\nhi");
 
@@ -365,6 +364,58 @@ static void test_unix_conflicts(void **state)
         rmdir(f.dir);
 }
 
+/* A path without a directory in it is one in the current directory. */
+static void test_unix_relative(void **state)
+{
+        struct unix_fixture f;
+        char here[4096];
+        struct error err;
+        struct app a;
+        int fd;
+
+        (void) state;
+        unix_fixture_init(&f);
+        assert_non_null(getcwd(here, sizeof here));
+        assert_int_equal(chdir(f.dir), 0);
+        snprintf(f.address.path, sizeof f.address.path, "sock");
+        app_start(&a, NO_OPTIONS);
+        if (http_server_listen(a.server, &f.address, 0600, &err) < 0)
+                fail_msg("%s", err.message);
+        fd = raw_connect_unix("sock");
+        close(fd);
+        app_stop(&a);
+        assert_int_equal(chdir(here), 0);
+        assert_int_equal(dir_entries(f.dir), 0);
+        rmdir(f.dir);
+}
+
+/* USEC_NEVER is no limit, and not one that has passed. */
+static void test_never(void **state)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+        struct app a;
+        int fd;
+
+        (void) state;
+        app_start(&a, (struct http_server_options){ .head_timeout = USEC_NEVER,
+                              .body_timeout = USEC_NEVER,
+                              .idle_timeout = USEC_NEVER,
+                              .stall_timeout = USEC_NEVER });
+        fd = raw_connect(a.port);
+        raw_puts(&a.loop, fd, "GET /size?arg=16000000 HTTP/1.1\r\n" HOST "\r\n");
+        for (usec_t end = time_mono() + 300 * USEC_MSEC; time_mono() < end;) /* it is stalled */
+                turn(&a.loop);
+        assert_int_equal(http_server_connections(a.server), 1);
+        while (b.len < 16000000) {
+                ssize_t n = raw_take(fd, &b);
+
+                assert_true(n != 0 && n != -2);
+                turn(&a.loop);
+        }
+        close(fd);
+        app_stop(&a);
+}
+
 /* The socket of a process that was killed is in nobody's way. */
 static void test_unix_stale(void **state)
 {
@@ -423,7 +474,9 @@ int main(void)
                 cmocka_unit_test(test_stall),
                 cmocka_unit_test(test_unix),
                 cmocka_unit_test(test_unix_conflicts),
+                cmocka_unit_test(test_unix_relative),
                 cmocka_unit_test(test_unix_stale),
+                cmocka_unit_test(test_never),
                 cmocka_unit_test(test_tcp_conflict),
         };
 

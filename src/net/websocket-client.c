@@ -235,7 +235,7 @@ int websocket_connect(uv_loop_t *loop, const struct address *address, const char
         ws->handshake = take_ptr(h);
         ws->conn =
                 conn_new_connecting(hub, address, ws->handlers.connect_timeout, &conn_handlers, ws);
-        ws->handshake->end_mono = time_mono() + ws->handlers.connect_timeout;
+        ws->handshake->end_mono = hub_deadline_after(ws->handlers.connect_timeout);
         hub_unref(hub);
         *ret = ws;
         return 0;

@@ -396,8 +396,3 @@ size_t websocket_queued(const struct websocket *ws)
 {
         return ws->conn == NULL ? 0 : conn_queued(ws->conn);
 }
-
-int64_t websocket_peer_uid(const struct websocket *ws)
-{
-        return ws->conn == NULL ? -1 : conn_peer_uid(ws->conn);
-}

@@ -54,9 +54,6 @@ void websocket_send(struct websocket *ws, bool text, const void *bytes, size_t l
 /* Bytes that the kernel has not taken yet. */
 size_t websocket_queued(const struct websocket *ws);
 
-/* User id of a peer on a UNIX socket, -1 on TCP. */
-int64_t websocket_peer_uid(const struct websocket *ws);
-
 /* Says goodbye behind what is queued: @code as in RFC 6455 section 7.4 (1000: done, 1001: going
  * away), @reason at most 123 bytes (cut) or NULL. No callback follows. NULL is ignored. */
 void websocket_close(struct websocket *ws, uint16_t code, const char *reason);
