@@ -40,11 +40,6 @@ void store_batch_done(struct store_batch *batch)
         buffer_done(&batch->ops);
 }
 
-bool store_batch_is_empty(const struct store_batch *batch)
-{
-        return batch->ops.len == 0;
-}
-
 void store_batch_put(struct store_batch *batch, const char *key, const void *value, size_t len)
 {
         batch_add(batch, STORE_PUT, key, value == NULL ? "" : value, len);
@@ -59,13 +54,6 @@ void store_batch_delete_range(struct store_batch *batch, const char *first, cons
 {
         batch_add(batch, STORE_DELETE_RANGE, first == NULL ? "" : first, last,
                 last == NULL ? 0 : strlen(last));
-}
-
-void store_batch_delete_prefix(struct store_batch *batch, const char *prefix)
-{
-        AUTO(mem_freep) char *last = store_prefix_end(prefix);
-
-        store_batch_delete_range(batch, prefix, last);
 }
 
 /* The last byte that can grow, grown, and nothing behind it: "job/" gives "job0", "a\xff" gives
@@ -88,12 +76,13 @@ char *store_prefix_end(const char *prefix)
 
 bool store_batch_next(const struct store_batch *batch, size_t *position, struct store_op *ret)
 {
-        const char *at = batch->ops.data + *position;
         struct op_header header;
+        const char *at;
 
         if (*position == batch->ops.len)
                 return false;
         assert(batch->ops.len - *position > sizeof header);
+        at = batch->ops.data + *position;
         memcpy(&header, at, sizeof header);
         at += sizeof header;
         ret->type = header.type;

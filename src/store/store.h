@@ -44,14 +44,11 @@ struct store_batch {
 };
 
 void store_batch_done(struct store_batch *batch);
-bool store_batch_is_empty(const struct store_batch *batch);
 void store_batch_put(struct store_batch *batch, const char *key, const void *value, size_t len);
 void store_batch_delete(struct store_batch *batch, const char *key); /* not there: fine */
 
-/* Deletes all keys with @first <= key < @last (NULL: to the end), or all that begin with @prefix.
- */
+/* Deletes all keys with @first <= key < @last (NULL: from the beginning, to the end). */
 void store_batch_delete_range(struct store_batch *batch, const char *first, const char *last);
-void store_batch_delete_prefix(struct store_batch *batch, const char *prefix);
 
 /* The outcome of one batch. @err is NULL when the batch is on disk; @revision is then its number.
  * Otherwise nothing of it was stored and @revision is 0: ERR_NO_SPACE on a full disk, ERR_SYSTEM
