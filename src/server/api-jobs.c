@@ -15,28 +15,18 @@
 
 /* ---- Reading */
 
-struct list {
-        struct buffer body;
-        bool any;
-};
-
 static void list_job(void *data, const struct job_status *job)
 {
-        struct list *l = data;
-
-        buffer_putc(&l->body, l->any ? ',' : '[');
-        record_write(&job_table, job, &l->body);
-        l->any = true;
+        api_list_add(data, &job_table, job);
 }
 
 void api_jobs_list(struct server *server, struct http_request *req, const char *name)
 {
-        struct list l = { 0 };
+        struct buffer body = { 0 };
 
         (void) name;
-        cluster_each_job(state_cluster(server->state), list_job, &l);
-        buffer_puts(&l.body, l.any ? "]" : "[]");
-        api_reply_json(server, req, &l.body);
+        cluster_each_job(state_cluster(server->state), list_job, &body);
+        api_reply_list(server, req, &body);
 }
 
 void api_job_get(struct server *server, struct http_request *req, const char *name)

@@ -8,13 +8,13 @@
 #include "base/mem.h"
 #include "core/explain.h"
 #include "server/api.h"
+#include "server/events.h"
 #include "server/feeds.h"
 #include "server/links.h"
 
 #define EVENTS_DEFAULT 1000
 #define EVENTS_MAX     10000
 #define WHY_EVENTS     20
-#define SCAN_ROWS      20000 /* looked through for the events of one job or task */
 
 static void put_string_or_null(struct buffer *out, const char *text)
 {
@@ -55,38 +55,25 @@ void api_schema_job(struct server *server, struct http_request *req, const char 
 
 /* ---- Nodes */
 
-struct list {
-        struct buffer body;
-        bool any;
-};
-
 static void list_node(void *data, const struct node_status *node)
 {
-        struct list *l = data;
-
-        buffer_putc(&l->body, l->any ? ',' : '[');
-        record_write(&node_table, node, &l->body);
-        l->any = true;
+        api_list_add(data, &node_table, node);
 }
 
 void api_nodes_list(struct server *server, struct http_request *req, const char *name)
 {
-        struct list l = { 0 };
+        struct buffer body = { 0 };
 
         (void) name;
-        cluster_each_node(state_cluster(server->state), list_node, &l);
-        buffer_puts(&l.body, l.any ? "]" : "[]");
-        api_reply_json(server, req, &l.body);
+        cluster_each_node(state_cluster(server->state), list_node, &body);
+        api_reply_list(server, req, &body);
 }
 
 /* ---- Events. Those who follow are in feeds.c */
 
 struct page {
-        const char *job, *task, *node;
-        bool job_too; /* with `task`: also what concerns its whole `job` */
-        size_t limit, rows;
         struct event *events;
-        size_t len;
+        size_t len, limit;
 };
 
 static void page_done(struct page *p)
@@ -96,45 +83,29 @@ static void page_done(struct page *p)
         free(p->events);
 }
 
-static bool page_wants(const struct page *p, const struct event *e)
-{
-        bool whole_job = p->job_too && e->task == NULL;
-
-        return feeds_concerns(e, p->job, whole_job ? NULL : p->task) &&
-               (p->node == NULL || (e->node != NULL && strcmp(e->node, p->node) == 0));
-}
-
-static int page_row(void *data, const char *key, const char *value, size_t len, struct error *err)
+static bool page_add(void *data, struct event *event, const char *json, size_t len)
 {
         struct page *p = data;
-        json_t *json = json_loadb(value, len, 0, NULL);
-        struct event event = { 0 };
-        int rc = record_read(&event_table, json, &event, err);
 
-        json_decref(json);
-        if (rc < 0)
-                return error_wrap(err, "row %s", key);
-        if (page_wants(p, &event)) {
-                p->events = mem_resize(p->events, p->len + 1, sizeof *p->events);
-                p->events[p->len++] = event;
-        } else {
-                record_done(&event_table, &event);
-        }
-        return p->len >= p->limit || ++p->rows >= SCAN_ROWS ? 1 : 0;
+        (void) json;
+        (void) len;
+        p->events = mem_resize(p->events, p->len + 1, sizeof *p->events);
+        p->events[p->len++] = *event;
+        *event = (struct event){ 0 };
+        return p->len < p->limit;
 }
 
 /* Events after number @after, in order; the first ones, or the newest ones. */
-static int page_read(
-        struct server *server, struct page *p, uint64_t after, bool newest, struct error *err)
+static int page_read(struct server *server, struct page *p, const struct event_filter *filter,
+        uint64_t after, bool newest, struct error *err)
 {
-        char first[STATE_KEY_MAX], last[STATE_KEY_MAX];
+        struct events_query query = { .filter = *filter,
+                .first = after + 1,
+                .last = state_durable_event(server->state),
+                .newest = newest };
 
-        state_event_key(first, after + 1);
-        state_event_key(last, state_durable_event(server->state) + 1);
-        if (strcmp(first, last) >= 0)
-                return 0;
-        if (store_scan_range(server->store, first, last, newest, 0, page_row, p, err) < 0)
-                return error_wrap(err, "read events");
+        if (events_read(server->store, &query, page_add, p, err) < 0)
+                return -1;
         for (size_t i = 0; newest && i < p->len / 2; i++) {
                 struct event swap = p->events[i];
 
@@ -172,13 +143,12 @@ void api_events(struct server *server, struct http_request *req, const char *nam
 {
         const char *accept = http_request_header(req, "Accept");
         bool follow = accept != NULL && strstr(accept, "text/event-stream") != NULL, newest;
-        AUTO(page_done)
-        struct page p = { .job = http_request_query(req, "job"),
+        struct event_filter filter = { .job = http_request_query(req, "job"),
                 .task = http_request_query(req, "task") };
+        AUTO(page_done) struct page p = { 0 };
         int64_t after = follow ? (int64_t) state_durable_event(server->state) : 0;
         int64_t limit = EVENTS_DEFAULT;
         struct error err;
-        int rc;
 
         (void) name;
         if (follow_after(req, &after, &err) < 0 ||
@@ -188,12 +158,11 @@ void api_events(struct server *server, struct http_request *req, const char *nam
                 return;
         }
         if (follow) {
-                feeds_follow(server->feeds, req, (uint64_t) after, p.job, p.task);
+                feeds_follow(server->feeds, req, (uint64_t) after, &filter);
                 return;
         }
         p.limit = (size_t) limit;
-        rc = page_read(server, &p, (uint64_t) after, newest, &err);
-        if (rc < 0)
+        if (page_read(server, &p, &filter, (uint64_t) after, newest, &err) < 0)
                 api_reply_error(server, req, &err);
         else
                 reply_page(server, req, &p);
@@ -201,35 +170,31 @@ void api_events(struct server *server, struct http_request *req, const char *nam
 
 /* ---- Why */
 
-/* Which events tell about the subject: a task's own and its job's, a job's, or a node's. */
-static int why_events(struct server *server, const char *subject, char **ret_job, struct page *p,
-        struct error *err)
+/* Which events tell about @subject: a task's own and its job's, a job's, or a node's. */
+static void why_filter(struct server *server, const char *subject, struct event_filter *ret,
+        struct task_status *task, struct job_status *job)
 {
         const struct cluster *c = state_cluster(server->state);
-        struct task_status task;
-        struct job_status job;
 
-        p->limit = WHY_EVENTS;
-        if (cluster_get_task(c, subject, &task)) {
-                p->task = subject;
-                p->job = *ret_job = mem_strdup(task.job);
-                p->job_too = true;
-        } else if (cluster_get_job(c, subject, &job)) {
-                p->job = *ret_job = mem_strdup(job.name);
-        } else {
-                p->node = subject;
-        }
-        return page_read(server, p, 0, true, err);
+        if (cluster_get_task(c, subject, task))
+                *ret = (struct event_filter){ .job = task->job, .task = subject, .job_too = true };
+        else if (cluster_get_job(c, subject, job))
+                *ret = (struct event_filter){ .job = subject };
+        else
+                *ret = (struct event_filter){ .node = subject };
 }
 
 void api_why(struct server *server, struct http_request *req, const char *name)
 {
-        AUTO(page_done) struct page p = { 0 };
-        AUTO(mem_freep) char *job = NULL;
+        AUTO(page_done) struct page p = { .limit = WHY_EVENTS };
+        struct event_filter filter;
+        struct task_status task;
+        struct job_status job;
         struct buffer body = { 0 };
         struct error err;
 
-        if (why_events(server, name, &job, &p, &err) < 0 ||
+        why_filter(server, name, &filter, &task, &job);
+        if (page_read(server, &p, &filter, 0, true, &err) < 0 ||
                 explain_why(state_cluster(server->state), name, p.events, p.len, time_wall(), &body,
                         &err) < 0) {
                 buffer_done(&body);
@@ -274,7 +239,7 @@ void api_upgrade(struct server *server, struct http_request *req, const char *na
                 (keeper != NULL && !json_is_string(keeper) && !json_is_null(keeper)) ||
                 (json_is_string(keeper) && json_string_value(keeper)[0] != '/')) {
                 api_reply_problem(server, req, 400, error_code_name(ERR_INVALID),
-                        "keeper: expected an absolute path or null");
+                        "expected nothing, or a JSON object with keeper: an absolute path or null");
         } else {
                 buffer_puts(&message, "{\"type\":\"upgrade\",\"keeper\":");
                 put_string_or_null(&message, json_string_value(keeper));

@@ -4,25 +4,16 @@
 
 #include "server/api.h"
 
-struct list {
-        struct buffer body;
-        bool any;
-};
-
 static void list_task(void *data, const struct task_status *task)
 {
-        struct list *l = data;
-
-        buffer_putc(&l->body, l->any ? ',' : '[');
-        record_write(&task_table, task, &l->body);
-        l->any = true;
+        api_list_add(data, &task_table, task);
 }
 
 void api_tasks_list(struct server *server, struct http_request *req, const char *name)
 {
         const char *job = http_request_query(req, "job");
         struct job_status status;
-        struct list l = { 0 };
+        struct buffer body = { 0 };
         struct error err;
 
         (void) name;
@@ -31,9 +22,8 @@ void api_tasks_list(struct server *server, struct http_request *req, const char 
                 api_reply_error(server, req, &err);
                 return;
         }
-        cluster_each_task(state_cluster(server->state), job, list_task, &l);
-        buffer_puts(&l.body, l.any ? "]" : "[]");
-        api_reply_json(server, req, &l.body);
+        cluster_each_task(state_cluster(server->state), job, list_task, &body);
+        api_reply_list(server, req, &body);
 }
 
 static bool task_is_there(

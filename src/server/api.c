@@ -10,7 +10,6 @@
  * simply called again. */
 #include "server/api.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,6 +90,18 @@ void api_reply_json(struct server *server, struct http_request *req, struct buff
         buffer_putc(&h->body, '\n');
         set_index(server, req);
         state_barrier(server->state, on_held_durable, h);
+}
+
+void api_list_add(struct buffer *body, const struct record_table *table, const void *record)
+{
+        buffer_putc(body, body->len == 0 ? '[' : ',');
+        record_write(table, record, body);
+}
+
+void api_reply_list(struct server *server, struct http_request *req, struct buffer *body)
+{
+        buffer_puts(body, body->len == 0 ? "[]" : "]");
+        api_reply_json(server, req, body);
 }
 
 struct command {
@@ -217,7 +228,7 @@ int api_query_bool(struct http_request *req, const char *name, bool *ret, struct
         return error_set(err, ERR_INVALID, "%s: expected true or false, got \"%s\"", name, text);
 }
 
-/* True if the request has to wait for a change; the feeds have it then. */
+/* 1 if the request waits for a change: the feeds have it then; 0 if it is to be handled now. */
 static int wait_for_change(struct server *server, struct http_request *req,
         const struct route *route, const char *name, struct error *err)
 {
@@ -232,7 +243,7 @@ static int wait_for_change(struct server *server, struct http_request *req,
                         "wait: expected a duration such as 30s, got \"%s\"", text);
         if (index < 0 || (uint64_t) index != state_index(server->state) || wait == 0)
                 return 0;
-        feeds_wait(server->feeds, req, MIN(wait, WAIT_MAX), route, name);
+        feeds_wait(server->feeds, req, (uint64_t) index, MIN(wait, WAIT_MAX), route, name);
         return 1;
 }
 

@@ -14,7 +14,6 @@ struct route {
                                 name */
         void (*handle)(struct server *server, struct http_request *req, const char *name);
         bool waits;          /* takes ?index= and ?wait= */
-        bool body;           /* reads a body */
         const char *takes;   /* column "body or query" of docs/http.md */
         const char *answers; /* column "answer" */
 };
@@ -22,9 +21,9 @@ struct route {
 /* Ended by an entry without method. */
 extern const struct route api_routes[];
 
-/* The route for a request, and in @ret_name (TEXT_NAME_MAX + 16 bytes or more, @size) what stands
- * for its placeholder. NULL if there is none; @ret_allow then gets the methods that the path does
- * have ("GET, POST"), empty if it has none. */
+/* The route for a request, and in @ret_name (@size bytes; a longer name matches nothing) what
+ * stands for its placeholder. NULL if there is none; @ret_allow then gets the methods that the path
+ * does have ("GET, POST"), empty if it has none. */
 const struct route *api_match(
         const char *method, const char *path, char *ret_name, size_t size, char ret_allow[64]);
 
@@ -43,6 +42,10 @@ void api_reply_problem(struct server *server, struct http_request *req, int stat
         const char *title, const char *detail);
 /* What was read from the state, as soon as it may be told. Takes the bytes of @body. */
 void api_reply_json(struct server *server, struct http_request *req, struct buffer *body);
+
+/* The same for an array that api_list_add() has put together; empty is fine. */
+void api_list_add(struct buffer *body, const struct record_table *table, const void *record);
+void api_reply_list(struct server *server, struct http_request *req, struct buffer *body);
 
 /* What is durable already. */
 void api_reply_done(struct server *server, struct http_request *req, struct buffer *body);

@@ -6,12 +6,13 @@
  * ms, at once when it has been quiet.
  *
  * A follower of events is a number: the next event it has not got. All events up to the newest
- * durable one are in the store; a follower that is behind is fed from there, page by page, as fast
+ * durable one are in the store; a follower that is behind is fed from there, a page per loop turn
  * as it takes them, and one that is up to date gets each new event from memory, as one block shared
  * by all. So a slow follower costs neither memory nor events, however slow; one that takes nothing
  * at all is closed by the HTTP server after its time. Only what retention has deleted meanwhile is
- * missed: the gap shows in the numbers. A comment line every 15 s shows a follower and everything
- * between that both sides are alive.
+ * missed: the gap shows in the numbers. Should the store not be readable, the follower's connection
+ * ends, and it comes back for what it has not got. A comment line every 15 s shows a follower and
+ * everything between that both sides are alive.
  *
  * Owned by the server. Requests leave their lists when they are answered or their peer goes away.
  */
@@ -27,7 +28,7 @@
 
 #define WAKE_EVERY_MSEC  50
 #define ALIVE_EVERY_MSEC 15000
-#define PAGE_ROWS        256
+#define PAGE_ROWS        1024
 #define QUEUE_MARK       (256 * 1024)
 
 struct waiter {
@@ -35,6 +36,7 @@ struct waiter {
         struct http_request *req;
         const struct route *route;
         char *name;
+        uint64_t index; /* waits for another */
         uv_timer_t timer;
         struct waiter *next, *prev;
 };
@@ -52,6 +54,7 @@ struct feeds {
         struct waiter *waiters;
         struct follower *followers;
         uv_timer_t wake, alive;
+        uv_timer_t pump;     /* 0 ms: some follower is behind, and can take more */
         uint64_t woken_msec; /* uv_now() of the last wake-up */
         unsigned handles;
 };
@@ -66,15 +69,12 @@ static void on_waiter_timer_closed(uv_handle_t *handle)
         free(w);
 }
 
-static void waiter_free(struct waiter *w)
+static void waiter_free(void *data)
 {
+        struct waiter *w = data;
+
         DL_DELETE(w->feeds->waiters, w);
         uv_close((uv_handle_t *) &w->timer, on_waiter_timer_closed);
-}
-
-static void on_waiter_gone(void *data)
-{
-        waiter_free(data);
 }
 
 static void waiter_run(struct waiter *w)
@@ -92,8 +92,8 @@ static void on_waiter_time(uv_timer_t *timer)
         waiter_run(timer->data);
 }
 
-void feeds_wait(struct feeds *f, struct http_request *req, usec_t wait, const struct route *route,
-        const char *name)
+void feeds_wait(struct feeds *f, struct http_request *req, uint64_t index, usec_t wait,
+        const struct route *route, const char *name)
 {
         struct waiter *w = mem_alloc(sizeof *w);
 
@@ -101,25 +101,29 @@ void feeds_wait(struct feeds *f, struct http_request *req, usec_t wait, const st
         w->req = req;
         w->route = route;
         w->name = mem_strdup(name);
+        w->index = index;
         w->timer.data = w;
         uv_timer_init(f->server->loop, &w->timer);
         uv_timer_start(&w->timer, on_waiter_time, wait / USEC_MSEC, 0);
         DL_APPEND(f->waiters, w);
-        http_request_on_close(req, on_waiter_gone, w);
+        http_request_on_close(req, waiter_free, w);
 }
 
-static void wake_all(struct feeds *f)
+/* Some may have begun to wait after the change for which `wake` was set. */
+static void wake_waiters(struct feeds *f)
 {
+        uint64_t index = state_index(f->server->state);
         struct waiter *w, *next;
 
         f->woken_msec = uv_now(f->server->loop);
         DL_FOREACH_SAFE (f->waiters, w, next)
-                waiter_run(w);
+                if (w->index != index)
+                        waiter_run(w);
 }
 
 static void on_wake(uv_timer_t *timer)
 {
-        wake_all(timer->data);
+        wake_waiters(timer->data);
 }
 
 void feeds_changed(struct feeds *f)
@@ -130,30 +134,21 @@ void feeds_changed(struct feeds *f)
                 return;
         quiet = uv_now(f->server->loop) - f->woken_msec;
         if (quiet >= WAKE_EVERY_MSEC)
-                wake_all(f);
+                wake_waiters(f);
         else
                 uv_timer_start(&f->wake, on_wake, WAKE_EVERY_MSEC - quiet, 0);
 }
 
 /* ---- Followers */
 
-static void follower_free(struct follower *w)
+static void follower_free(void *data)
 {
+        struct follower *w = data;
+
         DL_DELETE(w->feeds->followers, w);
         free(w->job);
         free(w->task);
         free(w);
-}
-
-static void on_follower_gone(void *data)
-{
-        follower_free(data);
-}
-
-bool feeds_concerns(const struct event *event, const char *job, const char *task)
-{
-        return (job == NULL || (event->job != NULL && strcmp(event->job, job) == 0)) &&
-               (task == NULL || (event->task != NULL && strcmp(event->task, task) == 0));
 }
 
 static void put_event(struct buffer *out, const char *json, size_t len, uint64_t index, int kind)
@@ -163,57 +158,53 @@ static void put_event(struct buffer *out, const char *json, size_t len, uint64_t
         buffer_puts(out, "\n\n");
 }
 
-struct page {
-        struct follower *follower;
-        struct buffer text;
-        size_t rows;
-};
-
-/* A row that cannot be read is left out: it would be left out forever, and the followers would
- * stand still. */
-static int page_row(void *data, const char *key, const char *value, size_t len, struct error *err)
+static bool put_page(void *data, struct event *event, const char *json, size_t len)
 {
-        struct page *p = data;
-        struct follower *w = p->follower;
-        json_t *json = json_loadb(value, len, 0, NULL);
-        struct event event = { 0 };
-
-        (void) key;
-        p->rows++;
-        if (record_read(&event_table, json, &event, err) == 0) {
-                if (event.kind >= 0 && feeds_concerns(&event, w->job, w->task))
-                        put_event(&p->text, value, len, (uint64_t) event.index, event.kind);
-                record_done(&event_table, &event);
-        } else {
-                log_warning("event %s: %s", key, err->message);
-        }
-        json_decref(json);
-        w->next_event = strtoull(key + 6, NULL, 10) + 1;
-        return 0;
+        put_event(data, json, len, (uint64_t) event->index, event->kind);
+        return true;
 }
 
-/* Feeds a follower that is behind from the store. */
+static void on_pump(uv_timer_t *timer);
+
+/* It connects again, and says where it was. */
+static void follower_fail(struct follower *w, const struct error *err)
+{
+        log_warning("a follower of events is sent away: %s", err->message);
+        http_request_finish(w->req);
+        follower_free(w);
+}
+
+/* Feeds a follower that is behind from the store. What it does not want costs it nothing, and so is
+ * bounded by rows: on to the others, then to the rest. */
 static void follower_pump(struct follower *w)
 {
-        struct state *state = w->feeds->server->state;
-        uint64_t newest = state_durable_event(state);
-        char first[STATE_KEY_MAX], last[STATE_KEY_MAX];
+        struct feeds *f = w->feeds;
+        AUTO(buffer_done) struct buffer text = { 0 };
+        struct events_query query = { .filter = { .job = w->job, .task = w->task },
+                .first = w->next_event,
+                .last = state_durable_event(f->server->state),
+                .rows = PAGE_ROWS };
         struct error err;
 
-        while (w->next_event <= newest && http_request_queued(w->req) < QUEUE_MARK) {
-                struct page p = { .follower = w };
-
-                if (store_scan_range(w->feeds->server->store, state_event_key(first, w->next_event),
-                            state_event_key(last, newest + 1), false, PAGE_ROWS, page_row, &p,
-                            &err) < 0) {
-                        log_warning("events for a follower: %s", err.message);
-                        w->next_event = newest + 1;
-                }
-                if (p.rows < PAGE_ROWS)
-                        w->next_event = newest + 1;
-                http_request_write(w->req, p.text.data, p.text.len);
-                buffer_done(&p.text);
+        if (query.first > query.last || http_request_queued(w->req) >= QUEUE_MARK)
+                return;
+        if (events_read(f->server->store, &query, put_page, &text, &err) < 0) {
+                follower_fail(w, &err);
+                return;
         }
+        w->next_event = query.next;
+        http_request_write(w->req, text.data, text.len);
+        if (w->next_event <= query.last && !uv_is_active((uv_handle_t *) &f->pump))
+                uv_timer_start(&f->pump, on_pump, 0, 0);
+}
+
+static void on_pump(uv_timer_t *timer)
+{
+        struct feeds *f = timer->data;
+        struct follower *w, *next;
+
+        DL_FOREACH_SAFE (f->followers, w, next)
+                follower_pump(w);
 }
 
 static void on_follower_drain(void *data)
@@ -221,22 +212,23 @@ static void on_follower_drain(void *data)
         follower_pump(data);
 }
 
-void feeds_follow(struct feeds *f, struct http_request *req, uint64_t after, const char *job,
-        const char *task)
+void feeds_follow(struct feeds *f, struct http_request *req, uint64_t after,
+        const struct event_filter *filter)
 {
         struct follower *w = mem_alloc(sizeof *w);
 
         w->feeds = f;
         w->req = req;
-        w->next_event = after + 1;
-        w->job = mem_strdup(job);
-        w->task = mem_strdup(task);
+        /* A number that is still to come is from another life of the store. */
+        w->next_event = MIN(after, state_durable_event(f->server->state)) + 1;
+        w->job = mem_strdup(filter->job);
+        w->task = mem_strdup(filter->task);
         http_request_set_header(req, "Cache-Control", "no-store");
         http_request_begin(req, 200, "text/event-stream");
         http_request_write(
                 req, ": events\n\n", 10); /* the head leaves now, not with the first event */
         DL_APPEND(f->followers, w);
-        http_request_on_close(req, on_follower_gone, w);
+        http_request_on_close(req, follower_free, w);
         http_request_on_drain(req, on_follower_drain, w);
         follower_pump(w);
 }
@@ -253,14 +245,16 @@ static struct block *block_from_event(const struct event *event)
 void feeds_event(struct feeds *f, const struct event *event)
 {
         uint64_t index = (uint64_t) event->index;
+        struct event_filter filter;
         struct block *block = NULL;
         struct follower *w;
 
         DL_FOREACH (f->followers, w) {
                 if (w->next_event != index || http_request_queued(w->req) >= QUEUE_MARK)
-                        continue; /* on_drain sees to it */
+                        continue; /* it is behind: follower_pump() sees to it */
                 w->next_event++;
-                if (!feeds_concerns(event, w->job, w->task))
+                filter = (struct event_filter){ .job = w->job, .task = w->task };
+                if (!event_filter_takes(&filter, event))
                         continue;
                 block = block == NULL ? block_from_event(event) : block;
                 http_request_write_block(w->req, block);
@@ -285,11 +279,12 @@ struct feeds *feeds_new(struct server *server)
         struct feeds *f = mem_alloc(sizeof *f);
 
         f->server = server;
-        f->wake.data = f->alive.data = f;
+        f->wake.data = f->alive.data = f->pump.data = f;
         uv_timer_init(server->loop, &f->wake);
         uv_timer_init(server->loop, &f->alive);
+        uv_timer_init(server->loop, &f->pump);
         uv_timer_start(&f->alive, on_alive, ALIVE_EVERY_MSEC, ALIVE_EVERY_MSEC);
-        f->handles = 2;
+        f->handles = 3;
         return f;
 }
 
@@ -314,4 +309,5 @@ void feeds_free(struct feeds *f)
                 follower_free(o);
         uv_close((uv_handle_t *) &f->wake, on_closed);
         uv_close((uv_handle_t *) &f->alive, on_closed);
+        uv_close((uv_handle_t *) &f->pump, on_closed);
 }

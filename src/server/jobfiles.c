@@ -3,18 +3,20 @@
  *
  * A path is a file, or a directory of which every *.yaml, *.yml and *.json counts (hidden ones do
  * not: editors' temporary files). Each file is the source "file:PATH" of its jobs. On any change
- * near the paths all of them are looked at again, 50 ms after the last sign of it; only files whose
- * bytes are other than before are parsed and applied, and the cluster leaves alone what is equal in
- * them. A job that is not in its file any more, or whose file is gone, is removed.
+ * near the paths all of them are looked at again, 50 ms after the last sign of it, a second after
+ * the first at the latest; only files whose bytes are other than before are parsed and applied, and
+ * the cluster leaves alone what is equal in them. A job that is not in its file any more, or whose
+ * file is gone, is removed.
  *
  * A file that cannot be read or used is reported once per content, in the log and as an event, and
  * changes nothing: its jobs stay as its last good version had them, also over a restart of the
- * server, since they are in the store.
+ * server, since they are in the store. A job that was applied by hand, or is in another file, is
+ * tried again every two seconds.
  *
- * Watched are directories (a file's parent), never files: editors replace files by renaming. A
- * directory that is not there is looked for every two seconds. inotify(7) is used directly, because
- * libuv also asks for every single write: a log beside the job files would keep the server busy.
- * Loop thread only; files are at most 1 MiB and few, so they are read on it. */
+ * Watched are directories (of a path that is not one, its parent), never files: editors replace
+ * files by renaming. If that is not there it is looked for every two seconds. inotify(7) is used
+ * directly, because libuv also asks for every single write: a log beside the job files would keep
+ * the server busy. Loop thread only; files are at most 1 MiB and few, so they are read on it. */
 #include "server/jobfiles.h"
 
 #include <dirent.h>
@@ -34,7 +36,8 @@
 
 #define FILE_MAX      ((size_t) 1024 * 1024)
 #define DEBOUNCE_MSEC 50
-#define MISSING_MSEC  2000
+#define LATEST_MSEC   1000
+#define AGAIN_MSEC    2000 /* a directory that is not there, a job that is somebody else's */
 #define WATCHED                                                                                    \
         (IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVE | IN_DELETE_SELF | IN_MOVE_SELF |        \
                 IN_ONLYDIR)
@@ -44,27 +47,28 @@ struct jobfile {
         bool seen;    /* in the scan that runs */
         bool known;   /* `content` is what was last taken */
         struct buffer content;
+        struct buffer told;     /* why it was refused: what need not be said again */
         struct job_file parsed; /* of a file that has changed, until it is applied */
         bool changed;
         struct jobfile *next, *prev;
 };
 
-struct watch {
-        char *path; /* of the directory */
-        bool told;  /* that the path itself cannot be used */
+struct given { /* with --jobs */
+        char *path;
+        bool told; /* that it cannot be used */
 };
 
 struct jobfiles {
         struct server *server;
-        char **paths;
+        struct given *given;
         size_t len;
-        struct watch *watches; /* one per path */
         struct jobfile *files;
         bool unreadable; /* a directory could not be listed: nothing is taken for gone */
         bool dirty;      /* to be looked at again when the store works */
         int inotify;     /* -1: it cannot be had; then the directories are looked at now and then */
         uv_poll_t poll;
         uv_timer_t timer;
+        uint64_t sign_msec; /* uv_now() of the first sign since the last look; 0: none */
         unsigned handles;
 };
 
@@ -75,7 +79,7 @@ static const char *path_of(const struct jobfile *f)
 
 /* ---- Telling */
 
-static void refuse(struct jobfiles *f, const char *message)
+static void tell(struct jobfiles *f, const char *message)
 {
         AUTO(mem_freep) char *text = mem_strdup(message);
         struct event note = { .time = time_wall(),
@@ -89,6 +93,14 @@ static void refuse(struct jobfiles *f, const char *message)
         log_error("%s", message);
         if (state_submit(f->server->state, &event, NULL, NULL, NULL, &err) < 0)
                 log_error("%s", err.message);
+}
+
+static void refuse(struct jobfiles *f, struct jobfile *file, const char *message)
+{
+        if (strstr(buffer_str(&file->told), message) != NULL)
+                return;
+        buffer_printf(&file->told, "%s\n", message);
+        tell(f, message);
 }
 
 /* ---- Removing */
@@ -166,9 +178,9 @@ static void apply(struct jobfiles *f, struct jobfile *file, struct job_spec *spe
                 f->dirty = true; /* the store; it says so itself */
                 return;
         }
-        file->known = false; /* when the other one lets go of the job, the next look takes it */
+        file->known = false; /* when the other one lets go of the job, a later look takes it */
         error_wrap(&err, "%s: jobs.%s", path_of(file), spec->name);
-        refuse(f, err.message);
+        refuse(f, file, err.message);
 }
 
 static void parse_content(struct jobfiles *f, struct jobfile *file)
@@ -177,7 +189,7 @@ static void parse_content(struct jobfiles *f, struct jobfile *file)
 
         if (job_file_parse(path_of(file), buffer_str(&file->content), file->content.len,
                     job_format_from_path(path_of(file)), &file->parsed, &err) < 0)
-                refuse(f, err.message);
+                refuse(f, file, err.message);
         else
                 file->changed = true;
 }
@@ -224,8 +236,21 @@ static void file_free(struct jobfiles *f, struct jobfile *file)
         DL_DELETE(f->files, file);
         buffer_done(&file->content);
         job_file_done(&file->parsed);
+        buffer_done(&file->told);
         free(file->source);
         free(file);
+}
+
+/* A FIFO without a writer would hold up the loop. */
+static int read_regular(const char *path, struct buffer *ret, struct error *err)
+{
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                return error_sys(err, errno, "%s", path);
+        if (!S_ISREG(st.st_mode))
+                return error_set(err, ERR_INVALID, "%s: not a regular file", path);
+        return file_read(path, FILE_MAX, ret, err);
 }
 
 static void scan_file(struct jobfiles *f, const char *path)
@@ -233,7 +258,7 @@ static void scan_file(struct jobfiles *f, const char *path)
         AUTO(buffer_done) struct buffer content = { 0 };
         struct jobfile *file;
         struct error err;
-        bool failed = file_read(path, FILE_MAX, &content, &err) < 0;
+        bool failed = read_regular(path, &content, &err) < 0;
 
         if (failed && err.code == ERR_NOT_FOUND)
                 return;
@@ -243,14 +268,18 @@ static void scan_file(struct jobfiles *f, const char *path)
                 buffer_reset(&content);
                 buffer_puts(&content, err.message);
         }
-        if (file->known && same(&content, &file->content))
-                return;
+        if (same(&content, &file->content)) {
+                if (file->known)
+                        return;
+        } else {
+                buffer_done(&file->told);
+        }
         buffer_done(&file->content);
         file->content = content;
         content = (struct buffer){ 0 };
         file->known = true;
         if (failed)
-                refuse(f, err.message);
+                refuse(f, file, err.message);
         else
                 parse_content(f, file);
 }
@@ -322,18 +351,17 @@ static void drop_gone(struct jobfiles *f)
                         file_free(f, file);
 }
 
-static void scan_path(struct jobfiles *f, size_t i)
+static void scan_given(struct jobfiles *f, struct given *g)
 {
-        struct watch *w = &f->watches[i];
-        const char *path = f->paths[i];
+        const char *path = g->path;
         struct stat st;
         int rc = stat(path, &st), why = errno;
         bool usable = rc == 0 && (!S_ISDIR(st.st_mode) || access(path, R_OK | X_OK) == 0);
 
         why = rc == 0 ? EACCES : why; /* a directory that may not be listed */
-        if (!usable && !w->told)
+        if (!usable && !g->told)
                 log_warning("--jobs %s: %s", path, strerror(why));
-        w->told = !usable;
+        g->told = !usable;
         f->unreadable = f->unreadable || (rc < 0 && why != ENOENT);
         if (rc == 0 && S_ISDIR(st.st_mode))
                 scan_directory(f, path);
@@ -348,18 +376,23 @@ static void on_timer(uv_timer_t *timer);
 static void scan(struct jobfiles *f)
 {
         struct jobfile *file;
+        bool again;
 
-        f->unreadable = f->dirty = false;
+        f->unreadable = false;
+        f->sign_msec = 0;
         DL_FOREACH (f->files, file)
                 file->seen = false;
-        if (!arm_watches(f))
-                uv_timer_start(&f->timer, on_timer, MISSING_MSEC, 0);
+        again = !arm_watches(f);
         for (size_t i = 0; i < f->len; i++)
-                scan_path(f, i);
+                scan_given(f, &f->given[i]);
         drop_gone(f);
         if (!f->unreadable)
                 remove_strangers(f);
         apply_changed(f);
+        DL_FOREACH (f->files, file)
+                again = again || !file->known;
+        if (again)
+                uv_timer_start(&f->timer, on_timer, AGAIN_MSEC, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -372,27 +405,40 @@ static void on_timer(uv_timer_t *timer)
 static void on_inotify(uv_poll_t *poll, int status, int events)
 {
         struct jobfiles *f = poll->data;
+        uint64_t now = uv_now(f->server->loop);
         char names[4096];
 
         (void) status;
         (void) events;
         while (read(f->inotify, names, sizeof names) > 0) /* what changed is found by looking */
                 continue;
-        uv_timer_start(&f->timer, on_timer, DEBOUNCE_MSEC, 0);
+        if (f->sign_msec == 0)
+                f->sign_msec = now;
+        if (now + DEBOUNCE_MSEC <= f->sign_msec + LATEST_MSEC) /* else it is set already */
+                uv_timer_start(&f->timer, on_timer, DEBOUNCE_MSEC, 0);
 }
 
-/* Doing it again is harmless: the kernel knows the directory by its inode. */
-static bool arm_watch(const struct jobfiles *f, const struct watch *w)
+static char *directory_of(const char *path)
 {
-        return inotify_add_watch(f->inotify, w->path, WATCHED) >= 0;
+        const char *slash = strrchr(path, '/');
+        struct stat st;
+
+        if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+                return mem_strdup(path);
+        return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t) (slash - path));
 }
 
+/* Before each look: what was not there before, or was replaced, is to be watched, too. Doing it
+ * again is harmless, the kernel knows the directory by its inode. */
 static bool arm_watches(struct jobfiles *f)
 {
         bool all = true;
 
-        for (size_t i = 0; i < f->len; i++)
-                all = arm_watch(f, &f->watches[i]) && all;
+        for (size_t i = 0; i < f->len; i++) {
+                AUTO(mem_freep) char *directory = directory_of(f->given[i].path);
+
+                all = inotify_add_watch(f->inotify, directory, WATCHED) >= 0 && all;
+        }
         return all;
 }
 
@@ -411,25 +457,6 @@ static char *absolute(const char *path)
         joined = mem_printf("%s/%s", cwd == NULL ? "" : cwd, path);
         free(cwd);
         return joined;
-}
-
-static char *directory_of(const char *path)
-{
-        const char *slash = strrchr(path, '/');
-        struct stat st;
-
-        if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-                return mem_strdup(path);
-        return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t) (slash - path));
-}
-
-static void add_path(struct jobfiles *f, const char *path)
-{
-        struct watch *w = &f->watches[f->len];
-
-        f->paths[f->len] = absolute(path);
-        w->path = directory_of(f->paths[f->len]);
-        f->len++;
 }
 
 static void watch_open(struct jobfiles *f)
@@ -455,14 +482,14 @@ struct jobfiles *jobfiles_new(struct server *server)
         while (server->options.jobs[len] != NULL)
                 len++;
         f->server = server;
-        f->paths = mem_resize(NULL, len + 1, sizeof *f->paths);
-        f->watches = mem_alloc((len + 1) * sizeof *f->watches);
+        f->len = len;
+        f->given = mem_alloc((len + 1) * sizeof *f->given);
         f->timer.data = f;
         uv_timer_init(server->loop, &f->timer);
         f->handles = 1;
         watch_open(f);
         for (size_t i = 0; i < len; i++)
-                add_path(f, server->options.jobs[i]);
+                f->given[i].path = absolute(server->options.jobs[i]);
         scan(f);
         return f;
 }
@@ -473,9 +500,9 @@ void jobfiles_reset(struct jobfiles *f)
 
         if (f == NULL)
                 return;
-        DL_FOREACH (f->files, file)
-                file->known = false;
         f->dirty = true;
+        DL_FOREACH (f->files, file)
+                buffer_done(&file->told);
 }
 
 void jobfiles_recovered(struct jobfiles *f)
@@ -484,6 +511,7 @@ void jobfiles_recovered(struct jobfiles *f)
 
         if (f == NULL || !f->dirty)
                 return;
+        f->dirty = false;
         DL_FOREACH (f->files, file)
                 file->known = false;
         uv_timer_start(&f->timer, on_timer, 0, 0);
@@ -496,12 +524,9 @@ static void on_closed(uv_handle_t *handle)
         if (--f->handles > 0)
                 return;
         fd_closep(&f->inotify);
-        for (size_t i = 0; i < f->len; i++) {
-                free(f->paths[i]);
-                free(f->watches[i].path);
-        }
-        free(f->paths);
-        free(f->watches);
+        for (size_t i = 0; i < f->len; i++)
+                free(f->given[i].path);
+        free(f->given);
         free(f);
 }
 

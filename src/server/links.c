@@ -9,7 +9,8 @@
  * handled. Assigns that become durable earlier are contained in it and are dropped.
  *
  * Assigns are gathered per connection while the state publishes and leave in one message
- * (links_flush()), the specs that they name and the connection has not seen in one before it.
+ * (links_flush()), the specs that they name in one before it: each time, since an agent forgets a
+ * spec with the last task that uses it.
  *
  * Owned by the server. A connection is counted by its WebSocket and by each commit that will report
  * to it, and freed with the last of them. A peer that breaks the protocol loses its connection,
@@ -30,15 +31,14 @@
 #include "server/witness.h"
 
 #define PROTOCOL 1
-#define QUEUED_MAX                                                                                 \
-        ((size_t) 64 * 1024 * 1024) /* an agent that reads nothing is as good as gone              \
-                                     */
+/* An agent that reads nothing is as good as gone. */
+#define QUEUED_MAX      ((size_t) 64 * 1024 * 1024)
 #define CLOSE_PROTOCOL  1002
 #define CLOSE_GOING     1001
 #define CLOSE_RESTARTED 1012
 
-struct sent_spec { /* a version of a job that the connection has seen */
-        char *key;
+struct gathered_spec {
+        char *key; /* "web 3" */
         UT_hash_handle hh;
 };
 
@@ -48,11 +48,10 @@ struct connection {
         unsigned refs;
         char *node; /* NULL: no hello yet */
         bool welcomed;
-        struct sent_spec *specs;
-        struct cluster_effects all; /* what the first assign says, until welcomed */
-        struct buffer specs_text, assigns_text;
+        struct cluster_effects all;             /* what the first assign says, until welcomed */
+        struct buffer specs_text, assigns_text; /* gathered, until send_gathered() */
+        struct gathered_spec *specs;            /* what is in specs_text */
         bool unknown_type_logged;
-        uint64_t notes_taken; /* highest number handed to the cluster */
         struct connection *next, *prev;
 };
 
@@ -63,20 +62,25 @@ struct links {
 
 /* ---- Connections */
 
-static void connection_unref(struct connection *c)
+static void forget_gathered(struct connection *c)
 {
-        struct sent_spec *s, *next;
+        struct gathered_spec *s, *next;
 
-        if (--c->refs > 0)
-                return;
         HASH_ITER (hh, c->specs, s, next) {
                 HASH_DEL(c->specs, s);
                 free(s->key);
                 free(s);
         }
-        cluster_effects_done(&c->all);
         buffer_done(&c->specs_text);
         buffer_done(&c->assigns_text);
+}
+
+static void connection_unref(struct connection *c)
+{
+        if (--c->refs > 0)
+                return;
+        forget_gathered(c);
+        cluster_effects_done(&c->all);
         free(c->node);
         free(c);
 }
@@ -139,16 +143,14 @@ static void send_text(struct connection *c, const struct buffer *text)
 
 static bool is_new_spec(struct connection *c, const char *job, uint32_t version)
 {
-        char *key = mem_printf("%s %" PRIu32, job, version);
-        struct sent_spec *s;
+        AUTO(mem_freep) char *key = mem_printf("%s %" PRIu32, job, version);
+        struct gathered_spec *s;
 
         HASH_FIND_STR(c->specs, key, s);
-        if (s != NULL) {
-                free(key);
+        if (s != NULL)
                 return false;
-        }
         s = mem_alloc(sizeof *s);
-        s->key = key;
+        s->key = take_ptr(key);
         HASH_ADD_KEYPTR(hh, c->specs, s->key, strlen(s->key), s);
         return true;
 }
@@ -203,8 +205,7 @@ static void send_gathered(struct connection *c)
                 buffer_puts(&c->assigns_text, "]}");
                 send_text(c, &c->assigns_text);
         }
-        buffer_done(&c->specs_text);
-        buffer_done(&c->assigns_text);
+        forget_gathered(c);
 }
 
 void links_assign(struct links *l, const struct cluster_assign *assign)
@@ -360,7 +361,7 @@ static void replace_older(struct connection *c, const char *node)
 {
         struct connection *old = find(c->links, node);
 
-        if (old != NULL && old != c) {
+        if (old != NULL) {
                 log_info("node %s: connects anew", node);
                 connection_close(old, CLOSE_GOING, "replaced by a newer connection");
         }
@@ -376,10 +377,10 @@ static int hello(
 
         if (node->name == NULL || !text_is_name(node->name))
                 return error_set(err, ERR_INVALID, "node.name: expected a name");
-        replace_older(c, node->name);
         if (state_submit(c->links->server->state, &event, on_hello_durable, c, NULL, err) < 0)
                 return -1;
         c->refs++;
+        replace_older(c, node->name);
         c->node = mem_strdup(node->name);
         cluster_assigns_of(state_cluster(c->links->server->state), c->node, &c->all);
         witness_reports(c->links->server->witness, c->node, reports->reports, reports->len, true);
@@ -477,7 +478,7 @@ static int on_notes(struct connection *c, const json_t *message, struct error *e
                 const json_t *number = json_array_get(pair, 0);
                 struct note_ack *ack = NULL;
 
-                if (!json_is_integer(number))
+                if (json_integer_value(number) <= 0)
                         return error_set(err, ERR_INVALID, "notes[%zu]: expected [seq, event]", i);
                 if (i + 1 == len) { /* one acknowledgement for all */
                         ack = mem_alloc(sizeof *ack);
@@ -629,8 +630,11 @@ void links_reset(struct links *l)
 {
         struct connection *c, *next;
 
-        DL_FOREACH_SAFE (l->connections, c, next)
+        DL_FOREACH_SAFE (l->connections, c, next) {
+                if (c->node != NULL)
+                        witness_link_down(l->server->witness, c->node);
                 connection_close(c, CLOSE_RESTARTED, "the server goes back to what it has stored");
+        }
 }
 
 struct links *links_new(struct server *server)

@@ -83,9 +83,10 @@ void log_lines_put(
                 if (l->partial.len > 0) {
                         keep(l, offset, bytes, n);
                         put_partial(l, out);
-                } else {
+                } else if (n > 0 || !l->cut) { /* no empty line for the break of one that was cut */
                         put_line(l, offset, bytes, n, out);
                 }
+                l->cut = end == NULL;
                 n += end == NULL ? 0 : 1;
                 bytes += n;
                 offset += n;
@@ -96,6 +97,7 @@ void log_lines_put(
 void log_lines_gap(struct log_lines *l, uint64_t offset, struct buffer *out)
 {
         put_partial(l, out);
+        l->cut = false;
         if (!l->json)
                 return;
         put_json_head(l, offset, out);

@@ -15,6 +15,7 @@ struct log_lines {
         bool json;                 /* one object per line */
         struct buffer partial;     /* the beginning of a line whose end has not come yet */
         uint64_t partial_offset;
+        bool cut; /* the last thing given out was a part of a line */
 };
 
 /* A line longer than this is given out in parts. */

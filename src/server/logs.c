@@ -63,7 +63,7 @@ struct request {
         bool want[STREAMS];
         bool follow, json, prefix, raw, begun;
         int64_t last_lines, from; /* -1: not asked for */
-        char **todo;              /* tasks not opened yet */
+        char **todo;              /* tasks not opened yet: from todo_next on */
         size_t todo_len, todo_next;
         size_t placed; /* tasks on nodes when the job was last looked through */
         struct stream *streams;
@@ -174,26 +174,21 @@ static void on_timer_closed(uv_handle_t *handle)
         free(handle->data);
 }
 
-static void request_free(struct request *r)
+static void request_free(void *data)
 {
+        struct request *r = data;
         struct stream *s, *next;
 
         DL_FOREACH_SAFE (r->streams, s, next) {
                 stream_close(s);
                 stream_free(s);
         }
-        for (size_t i = 0; i < r->todo_len; i++)
+        for (size_t i = r->todo_next; i < r->todo_len; i++)
                 free(r->todo[i]);
         free(r->todo);
         free(r->job);
         DL_DELETE(r->logs->requests, r);
-        r->away.data = r;
         uv_close((uv_handle_t *) &r->away, on_timer_closed);
-}
-
-static void on_client_gone(void *data)
-{
-        request_free(data);
 }
 
 static void begin(struct request *r)
@@ -219,8 +214,6 @@ static void write_out(struct request *r, struct buffer *out)
 static void finish(struct request *r)
 {
         begin(r);
-        http_request_on_close(r->req, NULL, NULL);
-        http_request_on_drain(r->req, NULL, NULL);
         http_request_finish(r->req);
         request_free(r);
 }
@@ -231,8 +224,6 @@ static void fail(struct request *r, const struct error *err)
                 finish(r);
                 return;
         }
-        http_request_on_close(r->req, NULL, NULL);
-        http_request_on_drain(r->req, NULL, NULL);
         api_reply_error(r->logs->server, r->req, err);
         request_free(r);
 }
@@ -257,25 +248,29 @@ static void watch_away(struct request *r)
                         uv_timer_start(&r->away, on_away, AWAY_MSEC, 0);
 }
 
-/* False if the task is not there, or was never given to a node: then it has no logs. */
-static bool open_task(struct request *r, const char *id)
+/* A task that is not there, or was never given to a node, has no logs. */
+static void open_task(struct request *r, const char *id)
 {
         struct task_status task;
 
         if (!cluster_get_task(state_cluster(r->logs->server->state), id, &task) ||
                 task.node == NULL)
-                return false;
+                return;
         for (int i = 0; i < STREAMS; i++)
                 if (r->want[i])
                         stream_new(r, &task, i);
-        return true;
 }
 
 /* Opens what comes next; the answer is complete when there is nothing. */
 static void advance(struct request *r)
 {
-        while (r->todo_next < r->todo_len && (r->follow || r->streams == NULL))
-                open_task(r, r->todo[r->todo_next++]);
+        while (r->todo_next < r->todo_len && (r->follow || r->streams == NULL)) {
+                AUTO(mem_freep) char *id = r->todo[r->todo_next++];
+
+                open_task(r, id);
+        }
+        if (r->todo_next == r->todo_len)
+                r->todo_len = r->todo_next = 0;
         if (r->streams == NULL && !r->follow)
                 finish(r);
         else
@@ -386,14 +381,17 @@ void logs_node_down(struct logs *l, const char *node)
 static void list_task(void *data, const struct task_status *task)
 {
         struct request *r = data;
+        size_t streams = 0;
         struct stream *s;
 
         if (task->node == NULL)
                 return;
-        DL_FOREACH (r->streams, s)
+        DL_FOREACH (r->streams, s) {
                 if (strcmp(s->task, task->id) == 0)
                         return;
-        if (r->follow && r->todo_len >= FOLLOWED_MAX / STREAMS)
+                streams++;
+        }
+        if (r->follow && streams + r->todo_len * STREAMS >= FOLLOWED_MAX)
                 return;
         r->todo = mem_resize(r->todo, r->todo_len + 1, sizeof *r->todo);
         r->todo[r->todo_len++] = mem_strdup(task->id);
@@ -500,7 +498,7 @@ static void request_run(struct request *r, size_t tasks)
                 fail(r, &err);
                 return;
         }
-        http_request_on_close(r->req, on_client_gone, r);
+        http_request_on_close(r->req, request_free, r);
         http_request_on_drain(r->req, on_drain, r);
         if (r->follow)
                 begin(r);

@@ -12,52 +12,47 @@
 #define DELETE "DELETE"
 
 const struct route api_routes[] = {
-        { GET, "/v1/version", api_version, false, false, "",
-                "`{version, pid, data, listen, node}`" },
-        { GET, "/v1/schema/job", api_schema_job, false, false, "", "JSON schema of a job file" },
-        { GET, "/v1/jobs", api_jobs_list, true, false, "", "array of jobs" },
-        { POST, "/v1/jobs", api_jobs_apply, false, true,
+        { GET, "/v1/version", api_version, false, "", "`{version, pid, data, listen, node}`" },
+        { GET, "/v1/schema/job", api_schema_job, false, "", "JSON schema of a job file" },
+        { GET, "/v1/jobs", api_jobs_list, true, "", "array of jobs" },
+        { POST, "/v1/jobs", api_jobs_apply, false,
                 "a job file (`{jobs: {...}}`; JSON, or YAML with `Content-Type: "
                 "application/yaml`); "
                 "`?if_version=N` when it has one job",
                 "`{index, jobs: [{job, version, action}]}`; all or none" },
-        { POST, "/v1/plan", api_jobs_plan, false, true, "a job file",
+        { POST, "/v1/plan", api_jobs_plan, false, "a job file",
                 "what applying it would do (core/explain.h)" },
-        { GET, "/v1/jobs/NAME", api_job_get, true, false, "`?version=N`",
-                "the job with its `spec`" },
-        { DELETE, "/v1/jobs/NAME", api_job_remove, false, false, "`?purge=true`: the logs, too",
+        { GET, "/v1/jobs/NAME", api_job_get, true, "`?version=N`", "the job with its `spec`" },
+        { DELETE, "/v1/jobs/NAME", api_job_remove, false, "`?purge=true`: the logs, too",
                 "`{index}`" },
-        { POST, "/v1/jobs/NAME/stop", api_job_stop, false, false, "", "`{index}`" },
-        { POST, "/v1/jobs/NAME/restart", api_job_restart, false, false, "", "`{index}`" },
-        { POST, "/v1/jobs/NAME/scale", api_job_scale, false, true, "`{\"count\": N}`",
-                "`{index}`" },
-        { GET, "/v1/jobs/NAME/logs", api_job_logs, false, false, "as for a task; merged", "bytes" },
-        { GET, "/v1/tasks", api_tasks_list, true, false, "`?job=NAME`", "array of tasks" },
-        { GET, "/v1/tasks/ID", api_task_get, true, false, "", "a task" },
-        { POST, "/v1/tasks/ID/stop", api_task_stop, false, false, "", "`{index}`" },
-        { POST, "/v1/tasks/ID/restart", api_task_restart, false, false, "", "`{index}`" },
-        { GET, "/v1/tasks/ID/logs", api_task_logs, false, false,
+        { POST, "/v1/jobs/NAME/stop", api_job_stop, false, "", "`{index}`" },
+        { POST, "/v1/jobs/NAME/restart", api_job_restart, false, "", "`{index}`" },
+        { POST, "/v1/jobs/NAME/scale", api_job_scale, false, "`{\"count\": N}`", "`{index}`" },
+        { GET, "/v1/jobs/NAME/logs", api_job_logs, false, "as for a task; merged", "bytes" },
+        { GET, "/v1/tasks", api_tasks_list, true, "`?job=NAME`", "array of tasks" },
+        { GET, "/v1/tasks/ID", api_task_get, true, "", "a task" },
+        { POST, "/v1/tasks/ID/stop", api_task_stop, false, "", "`{index}`" },
+        { POST, "/v1/tasks/ID/restart", api_task_restart, false, "", "`{index}`" },
+        { GET, "/v1/tasks/ID/logs", api_task_logs, false,
                 "`?stream=stdout\\|stderr\\|both` (both), `?lines=N` (only the last ones), "
                 "`?follow=true`, `?from=BYTE` (one stream only)",
                 "`text/plain`, streamed. With `?format=json`: one object per line "
                 "`{\"task\",\"stream\",\"offset\",\"text\"}`" },
-        { GET, "/v1/nodes", api_nodes_list, true, false, "", "array of nodes" },
-        { GET, "/v1/events", api_events, false, false,
+        { GET, "/v1/nodes", api_nodes_list, true, "", "array of nodes" },
+        { GET, "/v1/events", api_events, false,
                 "`Accept: text/event-stream` follows (`Last-Event-ID` or `?after=`); else a page: "
                 "`?after=`, `?limit=` (1000), `?job=`, `?task=`, `?newest=true`",
                 "server-sent events, or an array" },
-        { GET, "/v1/why/SUBJECT", api_why, false, false, "a job, task or node",
+        { GET, "/v1/why/SUBJECT", api_why, false, "a job, task or node",
                 "`{subject, kind, summary, chain, next}`" },
-        { POST, "/v1/down", api_down, false, false, "",
+        { POST, "/v1/down", api_down, false, "",
                 "`{}`, then all tasks are stopped in order and Reeve ends" },
-        { POST, "/v1/upgrade", api_upgrade, false, true, "`{\"keeper\": PATH\\|null}`",
+        { POST, "/v1/upgrade", api_upgrade, false, "`{\"keeper\": PATH\\|null}`",
                 "`{}`, then keeper, agent and server are replaced; tasks run on" },
-        { GET, "/v1/link", api_link, false, false, "WebSocket, UNIX socket only", "docs/link.md" },
+        { GET, "/v1/link", api_link, false, "WebSocket, UNIX socket only", "docs/link.md" },
         { 0 },
 };
 
-/* The names that a request may put in place of a segment in capitals are longer than any job's, so
- * that "no job" can say which. */
 static bool matches(const char *pattern, const char *path, char *ret_name, size_t size)
 {
         *ret_name = '\0';

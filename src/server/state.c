@@ -75,7 +75,7 @@ struct state {
         uint64_t durable_event;
         uint64_t oldest_event; /* none with a smaller number is stored */
 
-        bool degraded, publishing, freed;
+        bool degraded, freed;
         usec_t degraded_since_mono;
         struct error degraded_error;
         uint64_t retry_msec;
@@ -204,13 +204,11 @@ static void publish(struct state *s, struct turn *t)
 {
         struct entry *e;
 
-        s->publishing = true;
         DL_FOREACH (t->entries, e) {
                 publish_effects(s, &e->effects);
                 if (e->done != NULL)
                         e->done(e->data, NULL);
         }
-        s->publishing = false;
         s->hooks.published(s->hooks.data);
         turn_free(t);
 }
@@ -313,13 +311,8 @@ static void on_retry(uv_timer_t *timer)
 {
         struct state *s = timer->data;
 
-        if (s->flying == NULL) { /* rebuilt: only the notices are left */
-                s->flying = s->open;
-                s->open = mem_alloc(sizeof *s->open);
-        } else {
-                turn_concat(s->flying, s->open);
-                s->open = mem_alloc(sizeof *s->open);
-        }
+        turn_concat(s->flying, s->open);
+        s->open = mem_alloc(sizeof *s->open);
         commit_flying(s);
 }
 
@@ -377,7 +370,7 @@ static void on_commit(void *data, uint64_t revision, const struct error *err)
                 rebuild(s, &s->degraded_error);
         if (!s->degraded)
                 degrade(s, err);
-        if (s->flying == NULL) {
+        if (s->flying == NULL) { /* rebuilt: what the load and the notice made is tried next */
                 s->flying = s->open;
                 s->open = mem_alloc(sizeof *s->open);
         }

@@ -214,6 +214,21 @@ static void test_lines_long(void **state)
         log_lines_finish(&l, &out);
 }
 
+/* The break of a line that was given out in parts does not make an empty one. */
+static void test_lines_cut(void **state)
+{
+        struct log_lines l = { .task = "t.0", .stream = "stdout" };
+        AUTO(buffer_done) struct buffer out = { 0 };
+        AUTO(mem_freep) char *text = mem_alloc(LOG_LINE_MAX);
+
+        (void) state;
+        memset(text, 'x', LOG_LINE_MAX);
+        log_lines_put(&l, 0, text, LOG_LINE_MAX, &out);
+        put(&l, LOG_LINE_MAX, "\n\ny\n", &out);
+        assert_int_equal(out.len, LOG_LINE_MAX + strlen("\n\ny\n"));
+        log_lines_finish(&l, &out);
+}
+
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
@@ -225,6 +240,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_lines_json),
                 cmocka_unit_test(test_lines_cuts),
                 cmocka_unit_test(test_lines_long),
+                cmocka_unit_test(test_lines_cut),
         };
 
         if (argc > 1 && strcmp(argv[1], "--table") == 0) {

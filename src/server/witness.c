@@ -73,6 +73,13 @@ struct witness {
         unsigned found_dead; /* in a row */
 };
 
+static bool is_own(const struct witness *w, const char *node)
+{
+        const char *own = w->server->options.node;
+
+        return w->on && (own == NULL || strcmp(own, node) == 0);
+}
+
 /* ---- Holding */
 
 static void let_go(struct witnessed *t)
@@ -205,9 +212,7 @@ static void forget_others(struct witness *w, const struct cluster_report *report
 void witness_reports(struct witness *w, const char *node, const struct cluster_report *reports,
         size_t len, bool all)
 {
-        const char *own = w->server->options.node;
-
-        if (!w->on || (own != NULL && strcmp(own, node) != 0))
+        if (!is_own(w, node))
                 return;
         if (all) {
                 uv_timer_stop(&w->check_timer);
@@ -221,11 +226,11 @@ void witness_reports(struct witness *w, const char *node, const struct cluster_r
 
 void witness_tell(const struct witness *w, const char *node, struct buffer *out)
 {
-        const char *own = w->server->options.node, *comma = "";
+        const char *comma = "";
         int status;
 
         buffer_putc(out, '[');
-        if (w->on && (own == NULL || strcmp(own, node) == 0)) {
+        if (is_own(w, node)) {
                 for (const struct witnessed *t = w->tasks; t != NULL; t = t->hh.next) {
                         if (t->pidfd < 0 || !pidfd_exit_status(t->pidfd, &status))
                                 continue;
@@ -320,9 +325,7 @@ static void on_check(uv_timer_t *timer)
 
 void witness_link_down(struct witness *w, const char *node)
 {
-        const char *own = w->server->options.node;
-
-        if (!w->on || (own != NULL && strcmp(own, node) != 0))
+        if (!is_own(w, node))
                 return;
         w->found_dead = 0;
         uv_timer_start(&w->check_timer, on_check, CHECK_FIRST_MSEC, 0);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/status.h"
+#include "store/store.h"
+
+/* Reading the events that are stored. */
+
+struct event_filter {
+        const char *job, *task, *node; /* NULL: any */
+        bool job_too;                  /* with job and task: also what concerns the whole job */
+};
+
+bool event_filter_takes(const struct event_filter *filter, const struct event *event);
+
+/* One event that the filter takes, and its row. The callback may take what is in *@event and leave
+ * zeroes. Returns whether to go on. */
+typedef bool events_each_cb(void *data, struct event *event, const char *json, size_t len);
+
+struct events_query {
+        struct event_filter filter;
+        uint64_t first, last; /* their numbers, both included */
+        bool newest;          /* from the last one down */
+        size_t rows;          /* look at no more; 0: at all */
+        uint64_t next; /* result: number behind the newest row looked at; behind `last` if all were
+                        */
+};
+
+/* A row that cannot be read is logged and left out: it would be in the way for ever. */
+int events_read(struct store *store, struct events_query *query, events_each_cb *each, void *data,
+        struct error *err);
