@@ -4,7 +4,7 @@
  * The members of an object are taken in the order of the text, so the first mistake in the text is
  * the one reported; what is missing, and what two fields say together, is checked when all were
  * read. Null is the same as not given, so that what job_spec_to_json() writes is read back. The
- * spec is filled in place and freed as a whole on failure; nothing outside it is touched. */
+ * spec is filled in value and freed as a whole on failure; nothing outside it is touched. */
 #include <ctype.h>
 #include <math.h>
 #include <signal.h>
@@ -18,13 +18,13 @@
 #include "model/job-fields.h"
 #include "model/job-unknown.h"
 #include "model/job.h"
-#include "model/place.h"
+#include "model/value.h"
 
-static int read_enum(const struct reader *r, const struct place *place,
+static int read_enum(const struct reader *r, const struct value *value,
         const struct job_field *field, uint32_t *ret)
 {
         AUTO(buffer_done) struct buffer words = { 0 };
-        const char *word = json_string_value(place->value), *near;
+        const char *word = json_string_value(value->json), *near;
 
         for (uint32_t i = 0; field->names[i] != NULL; i++) {
                 if (word != NULL && strcmp(word, field->names[i]) == 0) {
@@ -36,133 +36,133 @@ static int read_enum(const struct reader *r, const struct place *place,
                 buffer_printf(&words, "\"%s\"", field->names[i]);
         }
         near = word == NULL ? NULL : text_nearest(word, field->names);
-        place_fail_expected(r, place, "%s", buffer_str(&words));
-        return near == NULL ? -1 : place_fail_more(r, "; did you mean \"%s\"?", near);
+        value_fail_expected(r, value, "%s", buffer_str(&words));
+        return near == NULL ? -1 : value_fail_more(r, "; did you mean \"%s\"?", near);
 }
 
-static int read_count(const struct reader *r, const struct place *place,
+static int read_count(const struct reader *r, const struct value *value,
         const struct job_field *field, uint32_t *ret)
 {
-        json_int_t number = json_integer_value(place->value);
+        json_int_t number = json_integer_value(value->json);
 
-        if (json_is_real(place->value))
-                return place_fail_expected(r, place, "a whole number");
-        if (!json_is_integer(place->value))
-                return place_fail_expected(r, place, "a number");
+        if (json_is_real(value->json))
+                return value_fail_expected(r, value, "a whole number");
+        if (!json_is_integer(value->json))
+                return value_fail_expected(r, value, "a number");
         if (number < (json_int_t) field->min || number > (json_int_t) field->max)
-                return place_fail_expected(r, place, "a number from %u to %u",
+                return value_fail_expected(r, value, "a number from %u to %u",
                         (unsigned) field->min, (unsigned) field->max);
         *ret = (uint32_t) number;
         return 0;
 }
 
 /* Any scalar as text without NUL; @what names it in messages. The caller owns the text. */
-static int read_string(const struct reader *r, const struct place *place, const char *what,
+static int read_string(const struct reader *r, const struct value *value, const char *what,
         bool may_be_empty, char **ret)
 {
         AUTO(buffer_done) struct buffer text = { 0 };
 
-        if (!place_get_text(r, place, &text))
-                return place_fail_expected(r, place, "%s", what);
+        if (!value_get_text(r, value, &text))
+                return value_fail_expected(r, value, "%s", what);
         if (strlen(buffer_str(&text)) != text.len)
-                return place_fail(r, place, "a NUL character is not allowed");
+                return value_fail(r, value, "a NUL character is not allowed");
         if (text.len == 0 && !may_be_empty)
-                return place_fail_expected(r, place, "%s", what);
+                return value_fail_expected(r, value, "%s", what);
         *ret = buffer_take(&text);
         return 0;
 }
 
-static int read_text(const struct reader *r, const struct place *place,
+static int read_text(const struct reader *r, const struct value *value,
         const struct job_field *field, char **ret)
 {
         AUTO(mem_freep) char *text = NULL;
 
-        if (read_string(r, place, "text", false, &text) < 0)
+        if (read_string(r, value, "text", false, &text) < 0)
                 return -1;
         if (field->type == FIELD_PATH && text[0] != '/')
-                return place_fail_expected(r, place, "an absolute path");
+                return value_fail_expected(r, value, "an absolute path");
         *ret = take_ptr(text);
         return 0;
 }
 
-static int read_span(const struct reader *r, const struct place *place,
+static int read_span(const struct reader *r, const struct value *value,
         const struct job_field *field, usec_t *ret)
 {
         char min[TIME_TEXT_MAX], max[TIME_TEXT_MAX];
-        const char *text = json_string_value(place->value);
-        double seconds = json_number_value(place->value);
+        const char *text = json_string_value(value->json);
+        double seconds = json_number_value(value->json);
         usec_t span = 0;
 
-        if (text == NULL && !json_is_number(place->value))
-                return place_fail_expected(r, place, "a duration such as \"1m30s\"");
+        if (text == NULL && !json_is_number(value->json))
+                return value_fail_expected(r, value, "a duration such as \"1m30s\"");
         if (text != NULL && (!time_parse_span(text, &span) || span == USEC_NEVER))
-                return place_fail_expected(
-                        r, place, "a duration such as \"1m30s\" (units: us, ms, s, m, h, d)");
+                return value_fail_expected(
+                        r, value, "a duration such as \"1m30s\" (units: us, ms, s, m, h, d)");
         if (text == NULL && seconds >= 0 && seconds <= (double) (field->max / USEC_SEC))
                 span = (usec_t) llround(seconds * (double) USEC_SEC);
         else if (text == NULL)
                 span = USEC_NEVER;
         if (span < field->min || span > field->max)
-                return place_fail_expected(r, place, "a duration from %s to %s",
+                return value_fail_expected(r, value, "a duration from %s to %s",
                         time_format_exact(min, field->min), time_format_exact(max, field->max));
         *ret = span;
         return 0;
 }
 
-static int read_size(const struct reader *r, const struct place *place,
+static int read_size(const struct reader *r, const struct value *value,
         const struct job_field *field, uint64_t *ret)
 {
         char min[TEXT_SIZE_MAX], max[TEXT_SIZE_MAX];
-        const char *text = json_string_value(place->value);
-        json_int_t number = json_integer_value(place->value);
+        const char *text = json_string_value(value->json);
+        json_int_t number = json_integer_value(value->json);
         uint64_t bytes;
 
-        if (text == NULL && !json_is_integer(place->value))
-                return place_fail_expected(r, place, "a size such as \"10MiB\"");
+        if (text == NULL && !json_is_integer(value->json))
+                return value_fail_expected(r, value, "a size such as \"10MiB\"");
         if (text != NULL && !text_parse_size(text, &bytes))
-                return place_fail_expected(r, place,
+                return value_fail_expected(r, value,
                         "a size such as \"10MiB\" (units: B, KiB, MiB, GiB, TiB, kB, MB, GB, TB)");
         if (text == NULL)
                 bytes = number < 0 ? 0 : (uint64_t) number;
         if (number < 0 || bytes < field->min || bytes > field->max)
-                return place_fail_expected(r, place, "a size from %s to %s",
+                return value_fail_expected(r, value, "a size from %s to %s",
                         text_format_size(min, field->min), text_format_size(max, field->max));
         *ret = bytes;
         return 0;
 }
 
-static int read_exit_code(const struct reader *r, const struct place *place, int *ret)
+static int read_exit_code(const struct reader *r, const struct value *value, int *ret)
 {
-        json_int_t code = json_integer_value(place->value);
+        json_int_t code = json_integer_value(value->json);
 
-        if (!json_is_integer(place->value) || code < 0 || code > JOB_EXIT_CODE_MAX)
-                return place_fail_expected(
-                        r, place, "an exit code from 0 to %d", JOB_EXIT_CODE_MAX);
+        if (!json_is_integer(value->json) || code < 0 || code > JOB_EXIT_CODE_MAX)
+                return value_fail_expected(
+                        r, value, "an exit code from 0 to %d", JOB_EXIT_CODE_MAX);
         *ret = (int) code;
         return 0;
 }
 
-static int read_signal(const struct reader *r, const struct place *place, int *ret)
+static int read_signal(const struct reader *r, const struct value *value, int *ret)
 {
-        const char *name = json_string_value(place->value);
-        json_int_t number = json_integer_value(place->value);
+        const char *name = json_string_value(value->json);
+        json_int_t number = json_integer_value(value->json);
         int sig = 0;
 
         if (name != NULL)
                 sig = text_parse_signal(name);
-        else if (json_is_integer(place->value) && number >= 1 && number <= SIGRTMAX)
+        else if (json_is_integer(value->json) && number >= 1 && number <= SIGRTMAX)
                 sig = (int) number;
         if (sig == 0)
-                return place_fail_expected(r, place, "a signal such as TERM or 15");
+                return value_fail_expected(r, value, "a signal such as TERM or 15");
         *ret = sig;
         return 0;
 }
 
 static int read_int(
-        const struct reader *r, const struct place *place, const struct job_field *field, int *ret)
+        const struct reader *r, const struct value *value, const struct job_field *field, int *ret)
 {
-        return field->type == FIELD_SIGNALS ? read_signal(r, place, ret)
-                                            : read_exit_code(r, place, ret);
+        return field->type == FIELD_SIGNALS ? read_signal(r, value, ret)
+                                            : read_exit_code(r, value, ret);
 }
 
 static int compare_ints(const void *a, const void *b)
@@ -185,23 +185,23 @@ static size_t sort_unique(int *values, size_t len)
 }
 
 /* One value, or a list of them. */
-static int read_ints(const struct reader *r, const struct place *place,
+static int read_ints(const struct reader *r, const struct value *value,
         const struct job_field *field, void *base)
 {
         AUTO(mem_freep) int *values = NULL;
         int **at = job_field_at(field, base);
-        struct place_walk walk = { 0 };
-        struct place item;
+        struct value_walk walk = { 0 };
+        struct value item;
         size_t len = 0;
 
-        values = mem_resize(NULL, MAX(json_array_size(place->value), (size_t) 1), sizeof *values);
-        if (!json_is_array(place->value) && read_int(r, place, field, &values[len++]) < 0)
+        values = mem_resize(NULL, MAX(json_array_size(value->json), (size_t) 1), sizeof *values);
+        if (!json_is_array(value->json) && read_int(r, value, field, &values[len++]) < 0)
                 return -1;
-        while (json_is_array(place->value) && place_next(r, place, &walk, &item))
+        while (json_is_array(value->json) && value_next(r, value, &walk, &item))
                 if (read_int(r, &item, field, &values[len++]) < 0)
                         return -1;
         if (len == 0)
-                return place_fail(r, place, "the list is empty");
+                return value_fail(r, value, "the list is empty");
         len = sort_unique(values, len);
         free(*at);
         *at = take_ptr(values);
@@ -209,23 +209,23 @@ static int read_ints(const struct reader *r, const struct place *place,
         return 0;
 }
 
-static int read_command(const struct reader *r, const struct place *place,
+static int read_command(const struct reader *r, const struct value *value,
         const struct job_field *field, void *base)
 {
         char ***at = job_field_at(field, base);
-        bool shell = !json_is_array(place->value);
-        size_t len = shell ? 1 : json_array_size(place->value), i = 0;
-        struct place_walk walk = { 0 };
-        struct place item;
+        bool shell = !json_is_array(value->json);
+        size_t len = shell ? 1 : json_array_size(value->json), i = 0;
+        struct value_walk walk = { 0 };
+        struct value item;
 
         if (len == 0)
-                return place_fail(r, place, "the list is empty");
+                return value_fail(r, value, "the list is empty");
         *at = mem_alloc((len + 1) * sizeof **at); /* from here on the spec owns it */
         memcpy((char *) base + field->offset2, &shell, sizeof shell);
         if (shell)
                 return read_string(
-                        r, place, "a list of texts, or one text for the shell", false, *at);
-        for (; place_next(r, place, &walk, &item); i++)
+                        r, value, "a list of texts, or one text for the shell", false, *at);
+        for (; value_next(r, value, &walk, &item); i++)
                 if (read_string(
                             r, &item, i == 0 ? "the program to run" : "text", i > 0, &(*at)[i]) < 0)
                         return -1;
@@ -250,178 +250,178 @@ static int compare_env(const void *a, const void *b)
         return order != 0 ? order : (x_len > y_len) - (x_len < y_len);
 }
 
-static int read_variable(const struct reader *r, const struct place *place, char **ret)
+static int read_variable(const struct reader *r, const struct value *value, char **ret)
 {
-        AUTO(mem_freep) char *value = NULL;
+        AUTO(mem_freep) char *text = NULL;
 
-        if (!is_env_name(place->key))
-                return place_fail(r, place,
+        if (!is_env_name(value->key))
+                return value_fail(r, value,
                         "not the name of a variable: letters, digits, \"_\", \".\" and \"-\", "
                         "not a digit first");
-        if (json_is_null(place->value))
-                return place_fail_expected(r, place, "text (\"\" for an empty value)");
-        if (read_string(r, place, "text", true, &value) < 0)
+        if (json_is_null(value->json))
+                return value_fail_expected(r, value, "text (\"\" for an empty value)");
+        if (read_string(r, value, "text", true, &text) < 0)
                 return -1;
-        *ret = mem_printf("%s=%s", place->key, value);
+        *ret = mem_printf("%s=%s", value->key, text);
         return 0;
 }
 
-static int read_env(const struct reader *r, const struct place *place,
+static int read_env(const struct reader *r, const struct value *value,
         const struct job_field *field, void *base)
 {
         char ***at = job_field_at(field, base);
-        size_t len = json_object_size(place->value), i = 0;
-        struct place_walk walk = { 0 };
-        struct place member;
+        size_t len = json_object_size(value->json), i = 0;
+        struct value_walk walk = { 0 };
+        struct value member;
 
-        if (!json_is_object(place->value))
-                return place_fail_expected(r, place, "an object of names and values");
+        if (!json_is_object(value->json))
+                return value_fail_expected(r, value, "an object of names and values");
         if (len == 0)
                 return 0;
         *at = mem_alloc((len + 1) * sizeof **at); /* from here on the spec owns it */
-        for (; place_next(r, place, &walk, &member); i++)
+        for (; value_next(r, value, &walk, &member); i++)
                 if (read_variable(r, &member, &(*at)[i]) < 0)
                         return -1;
         qsort(*at, len, sizeof **at, compare_env);
         return 0;
 }
 
-static int read_fields(const struct reader *r, const struct place *place,
+static int read_fields(const struct reader *r, const struct value *value,
         const struct job_field *fields, const struct job_field *section, void *base);
 
-static int read_rule(const struct reader *r, const struct place *place,
+static int read_rule(const struct reader *r, const struct value *value,
         const struct job_field *field, struct restart_rule *ret)
 {
-        if (!json_is_object(place->value))
-                return place_fail_expected(r, place, "an object such as {exit: 78, then: end}");
-        if (read_fields(r, place, field->fields, field, ret) < 0)
+        if (!json_is_object(value->json))
+                return value_fail_expected(r, value, "an object such as {exit: 78, then: end}");
+        if (read_fields(r, value, field->fields, field, ret) < 0)
                 return -1;
         if (ret->exit_codes_len == 0 && ret->signals_len == 0)
-                return place_fail(r, place, "\"exit\" or \"signal\" is missing");
+                return value_fail(r, value, "\"exit\" or \"signal\" is missing");
         return 0;
 }
 
-static int read_rules(const struct reader *r, const struct place *place,
+static int read_rules(const struct reader *r, const struct value *value,
         const struct job_field *field, void *base)
 {
         struct restart_rule **at = job_field_at(field, base);
-        size_t len = json_array_size(place->value), i = 0;
-        struct place_walk walk = { 0 };
-        struct place item;
+        size_t len = json_array_size(value->json), i = 0;
+        struct value_walk walk = { 0 };
+        struct value item;
 
-        if (!json_is_array(place->value))
-                return place_fail_expected(r, place, "a list of rules");
+        if (!json_is_array(value->json))
+                return value_fail_expected(r, value, "a list of rules");
         if (len > JOB_RULES_MAX)
-                return place_fail(r, place, "%zu rules; at most %d", len, JOB_RULES_MAX);
+                return value_fail(r, value, "%zu rules; at most %d", len, JOB_RULES_MAX);
         if (len == 0)
                 return 0;
         *at = mem_alloc(len * sizeof **at); /* from here on the spec owns it */
         memcpy((char *) base + field->offset2, &len, sizeof len);
-        for (; place_next(r, place, &walk, &item); i++)
+        for (; value_next(r, value, &walk, &item); i++)
                 if (read_rule(r, &item, field, &(*at)[i]) < 0)
                         return -1;
         return 0;
 }
 
-static int read_field(const struct reader *r, const struct place *place,
+static int read_field(const struct reader *r, const struct value *value,
         const struct job_field *field, void *base)
 {
         void *at = job_field_at(field, base);
 
         switch (field->type) {
         case FIELD_SECTION:
-                if (!json_is_object(place->value))
-                        return place_fail_expected(r, place, "an object");
-                return read_fields(r, place, field->fields, field, base);
+                if (!json_is_object(value->json))
+                        return value_fail_expected(r, value, "an object");
+                return read_fields(r, value, field->fields, field, base);
         case FIELD_RULES:
-                return read_rules(r, place, field, base);
+                return read_rules(r, value, field, base);
         case FIELD_ENUM:
-                return read_enum(r, place, field, at);
+                return read_enum(r, value, field, at);
         case FIELD_COUNT:
-                return read_count(r, place, field, at);
+                return read_count(r, value, field, at);
         case FIELD_TEXT:
         case FIELD_PATH:
-                return read_text(r, place, field, at);
+                return read_text(r, value, field, at);
         case FIELD_SPAN:
-                return read_span(r, place, field, at);
+                return read_span(r, value, field, at);
         case FIELD_SIZE:
-                return read_size(r, place, field, at);
+                return read_size(r, value, field, at);
         case FIELD_SIGNAL:
-                return read_signal(r, place, at);
+                return read_signal(r, value, at);
         case FIELD_CODES:
         case FIELD_SIGNALS:
-                return read_ints(r, place, field, base);
+                return read_ints(r, value, field, base);
         case FIELD_COMMAND:
-                return read_command(r, place, field, base);
+                return read_command(r, value, field, base);
         case FIELD_ENV:
-                return read_env(r, place, field, base);
+                return read_env(r, value, field, base);
         }
         abort();
 }
 
-static bool is_given(const struct place *place, const char *key)
+static bool is_given(const struct value *value, const char *key)
 {
-        const json_t *value = json_object_get(place->value, key);
+        const json_t *member = json_object_get(value->json, key);
 
-        return value != NULL && !json_is_null(value);
+        return member != NULL && !json_is_null(member);
 }
 
 /* Reads the members of an object into the fields of a table. @section: whose fields they are, NULL
  * for the job itself. */
-static int read_fields(const struct reader *r, const struct place *place,
+static int read_fields(const struct reader *r, const struct value *value,
         const struct job_field *fields, const struct job_field *section, void *base)
 {
-        struct place_walk walk = { 0 };
-        struct place member;
+        struct value_walk walk = { 0 };
+        struct value member;
 
-        while (place_next(r, place, &walk, &member)) {
+        while (value_next(r, value, &walk, &member)) {
                 const struct job_field *field = job_field_find(fields, member.key);
 
                 if (field == NULL)
                         return job_fail_unknown(r, &member, fields, section);
-                if (!json_is_null(member.value) && read_field(r, &member, field, base) < 0)
+                if (!json_is_null(member.json) && read_field(r, &member, field, base) < 0)
                         return -1;
         }
         for (; fields->name != NULL; fields++)
-                if (fields->required && !is_given(place, fields->name))
-                        return place_fail(r, place, "\"%s\" is missing", fields->name);
+                if (fields->required && !is_given(value, fields->name))
+                        return value_fail(r, value, "\"%s\" is missing", fields->name);
         return 0;
 }
 
 /* What two fields say together. */
-static int finish(const struct reader *r, const struct place *place, struct job_spec *spec)
+static int finish(const struct reader *r, const struct value *value, struct job_spec *spec)
 {
         char delay[TIME_TEXT_MAX];
-        struct place restart, max_delay;
+        struct value restart, max_delay;
 
         if ((uint32_t) spec->restart.policy == FIELD_DEFAULT_BY_KIND)
                 spec->restart.policy =
                         spec->kind == JOB_SERVICE ? RESTART_ALWAYS : RESTART_ON_FAILURE;
         if (spec->restart.max_delay >= spec->restart.delay)
                 return 0;
-        if (place_find(r, place, "restart", &restart) && is_given(&restart, "max_delay") &&
-                place_find(r, &restart, "max_delay", &max_delay))
-                return place_fail_expected(r, &max_delay, "no less than the delay of %s",
+        if (value_find(r, value, "restart", &restart) && is_given(&restart, "max_delay") &&
+                value_find(r, &restart, "max_delay", &max_delay))
+                return value_fail_expected(r, &max_delay, "no less than the delay of %s",
                         time_format_exact(delay, spec->restart.delay));
         spec->restart.max_delay = spec->restart.delay;
         return 0;
 }
 
-static int read_spec(const struct reader *r, const struct place *place, struct job_spec **ret)
+static int read_spec(const struct reader *r, const struct value *value, struct job_spec **ret)
 {
         AUTO(job_spec_unrefp) struct job_spec *spec = mem_alloc(sizeof *spec);
 
         spec->refs = 1;
-        spec->name = mem_strdup(place->key);
+        spec->name = mem_strdup(value->key);
         job_fields_init(job_fields, spec);
-        if (!text_is_name(place->key))
-                return place_fail(r, place,
+        if (!text_is_name(value->key))
+                return value_fail(r, value,
                         "not a name: 1 to %d letters, digits, \"-\" and \"_\", a letter or digit "
                         "first",
                         TEXT_NAME_MAX);
-        if (!json_is_object(place->value))
-                return place_fail_expected(r, place, "the spec of a job, an object");
-        if (read_fields(r, place, job_fields, NULL, spec) < 0 || finish(r, place, spec) < 0)
+        if (!json_is_object(value->json))
+                return value_fail_expected(r, value, "the spec of a job, an object");
+        if (read_fields(r, value, job_fields, NULL, spec) < 0 || finish(r, value, spec) < 0)
                 return -1;
         *ret = take_ptr(spec);
         return 0;
@@ -431,24 +431,24 @@ int job_spec_from_json(
         const char *name, const json_t *object, struct job_spec **ret, struct error *err)
 {
         struct reader r = { .err = err };
-        struct place root = { 0 };
-        struct place jobs = { .parent = &root, .key = "jobs" };
-        struct place job = { .parent = &jobs, .key = name, .value = object };
+        struct value root = { 0 };
+        struct value jobs = { .parent = &root, .key = "jobs" };
+        struct value job = { .parent = &jobs, .key = name, .json = object };
 
         return read_spec(&r, &job, ret);
 }
 
-static int read_jobs(const struct reader *r, const struct place *jobs, struct job_file *ret)
+static int read_jobs(const struct reader *r, const struct value *jobs, struct job_file *ret)
 {
-        struct place_walk walk = { 0 };
-        struct place job;
+        struct value_walk walk = { 0 };
+        struct value job;
 
-        if (!json_is_object(jobs->value) && !json_is_null(jobs->value))
-                return place_fail_expected(r, jobs, "an object of names and specs");
-        if (json_object_size(jobs->value) == 0)
-                return place_fail(r, jobs, "there is no job in it");
-        ret->jobs = mem_alloc(json_object_size(jobs->value) * sizeof *ret->jobs);
-        for (; place_next(r, jobs, &walk, &job); ret->jobs_len++)
+        if (!json_is_object(jobs->json) && !json_is_null(jobs->json))
+                return value_fail_expected(r, jobs, "an object of names and specs");
+        if (json_object_size(jobs->json) == 0)
+                return value_fail(r, jobs, "there is no job in it");
+        ret->jobs = mem_alloc(json_object_size(jobs->json) * sizeof *ret->jobs);
+        for (; value_next(r, jobs, &walk, &job); ret->jobs_len++)
                 if (read_spec(r, &job, &ret->jobs[ret->jobs_len]) < 0)
                         return -1;
         return 0;
@@ -456,19 +456,19 @@ static int read_jobs(const struct reader *r, const struct place *jobs, struct jo
 
 static int read_file(const struct reader *r, struct job_file *ret)
 {
-        struct place root = { .value = r->doc->root };
-        struct place_walk walk = { 0 };
-        struct place member;
+        struct value root = { .json = r->doc->root };
+        struct value_walk walk = { 0 };
+        struct value member;
 
-        if (json_is_null(root.value))
-                return place_fail(r, &root, "the file is empty; a job file has \"jobs\"");
-        if (!json_is_object(root.value))
-                return place_fail_expected(r, &root, "an object with \"jobs\"");
-        while (place_next(r, &root, &walk, &member))
+        if (json_is_null(root.json))
+                return value_fail(r, &root, "the file is empty; a job file has \"jobs\"");
+        if (!json_is_object(root.json))
+                return value_fail_expected(r, &root, "an object with \"jobs\"");
+        while (value_next(r, &root, &walk, &member))
                 if (strcmp(member.key, "jobs") != 0)
                         return job_file_fail_unknown(r, &member);
-        if (!place_find(r, &root, "jobs", &member))
-                return place_fail(r, &root, "\"jobs\" is missing");
+        if (!value_find(r, &root, "jobs", &member))
+                return value_fail(r, &root, "\"jobs\" is missing");
         return read_jobs(r, &member, ret);
 }
 

@@ -34,50 +34,50 @@ static const char *nearest(const char *word, const struct job_field *fields)
 }
 
 static int fail_with_list(
-        const struct reader *r, const struct place *place, const struct job_field *fields)
+        const struct reader *r, const struct value *value, const struct job_field *fields)
 {
-        place_fail(
-                r, place, "unknown field; there %s ", fields[1].name == NULL ? "is only" : "are");
+        value_fail(
+                r, value, "unknown field; there %s ", fields[1].name == NULL ? "is only" : "are");
         for (; fields->name != NULL; fields++)
-                place_fail_more(r, "%s%s", fields->name,
+                value_fail_more(r, "%s%s", fields->name,
                         fields[1].name == NULL   ? ""
                         : fields[2].name == NULL ? " and "
                                                  : ", ");
         return -1;
 }
 
-int job_fail_unknown(const struct reader *r, const struct place *place,
+int job_fail_unknown(const struct reader *r, const struct value *value,
         const struct job_field *fields, const struct job_field *section)
 {
         AUTO(buffer_done) struct buffer homes = { 0 };
         const char *near;
 
-        put_homes(job_fields, place->key, &homes);
+        put_homes(job_fields, value->key, &homes);
         if (homes.len > 0)
-                return place_fail(r, place, "unknown field; \"%s\" belongs under %s", place->key,
+                return value_fail(r, value, "unknown field; \"%s\" belongs under %s", value->key,
                         buffer_str(&homes));
-        if (section != NULL && job_field_find(job_fields, place->key) != NULL)
-                return place_fail(r, place,
-                        "unknown field; \"%s\" belongs beside \"%.*s\", not under it", place->key,
+        if (section != NULL && job_field_find(job_fields, value->key) != NULL)
+                return value_fail(r, value,
+                        "unknown field; \"%s\" belongs beside \"%.*s\", not under it", value->key,
                         (int) strcspn(section->path, "."), section->path);
-        near = nearest(place->key, fields);
+        near = nearest(value->key, fields);
         if (near != NULL)
-                return place_fail(r, place, "unknown field; did you mean \"%s\"?", near);
-        return fail_with_list(r, place, fields);
+                return value_fail(r, value, "unknown field; did you mean \"%s\"?", near);
+        return fail_with_list(r, value, fields);
 }
 
-int job_file_fail_unknown(const struct reader *r, const struct place *place)
+int job_file_fail_unknown(const struct reader *r, const struct value *value)
 {
         static const char *const names[] = { "jobs", NULL };
 
-        if (job_field_find(job_fields, place->key) != NULL)
-                return place_fail(r, place,
+        if (job_field_find(job_fields, value->key) != NULL)
+                return value_fail(r, value,
                         "unknown field; the spec of a job stands under its name: "
                         "jobs: {NAME: {%s: ...}}",
-                        place->key);
-        if (json_object_get(place->value, "command") != NULL)
-                return place_fail(r, place, "unknown field; a job stands under \"jobs\"");
-        if (text_nearest(place->key, names) != NULL)
-                return place_fail(r, place, "unknown field; did you mean \"jobs\"?");
-        return place_fail(r, place, "unknown field; a job file has only \"jobs\"");
+                        value->key);
+        if (json_object_get(value->json, "command") != NULL)
+                return value_fail(r, value, "unknown field; a job stands under \"jobs\"");
+        if (text_nearest(value->key, names) != NULL)
+                return value_fail(r, value, "unknown field; did you mean \"jobs\"?");
+        return value_fail(r, value, "unknown field; a job file has only \"jobs\"");
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Places: values with the way to them, so that a message can say `web.yaml:7: jobs.web.count`.
+/* Values: those of a document with the way to each, so that a message can say `web.yaml:7:
+ * jobs.web.count`.
  *
  * The way is a chain of structs on the stacks of the functions that read; nothing is copied until
  * something is wrong. What a message quotes is cut and escaped: it may come from anybody. */
-#include "model/place.h"
+#include "model/value.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -16,34 +17,34 @@
 #define QUOTE_MAX 40 /* bytes of a value or key that a message shows */
 
 /* jansson's iterators do not change the object but take it as if they might. */
-static json_t *unconst(const json_t *value)
+static json_t *unconst(const json_t *json)
 {
-        return (json_t *) (uintptr_t) value;
+        return (json_t *) (uintptr_t) json;
 }
 
-static bool next_child(const struct place *parent, struct place_walk *walk, struct place *ret)
+static bool next_child(const struct value *parent, struct value_walk *walk, struct value *ret)
 {
-        if (json_is_object(parent->value)) {
-                json_t *object = unconst(parent->value);
+        if (json_is_object(parent->json)) {
+                json_t *object = unconst(parent->json);
 
                 walk->iter = walk->begun ? json_object_iter_next(object, walk->iter)
                                          : json_object_iter(object);
                 if (walk->iter == NULL)
                         return false;
                 ret->key = json_object_iter_key(walk->iter);
-                ret->value = json_object_iter_value(walk->iter);
+                ret->json = json_object_iter_value(walk->iter);
                 return true;
         }
         walk->index = walk->begun ? walk->index + 1 : 0;
         ret->index = walk->index;
-        ret->value = json_array_get(parent->value, walk->index);
-        return ret->value != NULL;
+        ret->json = json_array_get(parent->json, walk->index);
+        return ret->json != NULL;
 }
 
-bool place_next(const struct reader *r, const struct place *parent, struct place_walk *walk,
-        struct place *ret)
+bool value_next(const struct reader *r, const struct value *parent, struct value_walk *walk,
+        struct value *ret)
 {
-        struct place next = { .parent = parent };
+        struct value next = { .parent = parent };
 
         if (!next_child(parent, walk, &next))
                 return false;
@@ -57,13 +58,13 @@ bool place_next(const struct reader *r, const struct place *parent, struct place
         return true;
 }
 
-bool place_find(
-        const struct reader *r, const struct place *parent, const char *key, struct place *ret)
+bool value_find(
+        const struct reader *r, const struct value *parent, const char *key, struct value *ret)
 {
-        struct place_walk walk = { 0 };
-        struct place next;
+        struct value_walk walk = { 0 };
+        struct value next;
 
-        while (json_is_object(parent->value) && place_next(r, parent, &walk, &next))
+        while (json_is_object(parent->json) && value_next(r, parent, &walk, &next))
                 if (strcmp(next.key, key) == 0) {
                         *ret = next;
                         return true;
@@ -96,38 +97,38 @@ static bool is_plain_word(const char *s)
         return s[len] == '\0' && len > 0 && len <= QUOTE_MAX;
 }
 
-static void put_path(struct buffer *b, const struct place *place)
+static void put_path(struct buffer *b, const struct value *value)
 {
-        if (place->parent == NULL)
+        if (value->parent == NULL)
                 return;
-        put_path(b, place->parent);
-        if (place->key == NULL) {
-                buffer_printf(b, "[%zu]", place->index);
+        put_path(b, value->parent);
+        if (value->key == NULL) {
+                buffer_printf(b, "[%zu]", value->index);
                 return;
         }
         if (b->len > 0)
                 buffer_putc(b, '.');
-        if (is_plain_word(place->key))
-                buffer_puts(b, place->key);
+        if (is_plain_word(value->key))
+                buffer_puts(b, value->key);
         else
-                put_quoted(b, place->key);
+                put_quoted(b, value->key);
 }
 
-static int fail(const struct reader *r, const struct place *place, const char *what)
+static int fail(const struct reader *r, const struct value *value, const char *what)
 {
         AUTO(buffer_done) struct buffer source = { 0 }, path = { 0 };
 
         if (r->label != NULL && r->doc != NULL)
                 buffer_printf(&source, "%s:%" PRIu32 ": ", r->label,
-                        r->doc->positions[place->position].line);
-        put_path(&path, place);
+                        r->doc->positions[value->position].line);
+        put_path(&path, value);
         if (path.len > 0)
                 buffer_puts(&path, ": ");
         return error_set(
                 r->err, ERR_INVALID, "%s%s%s", buffer_str(&source), buffer_str(&path), what);
 }
 
-int place_fail(const struct reader *r, const struct place *place, const char *format, ...)
+int value_fail(const struct reader *r, const struct value *value, const char *format, ...)
 {
         char what[sizeof r->err->message];
         va_list ap;
@@ -135,10 +136,10 @@ int place_fail(const struct reader *r, const struct place *place, const char *fo
         va_start(ap, format);
         vsnprintf(what, sizeof what, format, ap);
         va_end(ap);
-        return fail(r, place, what);
+        return fail(r, value, what);
 }
 
-int place_fail_more(const struct reader *r, const char *format, ...)
+int value_fail_more(const struct reader *r, const char *format, ...)
 {
         va_list ap;
         size_t used;
@@ -153,46 +154,46 @@ int place_fail_more(const struct reader *r, const char *format, ...)
 }
 
 /* Appends the value in a few letters. */
-static void put_value(const struct reader *r, const struct place *place, struct buffer *b)
+static void put_value(const struct reader *r, const struct value *value, struct buffer *b)
 {
         AUTO(buffer_done) struct buffer text = { 0 };
 
-        if (json_is_string(place->value))
-                put_quoted(b, json_string_value(place->value));
-        else if (json_is_object(place->value))
+        if (json_is_string(value->json))
+                put_quoted(b, json_string_value(value->json));
+        else if (json_is_object(value->json))
                 buffer_puts(b, "an object");
-        else if (json_is_array(place->value))
+        else if (json_is_array(value->json))
                 buffer_puts(b, "a list");
-        else if (place_get_text(r, place, &text))
+        else if (value_get_text(r, value, &text))
                 buffer_printf(b, "%.*s", QUOTE_MAX, buffer_str(&text));
         else
                 buffer_puts(b, "null");
 }
 
-int place_fail_expected(const struct reader *r, const struct place *place, const char *format, ...)
+int value_fail_expected(const struct reader *r, const struct value *value, const char *format, ...)
 {
-        AUTO(buffer_done) struct buffer value = { 0 };
+        AUTO(buffer_done) struct buffer got = { 0 };
         char what[sizeof r->err->message];
         va_list ap;
 
         va_start(ap, format);
         vsnprintf(what, sizeof what, format, ap);
         va_end(ap);
-        put_value(r, place, &value);
-        return place_fail(r, place, "expected %s, got %s", what, buffer_str(&value));
+        put_value(r, value, &got);
+        return value_fail(r, value, "expected %s, got %s", what, buffer_str(&got));
 }
 
-bool place_get_text(const struct reader *r, const struct place *place, struct buffer *ret)
+bool value_get_text(const struct reader *r, const struct value *value, struct buffer *ret)
 {
-        const json_t *v = place->value;
+        const json_t *v = value->json;
 
         if (json_is_string(v))
                 buffer_put(ret, json_string_value(v), json_string_length(v));
         else if (json_is_boolean(v))
                 buffer_puts(ret, json_is_true(v) ? "true" : "false");
         else if (json_is_number(v) && r->doc != NULL)
-                buffer_put(ret, r->doc->text.data + r->doc->positions[place->position].offset,
-                        r->doc->positions[place->position].length);
+                buffer_put(ret, r->doc->text.data + r->doc->positions[value->position].offset,
+                        r->doc->positions[value->position].length);
         else if (json_is_integer(v))
                 buffer_printf(ret, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
         else if (json_is_real(v))

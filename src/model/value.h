@@ -21,16 +21,16 @@ struct reader {
 };
 
 /* One value: how one got there, and where it stood. Lives on the stack of whoever reads it. */
-struct place {
-        const struct place *parent;
+struct value {
+        const struct value *parent;
         const char *key; /* NULL for an item of a list and for the root */
         size_t index;    /* of an item */
-        const json_t *value;
+        const json_t *json;
         uint32_t position; /* into doc->positions */
 };
 
 /* A walk over the members of an object or the items of a list. Zeroed to begin with. */
-struct place_walk {
+struct value_walk {
         void *iter;
         size_t index;
         uint32_t position;
@@ -39,23 +39,23 @@ struct place_walk {
 
 /* Moves to the first or next child of @parent. Returns false after the last, and for a value that
  * has none. */
-bool place_next(const struct reader *r, const struct place *parent, struct place_walk *walk,
-        struct place *ret);
+bool value_next(const struct reader *r, const struct value *parent, struct value_walk *walk,
+        struct value *ret);
 
 /* The member @key of the object @parent; false if there is none. */
-bool place_find(
-        const struct reader *r, const struct place *parent, const char *key, struct place *ret);
+bool value_find(
+        const struct reader *r, const struct value *parent, const char *key, struct value *ret);
 
 /* Sets ERR_INVALID: `web.yaml:7: jobs.web.count: ` and what is given. Returns -1. */
-int place_fail(const struct reader *r, const struct place *place, const char *format, ...)
+int value_fail(const struct reader *r, const struct value *value, const char *format, ...)
         PRINTF_LIKE(3, 4);
 
 /* The same, in the form "expected ..., got VALUE". */
-int place_fail_expected(const struct reader *r, const struct place *place, const char *format, ...)
+int value_fail_expected(const struct reader *r, const struct value *value, const char *format, ...)
         PRINTF_LIKE(3, 4);
 
 /* Adds to the message of the failure just set. Returns -1. */
-int place_fail_more(const struct reader *r, const char *format, ...) PRINTF_LIKE(2, 3);
+int value_fail_more(const struct reader *r, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* A string as it is, or a number or word as it was written. False for all else. */
-bool place_get_text(const struct reader *r, const struct place *place, struct buffer *ret);
+bool value_get_text(const struct reader *r, const struct value *value, struct buffer *ret);
