@@ -161,8 +161,6 @@ struct task *job_make_task(
         struct job *job, uint32_t index); /* a zeroed one that exists; earlier pointers are void */
 void job_drop_task(struct cluster *c, struct job *job, struct task *task);
 bool task_wanted(const struct job *job, const struct task *task);
-bool task_is_up(const struct task *task); /* runs, or might */
-bool task_last_run_failed(const struct job *job, const struct task *task);
 void task_recount(struct job *job, struct task *task);
 void job_recount(struct job *job);
 /* Whether an agent that is told @ours ends what runs by @theirs, to replace it or for good. */
@@ -185,7 +183,7 @@ struct job_facts {
 enum job_state job_state_derive(const struct job_facts *f);
 enum job_state job_state_of(const struct job *job);
 
-/* status.c: what readers see */
+/* cluster-status.c: what readers see */
 void task_fill_status(const struct job *job, const struct task *task, struct task_status *ret);
 
 /* place.c */
@@ -200,7 +198,6 @@ enum anew { /* which ended tasks a command takes up again */
 void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t generation);
 void task_begin_anew(struct turn *turn, struct job *job, struct task *task, uint64_t generation);
 void task_end(struct turn *turn, struct job *job, struct task *task);
-void task_send(struct turn *turn, struct job *job, struct task *task);
 void task_place_again(struct turn *turn, struct job *job, struct task *task);
 void task_settle_gone(struct turn *turn, struct job *job, struct task *task);
 bool task_let_go(struct turn *turn, struct job *job, struct task *task); /* true: it is no more */

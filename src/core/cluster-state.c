@@ -225,14 +225,15 @@ bool task_wanted(const struct job *job, const struct task *task)
         return job_runs(job) && !task->stopped && !task->leaving;
 }
 
-bool task_is_up(const struct task *task)
+/* It runs, or might. */
+static bool task_is_up(const struct task *task)
 {
         if (task->state == TASK_ENDED || task->node == NULL)
                 return false;
         return !task->node->connected || (task->state == TASK_RUNNING && !task->going);
 }
 
-bool task_last_run_failed(const struct job *job, const struct task *task)
+static bool task_last_run_failed(const struct job *job, const struct task *task)
 {
         const struct job_spec *spec = job_current_spec(job);
 

@@ -7,7 +7,7 @@
  *   reconcile.c        from what is wanted of a job to what is desired of its tasks; the rollout
  *   place.c            which node a task goes to
  *   cluster-state.c    the data, its counts, and the state word of a job
- *   status.c           what readers see
+ *   cluster-status.c   what readers see
  *   cluster-rows.c     what is stored, and how it comes back
  *   effects.c          the effects, as data
  *

@@ -10,6 +10,7 @@
 #include "core/explain.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -198,8 +199,11 @@ static void why_stopping(struct answer *a, const struct about_task *t)
 
         buffer_printf(&a->summary, "%s was told to end %s ago", t->s.id, ago(span, a, t->s.since));
         put_because(a, t->s.reason);
-        buffer_printf(&a->next, "whatever is left of it after %s is killed",
-                time_format_exact(grace, t->spec->stop.grace));
+        if (t->spec->stop.grace == 0 || t->spec->stop.signal == SIGKILL)
+                buffer_puts(&a->next, "it is killed at once");
+        else
+                buffer_printf(&a->next, "whatever is left of it after %s is killed",
+                        time_format_exact(grace, t->spec->stop.grace));
         if (t->task->desire.run)
                 buffer_puts(&a->next, "; then it runs again");
 }

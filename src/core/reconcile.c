@@ -25,7 +25,7 @@
 /* ---- One task */
 
 /* Says what is wanted, if there is somebody who listens and something left to be told. */
-void task_send(struct turn *turn, struct job *job, struct task *task)
+static void task_send(struct turn *turn, struct job *job, struct task *task)
 {
         if (task->node == NULL || !task->node->connected || task->node == turn->answering ||
                 task->synced || task->state == TASK_ENDED)

@@ -218,6 +218,20 @@ static void test_why_lost(void **state)
         kit_free(k);
 }
 
+static void test_why_killed_at_once(void **state)
+{
+        struct kit *k = kit_with_job("web", "{\"command\": [\"web\"], \"stop\": {\"grace\": 0}}");
+        struct kit_agent *a = &k->agents[0];
+
+        (void) state;
+        kit_command(k, CLUSTER_STOP, "web");
+        while (kit_deliver_to_agent(a) || kit_agent_report(a) || kit_deliver_to_server(a))
+                ;
+        expect_why(
+                k, "web.0", "web.0 was told to end *: was asked to stop", "it is killed at once");
+        kit_free(k);
+}
+
 static void test_why_none(void **state)
 {
         struct kit *k = kit_with_node();
@@ -476,6 +490,7 @@ int main(void)
                 cmocka_unit_test(test_why_batch),
                 cmocka_unit_test(test_why_rollout),
                 cmocka_unit_test(test_why_lost),
+                cmocka_unit_test(test_why_killed_at_once),
                 cmocka_unit_test(test_why_none),
                 cmocka_unit_test(test_why_unknown),
                 cmocka_unit_test(test_plan_new),

@@ -112,7 +112,7 @@ static void put_stopping(struct buffer *b, const struct job *job)
 
         if (job->removing)
                 buffer_puts(b, "is being removed; ");
-        if (first_marked(job, MARK_LOST) != NULL)
+        if (job->counts[MARK_LOST] > 0)
                 put_task(b, job, MARK_LOST, "cannot be told to end");
         else if (active > 0)
                 buffer_printf(b, "%zu task%s still to end", active, active == 1 ? "" : "s");
