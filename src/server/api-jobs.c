@@ -82,15 +82,37 @@ static int parse_body(struct http_request *req, struct job_file *ret, struct err
                 body_format(req), ret, err);
 }
 
-/* What the cluster would refuse, found before any of several jobs is submitted. One that is being
- * removed may be taken over. */
+struct lookup {
+        const char *name;
+        bool found;
+};
+
+static void look_for(void *data, const char *name)
+{
+        struct lookup *l = data;
+
+        l->found = l->found || strcmp(l->name, name) == 0;
+}
+
+/* False if it is being removed: then anybody may take it over. */
+static bool is_held(const struct cluster *c, const struct job_status *job)
+{
+        struct lookup l = { .name = job->name };
+
+        cluster_each_job_of_source(c, job->source, look_for, &l);
+        return l.found;
+}
+
+/* What the cluster would refuse, found before any of several jobs is submitted. */
 static int check_all(struct server *server, const struct job_file *file, struct error *err)
 {
+        const struct cluster *c = state_cluster(server->state);
+
         for (size_t i = 0; i < file->jobs_len; i++) {
                 struct job_status job;
 
-                if (cluster_get_job(state_cluster(server->state), file->jobs[i]->name, &job) &&
-                        job.state != JOB_STOPPING && strcmp(job.source, "api") != 0)
+                if (cluster_get_job(c, file->jobs[i]->name, &job) &&
+                        strcmp(job.source, "api") != 0 && is_held(c, &job))
                         return error_set(err, ERR_CONFLICT, "job %s comes from %s: change it there",
                                 job.name,
                                 strncmp(job.source, "file:", 5) == 0 ? job.source + 5 : job.source);

@@ -118,8 +118,7 @@ bool auth_allows(const struct auth *a, struct server *server, struct http_reques
                 return true;
         http_request_set_header(req, "WWW-Authenticate", "Bearer realm=\"reeve\"");
         api_reply_problem(server, req, 401, error_code_name(ERR_DENIED),
-                "a token is needed: Authorization: Bearer TOKEN, with the one in the file "
-                "\"token\" of the "
-                "state directory");
+                "a token is needed: Authorization: Bearer TOKEN, with the one in the file token of"
+                " the state directory");
         return false;
 }

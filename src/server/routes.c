@@ -16,9 +16,8 @@ const struct route api_routes[] = {
         { GET, "/v1/schema/job", api_schema_job, false, "", "JSON schema of a job file" },
         { GET, "/v1/jobs", api_jobs_list, true, "", "array of jobs" },
         { POST, "/v1/jobs", api_jobs_apply, false,
-                "a job file (`{jobs: {...}}`; JSON, or YAML with `Content-Type: "
-                "application/yaml`); "
-                "`?if_version=N` when it has one job",
+                "a job file (`{jobs: {...}}`; JSON, or YAML with `Content-Type: application/yaml`);"
+                " `?if_version=N` when it has one job",
                 "`{index, jobs: [{job, version, action}]}`; all or none" },
         { POST, "/v1/plan", api_jobs_plan, false, "a job file",
                 "what applying it would do (core/explain.h)" },

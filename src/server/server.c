@@ -4,9 +4,9 @@
  * It opens the store (DIR/store.db), loads the cluster from it, applies the job files, listens, and
  * from then on only reacts. All state that matters is in the store; killing the server at any
  * instant loses nothing that was answered, and the keeper starts it again. SIGTERM ends it in
- * order: it listens no more, lets the store finish what was handed to it, and exits with 0; tasks
- * and agents are not touched. SIGINT is the keeper's affair (it asks the agent to stop the tasks
- * first), so it is ignored here.
+ * order: it lets the store finish what was handed to it, then lets go of all and exits with 0;
+ * tasks and agents are not touched. SIGINT is the keeper's affair (it asks the agent to stop the
+ * tasks first), so it is ignored here.
  *
  * The parts know each other through struct server and are wired together here: the state's hooks go
  * to links and feeds. */
@@ -150,14 +150,15 @@ static void on_term(uv_signal_t *handle, int number)
 
 static int usage(const char *problem)
 {
-        fprintf(stderr,
-                "%s%susage: reeve server --data DIR --socket PATH [--listen ADDR:PORT] [--jobs "
-                "PATH]... "
-                "[--node NAME]\n",
-                problem == NULL ? "" : problem, problem == NULL ? "" : "\n");
+        if (problem != NULL)
+                fprintf(stderr, "%s\n", problem);
+        fputs("usage: reeve server --data DIR --socket PATH [--listen ADDR:PORT]\n"
+              "                    [--jobs PATH]... [--node NAME]\n",
+                stderr);
         return error_code_exit(ERR_INVALID);
 }
 
+/* @ret->jobs has room for all arguments. */
 static int parse_options(int argc, char **argv, struct server_options *ret)
 {
         static const struct option options[] = {
@@ -171,7 +172,6 @@ static int parse_options(int argc, char **argv, struct server_options *ret)
         size_t jobs = 0;
         int c;
 
-        ret->jobs = mem_alloc(((size_t) argc + 1) * sizeof *ret->jobs);
         optind = 1;
         while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
                 switch (c) {
@@ -211,9 +211,8 @@ static int listen_tcp(struct server *s, struct error *err)
                         err, ERR_INVALID, "--listen: expected ADDR:PORT; sockets are for --socket");
         if (!address_is_loopback(&address))
                 return error_set(err, ERR_INVALID,
-                        "--listen %s: only addresses of this machine (127.0.0.1, [::1], "
-                        "localhost): this "
-                        "version has no TLS, and the token would be readable on the way",
+                        "--listen %s: only addresses of this machine (127.0.0.1, [::1], localhost):"
+                        " this version has no TLS, and the token would be readable on the way",
                         s->options.listen);
         if (http_server_listen(s->http, &address, 0, err) < 0)
                 return error_wrap(err, "--listen %s", s->options.listen);
@@ -259,8 +258,8 @@ static int start(struct server *s, struct error *err)
         s->logs = logs_new(s);
         s->links = links_new(s);
         s->witness = witness_new(s);
-        if (http_server_new(s->loop, &http, &s->http, err) < 0 || listen_unix(s, err) < 0 ||
-                (s->options.listen != NULL && listen_tcp(s, err) < 0))
+        s->http = http_server_new(s->loop, &http);
+        if (listen_unix(s, err) < 0 || (s->options.listen != NULL && listen_tcp(s, err) < 0))
                 return -1;
         s->jobfiles = jobfiles_new(s);
         return 0;
@@ -312,34 +311,19 @@ static int take_lock(const struct server_options *options, struct error *err)
         return fd < 0 ? error_sys(err, -fd, "lock %s/server.lock", options->data) : 0;
 }
 
-int server_main(int argc, char **argv)
+static int run(struct program *p)
 {
-        struct program program = { 0 };
-        struct server *s = &program.server;
+        struct server *s = &p->server;
         uv_loop_t loop;
         struct error err;
-        int status = parse_options(argc, argv, &s->options);
+        int status = 0;
 
-        if (status != 0) {
-                free(s->options.jobs);
-                return status;
-        }
-        log_init("server");
-        keep_keeper_channel();
-        raise_descriptors();
-        signal(SIGINT, SIG_IGN);
-        signal(SIGPIPE, SIG_IGN);
-        if (take_lock(&s->options, &err) < 0) {
-                log_error("%s", err.message);
-                free(s->options.jobs);
-                return error_code_exit(err.code);
-        }
         uv_loop_init(&loop);
-        program_init(&program, &loop);
+        program_init(p, &loop);
         if (start(s, &err) < 0) {
                 log_error("%s", err.message);
                 status = error_code_exit(err.code);
-                end_now(&program);
+                end_now(p);
         } else {
                 log_info("listens on %s%s%s", s->options.socket,
                         s->listen_text[0] == '\0' ? "" : " and ", s->listen_text);
@@ -347,6 +331,28 @@ int server_main(int argc, char **argv)
         uv_run(&loop, UV_RUN_DEFAULT);
         uv_loop_close(&loop);
         auth_free(s->auth);
-        free(s->options.jobs);
         return status;
+}
+
+int server_main(int argc, char **argv)
+{
+        struct program program = { 0 };
+        AUTO(mem_freep) const char **jobs = mem_alloc(((size_t) argc + 1) * sizeof *jobs);
+        struct error err;
+        int status;
+
+        program.server.options.jobs = jobs;
+        status = parse_options(argc, argv, &program.server.options);
+        if (status != 0)
+                return status;
+        log_init("server");
+        keep_keeper_channel();
+        raise_descriptors();
+        signal(SIGINT, SIG_IGN);
+        signal(SIGPIPE, SIG_IGN);
+        if (take_lock(&program.server.options, &err) < 0) {
+                log_error("%s", err.message);
+                return error_code_exit(err.code);
+        }
+        return run(&program);
 }

@@ -322,6 +322,16 @@ static void agent_end(struct agent *a)
         uv_run(&a->fixture->loop, UV_RUN_NOWAIT);
 }
 
+static bool state_is(struct fixture *f, const char *job, const char *state)
+{
+        AUTO(mem_freep) char *path = mem_printf("/v1/jobs/%s", job);
+        json_t *json = get(f, path);
+        bool is = strcmp(json_string_value(json_object_get(json, "state")), state) == 0;
+
+        json_decref(json);
+        return is;
+}
+
 static void scale(struct fixture *f, const char *to)
 {
         AUTO(buffer_done) struct buffer body = { 0 };
@@ -351,6 +361,33 @@ static void test_spec_comes_again(void **state)
         assigns = a.assigns;
         assert_int_equal(fetch(f, "DELETE", "/v1/jobs/web", NULL, &body), 200);
         RUN_UNTIL(f, a.assigns > assigns);
+        agent_end(&a);
+}
+
+/* All or none, also when one of the jobs is a file's and just stops. */
+static void test_apply_is_all_or_none(void **state)
+{
+        struct fixture *f = *state;
+        AUTO(buffer_done) struct buffer body = { 0 };
+        struct agent a;
+
+        agent_connect(f, &a);
+        agent_hello(&a);
+        make_directory(f, "jobs");
+        write_file(f, "jobs/f.json", "{\"jobs\": {\"f\": {\"command\": [\"x\"]}}}");
+        RUN_UNTIL(f, a.assigns == 2);
+        say(&a, "{\"type\":\"report\",\"tasks\":[{\"id\":\"f.0\",\"state\":\"running\",\"runs\":1,"
+                "\"desire\":{\"run\":true,\"version\":1,\"restart_version\":1,\"generation\":0}}]"
+                "}");
+        RUN_UNTIL(f, state_is(f, "f", "running"));
+        assert_int_equal(fetch(f, "POST", "/v1/jobs/f/stop", NULL, &body), 200);
+        assert_true(state_is(f, "f", "stopping"));
+        assert_int_equal(fetch(f, "POST", "/v1/jobs",
+                                 "{\"jobs\": {\"a\": {\"command\": [\"x\"]}, \"f\": {\"command\": "
+                                 "[\"x\"]}}}",
+                                 &body),
+                409);
+        assert_false(has_job(f, "a"));
         agent_end(&a);
 }
 
@@ -576,6 +613,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_fifo_among_files, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_restless_directory, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_spec_comes_again, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_apply_is_all_or_none, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_broken_agents, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_rare_events, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_follower_of_other_store, set_up, tear_down),
