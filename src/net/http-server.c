@@ -527,13 +527,11 @@ static size_t size_or(size_t value, size_t otherwise)
         return value != 0 ? value : otherwise;
 }
 
-int http_server_new(uv_loop_t *loop, const struct http_server_options *options,
-        struct http_server **ret, struct error *err)
+struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_options *options)
 {
         struct http_server *s = mem_alloc(sizeof *s);
         struct http_server_options *o = &s->options;
 
-        (void) err;
         assert(options->on_request != NULL);
         s->hub = hub_get(loop);
         s->accepting = true;
@@ -546,8 +544,7 @@ int http_server_new(uv_loop_t *loop, const struct http_server_options *options,
         o->body_timeout = usec_or(o->body_timeout, 60 * USEC_SEC);
         o->idle_timeout = usec_or(o->idle_timeout, 120 * USEC_SEC);
         o->stall_timeout = usec_or(o->stall_timeout, 60 * USEC_SEC);
-        *ret = s;
-        return 0;
+        return s;
 }
 
 static void server_free_listeners(struct http_server *s)

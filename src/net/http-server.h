@@ -43,8 +43,7 @@ struct http_server_options {
 };
 
 /* @options are copied. */
-int http_server_new(uv_loop_t *loop, const struct http_server_options *options,
-        struct http_server **ret, struct error *err);
+struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_options *options);
 
 /* Starts to accept; may be called several times. UNIX: @unix_mode is the socket file's; a file that
  * nobody listens on is replaced in one step, one that somebody does is ERR_CONFLICT, as is any

@@ -89,7 +89,7 @@ static inline void app_start(struct app *a, struct http_server_options options)
         uv_loop_init(&a->loop);
         options.on_request = app_on_request;
         options.data = a;
-        assert_int_equal(http_server_new(&a->loop, &options, &a->server, &err), 0);
+        a->server = http_server_new(&a->loop, &options);
         if (http_server_listen(a->server, &address, 0, &err) < 0)
                 fail_msg("%s", err.message);
         a->port = http_server_port(a->server);

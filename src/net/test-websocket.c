@@ -106,7 +106,7 @@ static void setup(struct fixture *f, bool is_unix)
                 f->address.is_unix = true;
                 snprintf(f->address.path, sizeof f->address.path, "%s/sock", f->dir);
         }
-        assert_int_equal(http_server_new(&f->loop, &options, &f->server, &err), 0);
+        f->server = http_server_new(&f->loop, &options);
         if (http_server_listen(f->server, &f->address, 0600, &err) < 0)
                 fail_msg("%s", err.message);
         f->address.port = http_server_port(f->server);

@@ -130,11 +130,10 @@ static void feed(struct app *a, int fd, const uint8_t *data, size_t size, size_t
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-        const struct http_server_options options = {
-                .on_request = on_request, .max_body = 4096, .max_head = 4096
-        };
-        struct http_server_options o = options;
         struct app a = { 0 };
+        const struct http_server_options options = {
+                .on_request = on_request, .data = &a, .max_body = 4096, .max_head = 4096
+        };
         int fds[2];
 
         if (size < 2 || size > 65536)
@@ -142,8 +141,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (uv_loop_init(&a.loop) != 0 ||
                 socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
                 abort();
-        o.data = &a;
-        http_server_new(&a.loop, &o, &a.server, NULL);
+        a.server = http_server_new(&a.loop, &options);
         http_server_add_conn(a.server, fds[0], true);
 
         feed(&a, fds[1], data + 2, size - 2, (size_t) data[0] * 16 + 1);
