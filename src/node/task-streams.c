@@ -11,11 +11,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
+
+/* Left for the link, log files that are begun anew, /proc, a new keeper. */
+#define DESCRIPTORS_RESERVED 64
 
 static const char *const stream_names[TASK_STREAMS] = { "stdout", "stderr" };
 
@@ -28,6 +32,20 @@ char *task_fifo_path(const struct task *t, enum task_stream stream)
 void task_deposit_name(char name[KEEPER_NAME_MAX], const char *id)
 {
         snprintf(name, KEEPER_NAME_MAX, "task/%s", id);
+}
+
+/* The lowest number that is free is the one that is given, so it tells what is left. */
+static int check_spare(int fd, struct error *err)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+                (rlim_t) fd + DESCRIPTORS_RESERVED < limit.rlim_cur)
+                return 0;
+        return error_set(err, ERR_SYSTEM,
+                "too few descriptors are left of the %llu that this node's agent may have (ulimit "
+                "-Hn)",
+                (unsigned long long) limit.rlim_cur);
 }
 
 static int open_fifo(const char *path, struct error *err)
@@ -59,7 +77,8 @@ static int open_stream(struct task *t, enum task_stream stream, struct error *er
                 .owner = t,
         };
 
-        if (fifo < 0)
+        /* what runs already is read from whatever is left */
+        if (fifo < 0 || (t->pid == 0 && check_spare(fifo, err) < 0))
                 return -1;
         if (t->spec != NULL) {
                 config.size = t->spec->job->logs.size;

@@ -34,10 +34,11 @@
 #include "server/logs.h"
 #include "server/witness.h"
 
-#define EVENTS_KEPT    100000
-#define EVENTS_MAX_AGE (30 * USEC_DAY)
-#define FORGET_EVERY   ((uint64_t) 10 * 60 * 1000)
-#define END_AFTER_MSEC 3000 /* SIGTERM: what the store has not taken by then it will not take */
+#define EVENTS_KEPT        100000
+#define EVENTS_MAX_AGE     (30 * USEC_DAY)
+#define FORGET_EVERY       ((uint64_t) 10 * 60 * 1000)
+#define DESCRIPTORS_WISHED 262144 /* three per witnessed task */
+#define END_AFTER_MSEC     3000 /* SIGTERM: what the store has not taken by then it will not take */
 
 struct program {
         struct server server;
@@ -291,8 +292,11 @@ static void keep_keeper_channel(void)
 /* Every link, client and witnessed task needs some. */
 static void raise_descriptors(void)
 {
-        struct rlimit limit;
+        struct rlimit limit = { DESCRIPTORS_WISHED, DESCRIPTORS_WISHED }, own;
 
+        if (getrlimit(RLIMIT_NOFILE, &own) == 0 && own.rlim_max < DESCRIPTORS_WISHED &&
+                setrlimit(RLIMIT_NOFILE, &limit) == 0)
+                return; /* as root beyond the hard limit */
         if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
                 limit.rlim_cur = limit.rlim_max;
                 setrlimit(RLIMIT_NOFILE, &limit);

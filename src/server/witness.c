@@ -27,9 +27,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -71,6 +73,8 @@ struct witness {
         uv_timer_t open_timer, check_timer;
         unsigned handles;
         unsigned found_dead; /* in a row */
+        int last_descriptor; /* those above are not for us */
+        bool limit_told;
 };
 
 static bool is_own(const struct witness *w, const char *node)
@@ -133,6 +137,18 @@ static int open_fifo(const struct witness *w, const struct witnessed *t, const c
         return fd;
 }
 
+/* Who cannot be a witness of all is one of some: clients, links and the store come first. */
+static void tell_limit(struct witness *w)
+{
+        if (!w->limit_told)
+                log_warning("too few descriptors (%d) to hold those of all tasks: if keeper and "
+                            "agent are killed together, "
+                            "exit statuses and log bytes may be lost; raise the hard limit "
+                            "(ulimit -Hn)",
+                        w->last_descriptor);
+        w->limit_told = true;
+}
+
 static void hold(struct witness *w, struct witnessed *t)
 {
         usec_t start;
@@ -140,6 +156,11 @@ static void hold(struct witness *w, struct witnessed *t)
         t->pidfd = (int) syscall(SYS_pidfd_open, t->pid, 0); /* close-on-exec by itself */
         if (t->pidfd < 0)
                 return;
+        if (t->pidfd >= w->last_descriptor) {
+                let_go(t);
+                tell_limit(w);
+                return;
+        }
         start = start_of(t->pid);
         if (start == 0 || start > t->started_wall + START_SLACK) {
                 let_go(t); /* it has ended meanwhile; the agent will say so */
@@ -336,9 +357,15 @@ void witness_link_down(struct witness *w, const char *node)
 struct witness *witness_new(struct server *server)
 {
         struct witness *w = mem_alloc(sizeof *w);
+        struct rlimit limit;
 
         w->server = server;
         w->on = getenv(KEEPER_FD_VARIABLE) != NULL;
+        w->last_descriptor =
+                getrlimit(RLIMIT_NOFILE, &limit) < 0
+                        ? 0
+                        : (int) MIN(limit.rlim_cur - MIN(limit.rlim_cur / 2, (rlim_t) 1024),
+                                  (rlim_t) INT_MAX);
         w->open_timer.data = w->check_timer.data = w;
         uv_timer_init(server->loop, &w->open_timer);
         uv_timer_init(server->loop, &w->check_timer);

@@ -123,3 +123,34 @@ def test_container_that_is_started_again(reeve):
     reeve.wait_for(lambda: running(2), 'run 2', 30)
     ends = [e['message'] for e in reeve.events() if e['kind'] == 'task-ended']
     assert len(ends) == 3 and all('unknown' in m for m in ends), ends
+
+
+def test_more_tasks_than_descriptors(reeve):
+    """A hard limit of 400 descriptors is too few for 200 tasks: those that do not fit are not begun and say why; all
+    parts keep enough to answer, to come back after a crash and to stop what runs."""
+    limited = os.path.join(reeve.dir, 'limited')
+    with open(limited, 'w') as f:  # exec keeps the process: what is begun is `reeve up`
+        f.write('#!/bin/sh\nulimit -n 400\n' + ('exec setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource "$@"\n'
+                                                if os.geteuid() == 0 else 'exec "$@"\n'))
+    os.chmod(limited, 0o755)
+    reeve.up_pid = reeve.nest.start(reeve.log_path, [limited, reeve.reeve, 'up', '--data', reeve.data, '--socket',
+                                                     reeve.socket, '--node', reeve.node])
+    reeve.wait_ready()
+    reeve.apply({'many': {'command': [program('starts'), reeve.notes], 'count': 200,
+                          'restart': {'policy': 'always', 'delay': '10s', 'burst': 0}}})
+
+    def settled():
+        rows = reeve.ps('many')
+        waiting = [t for t in rows if t['state'] == 'queued' and 'descriptors' in (t['reason'] or '')]
+        running = [t for t in rows if t['state'] == 'running']
+        return waiting and len(waiting) + len(running) == 200 and len(running)
+    running = reeve.wait_for(settled, 'some run, the others say why not')
+    assert 50 < running < 133, running
+    before = {t['id']: t['pid'] for t in reeve.ps('many') if t['state'] == 'running'}
+    for part in ('server', 'agent', 'keeper', 'server'):
+        reeve.kill(part)
+        reeve.wait_ready()
+    now = {t['id']: t['pid'] for t in reeve.ps('many') if t['state'] == 'running'}
+    assert before.items() <= now.items()
+    reeve.api('POST', '/v1/jobs/many/scale', {'count': 10})
+    reeve.wait_running('many', 10)
