@@ -95,7 +95,9 @@ static void copy_report(struct task *task, const struct cluster_report *r)
         const struct task_status *s = &r->status;
 
         task->state = (uint8_t) meant_state(task, r);
-        task->result = (int8_t) (task->state == TASK_ENDED ? s->result : RESULT_NONE);
+        task->result = RESULT_NONE;
+        if (task->state == TASK_ENDED)
+                task->result = (int8_t) (s->result != RESULT_NONE ? s->result : RESULT_UNKNOWN);
         task->parked = task->state == TASK_ENDED && r->parked;
         task->ready = s->ready;
         task->pid = s->pid == RECORD_NULL ? 0 : (int32_t) s->pid;

@@ -364,6 +364,22 @@ static void deliver_again(struct kit *k, const struct kit_task *old)
                         .type = CLUSTER_REPORT, .node = &node, .reports = &r, .reports_len = 1 });
 }
 
+/* Whatever has ended has a result, the same before and after the server began anew. */
+static void test_end_without_result(void **state)
+{
+        struct kit *k = kit_with_job("once", ONCE);
+        struct kit_task ended = *kit_task(k, "once.0");
+
+        (void) state;
+        ended.machine.state = TASK_ENDED;
+        ended.machine.result = RESULT_NONE;
+        deliver_again(k, &ended);
+        assert_int_equal(kit_status(k, "once.0").result, RESULT_UNKNOWN);
+        kit_reload(k);
+        assert_int_equal(kit_status(k, "once.0").result, RESULT_UNKNOWN);
+        kit_free(k);
+}
+
 static void test_late_reports(void **state)
 {
         struct kit *k = kit_with_job("once", ONCE);
@@ -594,6 +610,7 @@ int main(void)
                 cmocka_unit_test(test_restart_one_of_stopped_and_scaled),
                 cmocka_unit_test(test_restart_reaches_what_ended_meanwhile),
                 cmocka_unit_test(test_ends_are_kept),
+                cmocka_unit_test(test_end_without_result),
                 cmocka_unit_test(test_late_reports),
                 cmocka_unit_test(test_agent_remembers_less_than_it_said),
                 cmocka_unit_test(test_stop_of_what_its_agent_has_lost),
