@@ -241,24 +241,12 @@ static void file_free(struct jobfiles *f, struct jobfile *file)
         free(file);
 }
 
-/* A FIFO without a writer would hold up the loop. */
-static int read_regular(const char *path, struct buffer *ret, struct error *err)
-{
-        struct stat st;
-
-        if (stat(path, &st) < 0)
-                return error_sys(err, errno, "%s", path);
-        if (!S_ISREG(st.st_mode))
-                return error_set(err, ERR_INVALID, "%s: not a regular file", path);
-        return file_read(path, FILE_MAX, ret, err);
-}
-
 static void scan_file(struct jobfiles *f, const char *path)
 {
         AUTO(buffer_done) struct buffer content = { 0 };
         struct jobfile *file;
         struct error err;
-        bool failed = read_regular(path, &content, &err) < 0;
+        bool failed = file_read(path, FILE_MAX, &content, &err) < 0;
 
         if (failed && err.code == ERR_NOT_FOUND)
                 return;

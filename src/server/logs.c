@@ -9,7 +9,8 @@
  *
  * Flow: an agent sends what it has credit for, 256 KiB at first. Credit is given back when the
  * bytes were handed to the HTTP server and little is queued there; so a client that reads slowly
- * slows only its own streams, and what waits here is bounded by the credit of the open streams.
+ * slows only its own streams, and what waits here is bounded by the credit of the open streams. An
+ * agent that sends more ends the request.
  *
  * The link may go at any time. A stream remembers the number of its next byte and is opened again
  * from there when the node's agent is back: the client sees nothing of it. Only a client that has
@@ -26,6 +27,7 @@
 #include <utlist.h>
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "server/api.h"
 #include "server/links.h"
@@ -293,10 +295,18 @@ void logs_data(struct logs *l, const char *node, uint32_t stream, uint64_t offse
         struct stream *s = stream_of(l, node, stream);
         struct buffer out = { 0 };
         struct request *r;
+        struct error err;
 
         if (s == NULL)
                 return;
         r = s->request;
+        if (s->owed + len > CREDIT) {
+                error_set(&err, ERR_INVALID,
+                        "node %s sends more of the logs of %s than was asked for", node, s->task);
+                log_warning("%s", err.message);
+                fail(r, &err);
+                return;
+        }
         if (len == 0) {
                 if (!r->raw)
                         log_lines_gap(&s->lines, offset, &out);

@@ -241,6 +241,10 @@ struct agent {
         bool open, closed;
         size_t welcomes, specs, assigns;
         uint64_t acked;
+        size_t opens; /* of logs; the last one: */
+        uint32_t stream;
+        int64_t from;   /* -1: not said */
+        int64_t credit; /* given back */
 };
 
 static void on_open(void *data)
@@ -263,6 +267,15 @@ static void on_message(void *data, bool text, const void *bytes, size_t len)
                 a->assigns++;
         if (strcmp(type, "note-ack") == 0)
                 a->acked = (uint64_t) json_integer_value(json_object_get(json, "seq"));
+        if (strcmp(type, "log-more") == 0)
+                a->credit += json_integer_value(json_object_get(json, "bytes"));
+        if (strcmp(type, "log-open") == 0) {
+                const json_t *from = json_object_get(json, "from");
+
+                a->opens++;
+                a->stream = (uint32_t) json_integer_value(json_object_get(json, "stream"));
+                a->from = from == NULL ? -1 : json_integer_value(from);
+        }
         json_decref(json);
 }
 
@@ -551,6 +564,79 @@ static void test_follower_of_other_store(void **state)
         call_end(&c);
 }
 
+/* ---- Logs */
+
+static void send_log(struct agent *a, uint64_t offset, size_t len)
+{
+        AUTO(mem_freep) unsigned char *frame = mem_alloc(12 + len);
+
+        for (int i = 0; i < 4; i++)
+                frame[i] = (unsigned char) (a->stream >> (24 - 8 * i));
+        for (int i = 0; i < 8; i++)
+                frame[4 + i] = (unsigned char) (offset >> (56 - 8 * i));
+        memset(frame + 12, 'x', len);
+        websocket_send(a->ws, false, frame, 12 + len);
+}
+
+static void place_task(struct fixture *f, struct agent *a)
+{
+        AUTO(buffer_done) struct buffer body = { 0 };
+
+        agent_connect(f, a);
+        agent_hello(a);
+        assert_int_equal(fetch(f, "POST", "/v1/jobs",
+                                 "{\"jobs\": {\"web\": {\"command\": [\"x\"]}}}", &body),
+                200);
+        RUN_UNTIL(f, a->assigns == 2);
+}
+
+/* Who follows sees nothing of it when the agent goes and another comes. */
+static void test_logs_go_on(void **state)
+{
+        struct fixture *f = *state;
+        AUTO(mem_freep) char *end = NULL;
+        struct agent first, second;
+        struct call c;
+
+        place_task(f, &first);
+        call_start(f, &c, "/v1/tasks/web.0/logs?stream=stdout&follow=true&lines=5", NULL);
+        RUN_UNTIL(f, first.opens == 1);
+        assert_int_equal(first.from, -1);
+        send_log(&first, 1000, 10);
+        RUN_UNTIL(f, c.text.len == 10);
+        agent_connect(f, &second);
+        agent_hello(&second);
+        RUN_UNTIL(f, first.closed && second.opens == 1);
+        assert_int_equal(second.from, 1010);
+        send_log(&second, 1010, 5);
+        end = mem_printf(
+                "{\"type\":\"log-end\",\"stream\":%" PRIu32 ",\"error\":null}", second.stream);
+        say(&second, end);
+        RUN_UNTIL(f, c.ended);
+        assert_int_equal(c.text.len, 15);
+        call_end(&c);
+        agent_end(&second);
+}
+
+/* An agent that heeds no credit would fill the server's memory. */
+static void test_logs_beyond_credit(void **state)
+{
+        struct fixture *f = *state;
+        struct agent a;
+        struct call c;
+
+        place_task(f, &a);
+        call_start(f, &c, "/v1/tasks/web.0/logs?stream=stdout&follow=true", NULL);
+        RUN_UNTIL(f, a.opens == 1);
+        send_log(&a, 0, 256 * 1024);
+        RUN_UNTIL(f, c.text.len == 256 * 1024 && a.credit == 256 * 1024);
+        send_log(&a, 256 * 1024, 256 * 1024 + 1);
+        RUN_UNTIL(f, c.ended);
+        assert_int_equal(c.text.len, 256 * 1024);
+        call_end(&c);
+        agent_end(&a);
+}
+
 /* ---- Waiting for a change */
 
 static void wait_start(struct fixture *f, struct call *c, uint64_t index, const char *wait)
@@ -617,6 +703,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_broken_agents, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_rare_events, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_follower_of_other_store, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_logs_go_on, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_logs_beyond_credit, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_waits, set_up, tear_down),
         };
 
