@@ -199,7 +199,19 @@ class Without(unittest.TestCase):
     def test_up_says_why_not(self):
         self.fails(2, 'only an address of this machine', 'up', '--listen', '0.0.0.0:1')
         self.fails(3, '--jobs nothing: No such file', 'up', '--jobs', 'nothing')
+        self.fails(2, '--node my host: a name is', 'up', '--node', 'my host')
         self.fails(2, 'longer than the 107 bytes', 'up', '--socket', '/' + 107 * 'x')
+
+    def test_a_host_may_have_dots(self):
+        rename = ['unshare', '--uts', 'sh', '-c', 'echo "$0" >/proc/sys/kernel/hostname && exec "$@"']
+        if subprocess.run([*rename, 'a.b', 'true'], stderr=subprocess.DEVNULL).returncode != 0:
+            self.skipTest('the host cannot be renamed')
+        for host, node in ('my.host.example', 'my'), ('x' * 64, 'x' * 63), ('-', 'node'):
+            socket = f'{DIR}/{node[:8]}'
+            subprocess.run([*rename, host, BIN, 'up', '--data', f'{socket}.data', '--socket', socket, '--detach'],
+                           check=True, stdout=subprocess.DEVNULL, timeout=LIMIT)
+            self.assertIn(f'node {node} is ready', ok('why', node, REEVE_ADDR=f'unix:{socket}'))
+            ok('down', REEVE_ADDR=f'unix:{socket}')
 
     def test_up_notices_a_keeper_that_ends_at_once(self):
         os.makedirs(f'{DIR}/broken', exist_ok=True)

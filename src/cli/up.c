@@ -22,6 +22,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "base/time.h"
 #include "cli/client.h"
 #include "cli/command.h"
@@ -48,14 +49,15 @@ static const struct option_row options[] = {
                 "serve the API here too; only addresses of this machine" },
         { "jobs", 'j', OPTION_LIST, &opt.jobs, "PATH",
                 "job file or directory of job files, watched; may be repeated" },
-        { "node", 'n', OPTION_TEXT, &opt.node, "NAME", "name of this node (the host name)" },
+        { "node", 'n', OPTION_TEXT, &opt.node, "NAME",
+                "name of this node (the host name up to its first dot)" },
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL,
                 "return as soon as it answers; ends with `reeve down`" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
 
 struct plan { /* everything, made absolute */
-        char *data, *socket;
+        char *data, *socket, *node;
         char *reeve, *keeper; /* programs */
         char **arguments;     /* ended by NULL */
         size_t arguments_len;
@@ -68,6 +70,7 @@ static void plan_done(struct plan *p)
         free(p->arguments);
         free(p->data);
         free(p->socket);
+        free(p->node);
         free(p->reeve);
         free(p->keeper);
 }
@@ -114,6 +117,18 @@ static int find_programs(struct plan *p, struct error *err)
         return 0;
 }
 
+/* A host may be called what no node may be: with dots, say. */
+static char *default_node(void)
+{
+        char host[TEXT_NAME_MAX + 1];
+
+        if (gethostname(host, sizeof host) < 0 && errno != ENAMETOOLONG)
+                return mem_strdup("node");
+        host[TEXT_NAME_MAX] = '\0';
+        host[strcspn(host, ".")] = '\0';
+        return mem_strdup(text_is_name(host) ? host : "node");
+}
+
 static int make_parent(const char *path, struct error *err)
 {
         AUTO(mem_freep) char *parent = mem_strdup(path);
@@ -142,6 +157,12 @@ static int make_plan(struct plan *p, struct error *err)
 
         p->data = absolute(opt.data != NULL ? opt.data : default_data);
         p->socket = absolute(opt.socket != NULL ? opt.socket : default_socket);
+        p->node = opt.node != NULL ? mem_strdup(opt.node) : default_node();
+        if (!text_is_name(p->node))
+                return error_set(err, ERR_INVALID,
+                        "--node %s: a name is 1 to %d letters, digits, - and _, the first of them "
+                        "a letter or digit",
+                        p->node, TEXT_NAME_MAX);
         if (strlen(p->socket) >= sizeof address.path)
                 return error_set(err, ERR_INVALID,
                         "--socket %s: longer than the %zu bytes that a socket's name may have",
@@ -165,18 +186,22 @@ static int make_plan(struct plan *p, struct error *err)
         return access(p->data, W_OK) < 0 ? error_sys(err, errno, "--data %s", p->data) : 0;
 }
 
+/* A program for the keeper to start; options of its own may follow. */
+static void add_program(struct plan *p, const char *name)
+{
+        const char *const arguments[] = { "--", p->reeve, name, "--data", p->data, "--socket",
+                p->socket, "--node", p->node };
+
+        for (size_t i = 0; i < ARRAY_SIZE(arguments); i++)
+                add(p, arguments[i]);
+}
+
 static void plan_arguments(struct plan *p)
 {
         add(p, p->keeper);
         add(p, "--dir");
         add(p, p->data);
-        add(p, "--");
-        add(p, p->reeve);
-        add(p, "server");
-        add(p, "--data");
-        add(p, p->data);
-        add(p, "--socket");
-        add(p, p->socket);
+        add_program(p, "server");
         if (opt.listen != NULL) {
                 add(p, "--listen");
                 add(p, opt.listen);
@@ -187,21 +212,7 @@ static void plan_arguments(struct plan *p)
                 add(p, "--jobs");
                 add(p, path);
         }
-        if (opt.node != NULL) {
-                add(p, "--node");
-                add(p, opt.node);
-        }
-        add(p, "--");
-        add(p, p->reeve);
-        add(p, "agent");
-        add(p, "--data");
-        add(p, p->data);
-        add(p, "--socket");
-        add(p, p->socket);
-        if (opt.node != NULL) {
-                add(p, "--node");
-                add(p, opt.node);
-        }
+        add_program(p, "agent");
 }
 
 /* An agent or a server without a keeper starts one by itself; what does not do so in time is asked
