@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Await: reads that the server answers when something has changed, one name after the other. What
+ * has been reached is not asked again: the goals are states in which things stay unless somebody
+ * changes them. */
 #include "cli/await.h"
 
 #include <stdio.h>
@@ -18,28 +21,24 @@ static const char *text_of(const json_t *object, const char *name)
         return text != NULL ? text : "";
 }
 
-static bool is_one_of(const char *word, const char *const *names, const int *which, size_t len)
+static bool is_job_state(const char *word, enum job_state state)
 {
-        for (size_t i = 0; i < len; i++)
-                if (strcmp(word, names[which[i]]) == 0)
-                        return true;
-        return false;
+        return strcmp(word, job_state_names[state]) == 0;
 }
 
 static bool has_ended(const char *name, const char *state)
 {
-        static const int ends[] = { JOB_STOPPED, JOB_SUCCEEDED, JOB_FAILED };
-
         if (client_is_task(name))
                 return strcmp(state, task_state_names[TASK_ENDED]) == 0;
-        return is_one_of(state, job_state_names, ends, ARRAY_SIZE(ends));
+        return is_job_state(state, JOB_STOPPED) || is_job_state(state, JOB_SUCCEEDED) ||
+               is_job_state(state, JOB_FAILED);
 }
 
 static bool is_reached(const char *name, const char *state, enum await_goal goal)
 {
         switch (goal) {
         case AWAIT_SETTLED:
-                return strcmp(state, job_state_names[JOB_RUNNING]) == 0 || has_ended(name, state);
+                return is_job_state(state, JOB_RUNNING) || has_ended(name, state);
         case AWAIT_ENDED:
                 return has_ended(name, state);
         case AWAIT_GONE:
@@ -99,8 +98,7 @@ static int await_one(
                         time_format_span(span, time_mono() - begun));
                 return say_how_it_is(name, seen, ERR_TIMEOUT, after, err);
         }
-        if (goal == AWAIT_SETTLED &&
-                strcmp(text_of(seen, "state"), job_state_names[JOB_FAILED]) == 0)
+        if (goal == AWAIT_SETTLED && is_job_state(text_of(seen, "state"), JOB_FAILED))
                 return say_how_it_is(name, seen, ERR_SYSTEM, "", err);
         return 0;
 }

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Client: one request after the other, each waited for. Everything a command knows comes from the
+ * API; only `reeve up` and `reeve down` look at the state directory, too, because they begin before
+ * the server does and end after it. */
 #include "cli/client.h"
 
 #include <ctype.h>

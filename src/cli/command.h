@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 
-/* A command of the CLI: declared once, here are its parser, its help, the list in `reeve help` and
- * the shell completion made from. */
+/* A command of the CLI, declared once: its parser, its help, the list in `reeve help`, the shell
+ * completion and the reference pages are made from this. */
 
 enum option_type {
         OPTION_FLAG, /* bool */
