@@ -28,7 +28,7 @@
 #include "cli/command.h"
 #include "keeper/launch.h"
 #include "net/http-client.h"
-#include "node/table.h"
+#include "node/agent.h"
 
 #define ANSWER_WITHIN  (30 * USEC_SEC)
 #define LEFTOVER_GRACE (5 * USEC_SEC)
@@ -344,7 +344,6 @@ static int run_detached(struct plan *p, struct error *err)
 static int run(const char *const *operands, struct error *err)
 {
         AUTO(plan_done) struct plan p = { 0 };
-        AUTO(mem_freep) char *table = NULL;
         int64_t owner;
         int r;
 
@@ -357,8 +356,7 @@ static int run(const char *const *operands, struct error *err)
                 return error_set(err, ERR_CONFLICT,
                         "Reeve runs on %s already (keeper: process %lld); `reeve down` ends it",
                         p.data, (long long) owner);
-        table = mem_printf("%s/node/table", p.data);
-        if (table_call_off_down(table, err) < 0)
+        if (agent_call_off_down(p.data, err) < 0)
                 return -1;
         plan_arguments(&p);
         r = keeper_save_arguments(p.data, p.arguments);

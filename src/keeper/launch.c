@@ -98,6 +98,13 @@ static int load_arguments(const char *directory, char *fd_text, char room[ARGUME
         return 0;
 }
 
+static struct rlimit nofile; /* rlim_max 0: as ours */
+
+void keeper_launch_set_nofile(const struct rlimit *limit)
+{
+        nofile = *limit;
+}
+
 /* In the first child: makes the second one and ends. */
 static _Noreturn void become_keeper(char **arguments, int channel)
 {
@@ -111,6 +118,8 @@ static _Noreturn void become_keeper(char **arguments, int channel)
         fcntl(channel, F_SETFD, 0); /* kept over exec */
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
+        if (nofile.rlim_max != 0)
+                setrlimit(RLIMIT_NOFILE, &nofile);
         execv(arguments[0], arguments);
         _exit(127);
 }

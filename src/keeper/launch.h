@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 #include "keeper/protocol.h"
 
@@ -32,6 +33,9 @@ enum keeper_launched {
 /* Writes the arguments (up to NULL) down, durably enough to outlive any process. Returns 0 or a
  * negative errno: -E2BIG if there are more than keeper_launch() can read back. */
 int keeper_save_arguments(const char *directory, char *const *arguments);
+
+/* What a keeper is started with, for who has raised its own limits: it hands them on to tasks. */
+void keeper_launch_set_nofile(const struct rlimit *nofile);
 
 /* Starts a keeper that is nobody's child, with the saved arguments, and hands @items over. Waits
  * until it has taken them. */

@@ -348,6 +348,13 @@ static void on_upgrade(void *data, const char *keeper_path)
         keeper_client_upgrade(a->keeper, keeper_path);
 }
 
+int agent_call_off_down(const char *data, struct error *err)
+{
+        AUTO(mem_freep) char *table = mem_printf("%s/node/table", data);
+
+        return table_call_off_down(table, err);
+}
+
 /* ---- start and end */
 
 static void on_term(uv_signal_t *handle, int number)

@@ -38,6 +38,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "keeper/launch.h"
 
 #define CHILD_STACK_SIZE   (64 * 1024)
 #define DESCRIPTORS_WISHED 262144 /* three per task, see table.h for how many there may be */
@@ -55,6 +56,7 @@ void spawn_init(int agent_lock_fd)
         lock_fd = agent_lock_fd;
 
         getrlimit(RLIMIT_NOFILE, &task_nofile);
+        keeper_launch_set_nofile(&task_nofile);
         own.rlim_cur = own.rlim_max = MAX(task_nofile.rlim_max, (rlim_t) DESCRIPTORS_WISHED);
         if (setrlimit(RLIMIT_NOFILE, &own) == 0)
                 return;

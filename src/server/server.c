@@ -294,13 +294,13 @@ static void raise_descriptors(void)
 {
         struct rlimit limit = { DESCRIPTORS_WISHED, DESCRIPTORS_WISHED }, own;
 
-        if (getrlimit(RLIMIT_NOFILE, &own) == 0 && own.rlim_max < DESCRIPTORS_WISHED &&
-                setrlimit(RLIMIT_NOFILE, &limit) == 0)
+        if (getrlimit(RLIMIT_NOFILE, &own) < 0)
+                return;
+        keeper_launch_set_nofile(&own);
+        if (own.rlim_max < DESCRIPTORS_WISHED && setrlimit(RLIMIT_NOFILE, &limit) == 0)
                 return; /* as root beyond the hard limit */
-        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-                limit.rlim_cur = limit.rlim_max;
-                setrlimit(RLIMIT_NOFILE, &limit);
-        }
+        own.rlim_cur = own.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &own);
 }
 
 /* One server per state directory; a successor waits here until its predecessor has ended. The agent

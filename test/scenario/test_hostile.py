@@ -125,17 +125,23 @@ def test_container_that_is_started_again(reeve):
     assert len(ends) == 3 and all('unknown' in m for m in ends), ends
 
 
-def test_more_tasks_than_descriptors(reeve):
-    """A hard limit of 400 descriptors is too few for 200 tasks: those that do not fit are not begun and say why; all
-    parts keep enough to answer, to come back after a crash and to stop what runs."""
+def up_limited(reeve, limit):
+    """Begins `reeve up` under `ulimit LIMIT`, which root may not raise either, and waits until it is ready."""
     limited = os.path.join(reeve.dir, 'limited')
     with open(limited, 'w') as f:  # exec keeps the process: what is begun is `reeve up`
-        f.write('#!/bin/sh\nulimit -n 400\n' + ('exec setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource "$@"\n'
-                                                if os.geteuid() == 0 else 'exec "$@"\n'))
+        f.write(f'#!/bin/sh\nulimit {limit}\n')
+        f.write('exec setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource "$@"\n' if os.geteuid() == 0 else
+                'exec "$@"\n')
     os.chmod(limited, 0o755)
     reeve.up_pid = reeve.nest.start(reeve.log_path, [limited, reeve.reeve, 'up', '--data', reeve.data, '--socket',
                                                      reeve.socket, '--node', reeve.node])
     reeve.wait_ready()
+
+
+def test_more_tasks_than_descriptors(reeve):
+    """A hard limit of 400 descriptors is too few for 200 tasks: those that do not fit are not begun and say why; all
+    parts keep enough to answer, to come back after a crash and to stop what runs."""
+    up_limited(reeve, '-n 400')
     reeve.apply({'many': {'command': [program('starts'), reeve.notes], 'count': 200,
                           'restart': {'policy': 'always', 'delay': '10s', 'burst': 0}}})
 
@@ -154,3 +160,22 @@ def test_more_tasks_than_descriptors(reeve):
     assert before.items() <= now.items()
     reeve.api('POST', '/v1/jobs/many/scale', {'count': 10})
     reeve.wait_running('many', 10)
+
+
+@pytest.mark.parametrize('dead', [['keeper'], ['keeper', 'agent']], ids='+'.join)
+def test_limits_of_tasks_stay(reeve, dead):
+    """What Reeve itself is allowed is its own: a task begun after the keeper was replaced has the limits of before."""
+    up_limited(reeve, '-Sn 512')
+    command = ['sh', '-c', 'ulimit -Sn; ulimit -Hn']
+    reeve.apply({'before': {'kind': 'batch', 'command': command}})
+    reeve.wait_tasks('before', state='ended')
+    reeve.apply({'lasts': {'command': ['sleep', '100000']}})
+    reeve.wait_running('lasts', 1)
+    keeper = reeve.pid('keeper')
+    for part in dead:
+        reeve.kill(part)
+    reeve.wait_for(lambda: reeve.pid('keeper') not in (None, keeper) and reeve.is_ready(), 'a new keeper')
+    reeve.apply({'after': {'kind': 'batch', 'command': command}})
+    reeve.wait_tasks('after', state='ended')
+    assert reeve.log_text('after.0') == reeve.log_text('before.0')
+    assert reeve.log_text('after.0').startswith('512\n')
