@@ -271,7 +271,7 @@ union control {
         char bytes[CMSG_SPACE(sizeof(int) * 8)];
 };
 
-static void packet_send(int fd, const void *data, size_t length, const int *fds, unsigned count)
+void packet_send(int fd, const void *data, size_t length, const int *fds, unsigned count)
 {
         union control control = { 0 };
         struct iovec iov = { (void *) (uintptr_t) data, length };

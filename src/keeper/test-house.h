@@ -83,6 +83,8 @@ pid_t visitor_order(struct visitor *v, enum order_type type, int value);
 pid_t visitor_next_pid(struct visitor *v);
 void visitor_order_many(struct visitor *v, int value, int count, pid_t *ret_pids);
 
+/* Any bytes, also such as are no message. */
+void packet_send(int fd, const void *data, size_t length, const int *fds, unsigned count);
 void message_send(int channel, const struct keeper_message *m, const int *fds, unsigned count);
 /* Waits for a message. @ret_fds (8 of them) and @ret_count may be NULL if none are expected. */
 void message_receive(int channel, struct keeper_message *ret, int *ret_fds, unsigned *ret_count);

@@ -3,6 +3,7 @@
 /* The keeper, as its programs and its operator see it: the real binary
  * (KEEPER_BINARY), real processes, real signals. Each test has a directory and
  * a keeper of its own. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -41,6 +42,14 @@ static void begin(struct house *h, struct visitor *v)
         house_start(h, false, -1);
         visitor_accept(h->agent_door, v);
         assert_int_equal(v->hello.parent, h->keeper);
+}
+
+static void begin_both(struct house *h, struct visitor *agent, struct visitor *server)
+{
+        house_open(h);
+        house_start(h, true, -1);
+        visitor_accept(h->agent_door, agent);
+        visitor_accept(h->server_door, server);
 }
 
 /* Lets the next program in, instead of @v. That one must not notice before (it would end, and the
@@ -394,6 +403,34 @@ static void test_deposits_stop_before_descriptors_run_out(void **state)
         end(&h, &v);
 }
 
+static int count_descriptors_of(pid_t pid)
+{
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/fd", (int) pid);
+        DIR *dir = opendir(path);
+        assert_non_null(dir);
+        int count = 0;
+        while (readdir(dir) != NULL)
+                count++;
+        closedir(dir);
+        return count;
+}
+
+/* A packet of no bytes looks like the end of the channel, and may carry descriptors. */
+static void test_empty_packet_leaves_nothing(void **state)
+{
+        (void) state;
+        struct house h;
+        struct visitor v;
+        begin(&h, &v);
+        hello(&v);
+        int before = count_descriptors_of(h.keeper), fd = STDIN_FILENO;
+        packet_send(v.channel, "", 0, &fd, 1);
+        message_expect_end(v.channel);
+        assert_int_equal(count_descriptors_of(h.keeper), before - 1); /* the channel */
+        end(&h, &v);
+}
+
 /* ---- programs ---- */
 
 static void test_program_that_keeps_ending_is_delayed(void **state)
@@ -454,10 +491,7 @@ static void test_server_has_a_lifeline_only(void **state)
         (void) state;
         struct house h;
         struct visitor agent, server;
-        house_open(&h);
-        house_start(&h, true, -1);
-        visitor_accept(h.agent_door, &agent);
-        visitor_accept(h.server_door, &server);
+        begin_both(&h, &agent, &server);
         message_simple(server.channel, KEEPER_END, "", 0);
         message_simple(server.channel, KEEPER_HELLO, "", 0);
         house_expect_log(&h, "ignoring message");
@@ -477,10 +511,7 @@ static void test_term_leaves_tasks_running(void **state)
         struct house h;
         struct visitor agent, server;
         pid_t parent;
-        house_open(&h);
-        house_start(&h, true, -1);
-        visitor_accept(h.agent_door, &agent);
-        visitor_accept(h.server_door, &server);
+        begin_both(&h, &agent, &server);
         pid_t task = visitor_order(&agent, ORDER_SLEEP, 0);
         kill(h.keeper, SIGTERM);
         assert_int_equal(house_wait(h.keeper), 0);
@@ -499,10 +530,7 @@ static void test_interrupt_asks_the_agent(void **state)
         (void) state;
         struct house h;
         struct visitor agent, server;
-        house_open(&h);
-        house_start(&h, true, -1);
-        visitor_accept(h.agent_door, &agent);
-        visitor_accept(h.server_door, &server);
+        begin_both(&h, &agent, &server);
         kill(h.keeper, SIGINT); /* nobody has said HELLO yet */
         house_expect_log(&h, "interrupted");
         hello(&agent);
@@ -542,10 +570,7 @@ static void test_upgrade_keeps_everything(void **state)
         struct house h;
         struct visitor agent, server;
         struct keeper_record r;
-        house_open(&h);
-        house_start(&h, true, -1);
-        visitor_accept(h.agent_door, &agent);
-        visitor_accept(h.server_door, &server);
+        begin_both(&h, &agent, &server);
         hello(&agent);
         put_pipe(agent.channel, "gone");
         ino_t inode = put_pipe(agent.channel, "kept");
@@ -722,10 +747,7 @@ static void test_handover_from_survivors(void **state)
         struct house h;
         struct visitor agent, server;
         struct keeper_message m;
-        house_open(&h);
-        house_start(&h, true, -1);
-        visitor_accept(h.agent_door, &agent);
-        visitor_accept(h.server_door, &server);
+        begin_both(&h, &agent, &server);
         int channel = start_handover(&h, true);
         message_expect_end(agent.channel);
 
@@ -770,10 +792,7 @@ static void test_handover_that_just_ends_counts_as_go(void **state)
         (void) state;
         struct house h;
         struct visitor agent, server;
-        house_open(&h);
-        house_start(&h, true, -1);
-        visitor_accept(h.agent_door, &agent);
-        visitor_accept(h.server_door, &server);
+        begin_both(&h, &agent, &server);
         int channel = start_handover(&h, true);
         adopt(channel, "server", server.hello.pid);
         kill(agent.hello.pid, SIGKILL); /* the one that began the handover */
@@ -910,6 +929,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_deposits_outlive_the_agent),
                 cmocka_unit_test(test_bad_deposits_are_refused),
                 cmocka_unit_test(test_packets_of_other_lengths),
+                cmocka_unit_test(test_empty_packet_leaves_nothing),
                 cmocka_unit_test(test_deposits_stop_before_descriptors_run_out),
                 cmocka_unit_test(test_program_that_keeps_ending_is_delayed),
                 cmocka_unit_test(test_program_that_cannot_be_executed),

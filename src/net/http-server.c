@@ -50,6 +50,8 @@ struct http_listener {
         uv_poll_t poll;
 };
 
+static_assert(HTTP_DRAIN_MARK == CONN_DRAIN_MARK, "what the header promises is what conn does");
+
 static void server_update_accepting(struct http_server *s);
 static const struct conn_handlers conn_handlers;
 

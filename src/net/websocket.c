@@ -20,6 +20,7 @@
 #define OPENSSL_SUPPRESS_DEPRECATED /* see websocket_accept_key() */
 #include "net/websocket.h"
 
+#include <assert.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -34,6 +35,9 @@
 #define MESSAGE_DEFAULT ((size_t) 16 * 1024 * 1024)
 #define MESSAGE_KEEP    ((size_t) 64 * 1024) /* a larger buffer is not kept for the next message */
 #define REASON_MAX      ((size_t) 123)
+
+static_assert(
+        WEBSOCKET_DRAIN_MARK == CONN_DRAIN_MARK, "what the header promises is what conn does");
 
 /* SHA-1 is what the protocol asks for. The old functions are meant: the new ones load OpenSSL's
  * providers, a megabyte in every agent, for one hash per connection. */
