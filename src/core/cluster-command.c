@@ -457,9 +457,9 @@ int cluster_command_scale(struct turn *turn, const struct cluster_event *event, 
         newest = &job->versions[job->versions_len - 1];
         job_spec_unref(newest->spec);
         newest->spec = take_ptr(spec);
-        job_retarget(turn, job, ANEW_NONE, generation);
         turn_say(turn, EVENT_JOB_SCALED, job, "count %" PRIu32 " -> %" PRIu32 "%s", before,
                 event->count, job->stopped ? "; it is stopped, nothing starts" : "");
+        job_retarget(turn, job, ANEW_NONE, generation);
         job_say_created(turn, job, generation);
         return 0;
 }

@@ -443,6 +443,11 @@ static void test_scale_stopped(void **state)
         kit_settle(k);
         expect_job(k, "web", JOB_STOPPED, 0);
         expect_task(k, "web.4", TASK_ENDED, 1);
+        kit_scale(k, "web", 4); /* the cause is told before what comes of it */
+        assert_int_equal(k->fx.events_len, 2);
+        assert_int_equal(k->fx.events[0].kind, EVENT_JOB_SCALED);
+        assert_int_equal(k->fx.events[1].kind, EVENT_TASK_REMOVED);
+        kit_scale(k, "web", 5);
         kit_command(k, CLUSTER_RESTART, "web.4");
         kit_settle(k);
         expect_job(k, "web", JOB_RUNNING, 1);
