@@ -186,9 +186,10 @@ static enum anew anew_by_change(const struct job *job, const struct job_diff *di
         return over && job_current_spec(job)->kind == JOB_BATCH ? ANEW_ALL : ANEW_FAILED;
 }
 
+/* Asked before the tasks are told: those that there are now will have to be replaced. */
 static void put_how(struct buffer *text, const struct job *job, const struct job_diff *diff)
 {
-        if (diff->needs_restart && job->counts[MARK_EXISTS] > 1)
+        if (diff->needs_restart && MIN(job->counts[MARK_EXISTS], job_current_spec(job)->count) > 1)
                 buffer_printf(text, "; new runs, %" PRIu32 " at a time",
                         job_current_spec(job)->update.parallel);
         else if (diff->needs_restart)
@@ -238,7 +239,6 @@ static void apply_change(struct turn *turn, struct job *job, struct job_spec *sp
         clear_stops(turn, job);
         if (diff->len > 0)
                 new_version(job, spec, diff, turn);
-        job_retarget(turn, job, anew, generation);
 
         buffer_printf(&text, "version %" PRIu32 ": ", job_version_number(job));
         if (diff->len > 0) {
@@ -252,6 +252,7 @@ static void apply_change(struct turn *turn, struct job *job, struct job_spec *sp
                 buffer_puts(&text, "; was stopped, runs again");
         put_source(&text, source);
         publish_applied(turn, job, &text);
+        job_retarget(turn, job, anew, generation);
 }
 
 static int check_version(

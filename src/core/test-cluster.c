@@ -432,6 +432,24 @@ static void test_scale_down_and_up(void **state)
         kit_free(k);
 }
 
+static void test_cause_before_effect(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB_4);
+
+        (void) state;
+        kit_command(k, CLUSTER_STOP, "web");
+        kit_settle(k);
+        kit_scale(k, "web", 3);
+        assert_int_equal(k->fx.events_len, 2);
+        assert_int_equal(k->fx.events[0].kind, EVENT_JOB_SCALED);
+        assert_int_equal(k->fx.events[1].kind, EVENT_TASK_REMOVED);
+        kit_apply(k, "web", "{\"command\": [\"web\"], \"count\": 2}");
+        assert_int_equal(k->fx.events_len, 2);
+        assert_int_equal(k->fx.events[0].kind, EVENT_JOB_APPLIED);
+        assert_int_equal(k->fx.events[1].kind, EVENT_TASK_REMOVED);
+        kit_free(k);
+}
+
 static void test_scale_stopped(void **state)
 {
         struct kit *k = kit_with_job("web", WEB);
@@ -443,11 +461,6 @@ static void test_scale_stopped(void **state)
         kit_settle(k);
         expect_job(k, "web", JOB_STOPPED, 0);
         expect_task(k, "web.4", TASK_ENDED, 1);
-        kit_scale(k, "web", 4); /* the cause is told before what comes of it */
-        assert_int_equal(k->fx.events_len, 2);
-        assert_int_equal(k->fx.events[0].kind, EVENT_JOB_SCALED);
-        assert_int_equal(k->fx.events[1].kind, EVENT_TASK_REMOVED);
-        kit_scale(k, "web", 5);
         kit_command(k, CLUSTER_RESTART, "web.4");
         kit_settle(k);
         expect_job(k, "web", JOB_RUNNING, 1);
@@ -863,6 +876,7 @@ int main(void)
                 cmocka_unit_test(test_rollout_takes_those_that_are_down_at_once),
                 cmocka_unit_test(test_scale),
                 cmocka_unit_test(test_scale_down_and_up),
+                cmocka_unit_test(test_cause_before_effect),
                 cmocka_unit_test(test_scale_stopped),
                 cmocka_unit_test(test_scale_of_thousands),
                 cmocka_unit_test(test_stop_and_restart_job),
