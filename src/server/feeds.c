@@ -29,6 +29,7 @@
 #define WAKE_EVERY_MSEC  50
 #define ALIVE_EVERY_MSEC 15000
 #define PAGE_ROWS        1024
+#define PUMP_MSEC        1 /* with 0 libuv would run it again in the same turn */
 #define QUEUE_MARK       (256 * 1024)
 
 struct waiter {
@@ -54,7 +55,7 @@ struct feeds {
         struct waiter *waiters;
         struct follower *followers;
         uv_timer_t wake, alive;
-        uv_timer_t pump;     /* 0 ms: some follower is behind, and can take more */
+        uv_timer_t pump;     /* some follower is behind, and can take more */
         uint64_t woken_msec; /* uv_now() of the last wake-up */
         unsigned handles;
 };
@@ -195,7 +196,7 @@ static void follower_pump(struct follower *w)
         w->next_event = query.next;
         http_request_write(w->req, text.data, text.len);
         if (w->next_event <= query.last && !uv_is_active((uv_handle_t *) &f->pump))
-                uv_timer_start(&f->pump, on_pump, 0, 0);
+                uv_timer_start(&f->pump, on_pump, PUMP_MSEC, 0);
 }
 
 static void on_pump(uv_timer_t *timer)
@@ -298,15 +299,12 @@ static void on_closed(uv_handle_t *handle)
 
 void feeds_free(struct feeds *f)
 {
-        struct waiter *w, *next;
-        struct follower *o, *next_follower;
-
         if (f == NULL)
                 return;
-        DL_FOREACH_SAFE (f->waiters, w, next)
-                waiter_free(w);
-        DL_FOREACH_SAFE (f->followers, o, next_follower)
-                follower_free(o);
+        while (f->waiters != NULL)
+                waiter_free(f->waiters);
+        while (f->followers != NULL)
+                follower_free(f->followers);
         uv_close((uv_handle_t *) &f->wake, on_closed);
         uv_close((uv_handle_t *) &f->alive, on_closed);
         uv_close((uv_handle_t *) &f->pump, on_closed);

@@ -174,7 +174,7 @@ static void apply(struct jobfiles *f, struct jobfile *file, struct job_spec *spe
                                 outcome.version);
                 return;
         }
-        if (err.code == ERR_NO_SPACE || err.code == ERR_SYSTEM) {
+        if (err.code != ERR_CONFLICT && err.code != ERR_INVALID) {
                 f->dirty = true; /* the store; it says so itself */
                 return;
         }
