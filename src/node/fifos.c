@@ -97,15 +97,35 @@ static bool write_owner(const char *folder, const char *link)
         return file_replace(path, link, strlen(link), 0600, false, NULL) == 0;
 }
 
+/* The folder that @link is, or leads to; NULL if there is none, or if it is not one that we made: a
+ * name on a tmpfs is free for anybody after a boot, and what is found there is opened, chowned and
+ * removed. */
+static char *folder_of(const char *link)
+{
+        char target[PATH_MAX];
+        ssize_t n = readlink(link, target, sizeof target - 1);
+        const char *folder = n < 0 ? link : target, *name;
+        struct stat st;
+
+        target[n < 0 ? 0 : n] = '\0';
+        name = strrchr(folder, '/');
+        if (name == NULL || lstat(folder, &st) < 0 || !S_ISDIR(st.st_mode) ||
+                st.st_uid != geteuid() || (st.st_mode & 077) != 0)
+                return NULL;
+        if (n >= 0 && (folder[0] != '/' || strncmp(name + 1, PREFIX, strlen(PREFIX)) != 0))
+                return NULL;
+        return mem_strdup(folder);
+}
+
 int fifos_prepare(const char *node_directory, struct error *err)
 {
         AUTO(mem_freep) char *link = link_path(node_directory);
         AUTO(mem_freep) char *target = NULL;
-        struct stat st;
+        AUTO(mem_freep) char *folder = folder_of(link);
 
-        if (stat(link, &st) == 0)
+        if (folder != NULL)
                 return 0;
-        unlink(link); /* it leads nowhere: the machine was booted */
+        unlink(link); /* the machine was booted: it leads nowhere, or to a stranger's by now */
         target = make_on_tmpfs();
         if (target != NULL && symlink(target, link) == 0 && write_owner(target, link))
                 return 0;
@@ -119,7 +139,7 @@ int fifos_prepare(const char *node_directory, struct error *err)
 void fifos_remove(const char *node_directory)
 {
         AUTO(mem_freep) char *link = link_path(node_directory);
-        AUTO(mem_freep) char *target = realpath(link, NULL);
+        AUTO(mem_freep) char *target = folder_of(link);
         struct error err = ERROR_INIT;
 
         if (target == NULL)

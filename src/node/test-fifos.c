@@ -90,6 +90,39 @@ static void a_boot_makes_a_new_one(void **state)
 }
 
 /* What a deleted state directory left behind goes; what belongs to another stays. */
+/* Somebody else was faster after the boot, or the link was turned: nothing there is used, and least
+ * of all removed. */
+static void a_strangers_folder_is_left_alone(void **state)
+{
+        AUTO(mem_freep) char *node = make_node();
+        AUTO(mem_freep) char *stranger = make_node();
+        AUTO(mem_freep) char *link = mem_printf("%s/fifos", node);
+        AUTO(mem_freep) char *trap = mem_printf("%s/reeve-fifos-abcdef", stranger);
+        AUTO(mem_freep) char *inside = mem_printf("%s/reeve-fifos-ghijkl", stranger);
+        const char *const targets[] = { stranger, trap, inside };
+
+        (void) state;
+        assert_int_equal(symlink(stranger, trap), 0);
+        assert_int_equal(mkdir(inside, 0700), 0);
+        assert_int_equal(chmod(inside, 0777), 0);
+        for (size_t i = 0; i < 3; i++) {
+                AUTO(mem_freep) char *found = NULL;
+
+                assert_int_equal(symlink(targets[i], link), 0);
+                fifos_remove(node);
+                assert_true(exists(targets[i]));
+                assert_true(exists(inside));
+                prepare(node);
+                found = target_of(node);
+                assert_string_not_equal(found, targets[i]);
+                assert_true(exists(inside));
+                fifos_remove(node);
+                unlink(link);
+        }
+        file_remove_tree(stranger, NULL);
+        file_remove_tree(node, NULL);
+}
+
 static void leftovers_are_swept(void **state)
 {
         AUTO(mem_freep) char *gone = make_node();
@@ -126,6 +159,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_folder_is_chosen_once),
                 cmocka_unit_test(a_boot_makes_a_new_one),
+                cmocka_unit_test(a_strangers_folder_is_left_alone),
                 cmocka_unit_test(leftovers_are_swept),
         };
 
