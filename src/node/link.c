@@ -36,6 +36,7 @@ struct link {
         struct logserve *logs;
         bool connected; /* the handshake is done and hello was sent */
         bool closed;    /* link_bye() */
+        bool unknown_type_logged;
         uv_timer_t reconnect;
         uint64_t delay_ms;
         uv_idle_t flush; /* active when something is to be sent in this turn */
@@ -144,16 +145,23 @@ void link_wake(struct link *l)
 
 /* ---- from the server */
 
+/* A number that is never negative; 0 if it is not there, or is none. */
+static uint64_t read_number(const json_t *object, const char *key)
+{
+        json_int_t number = json_integer_value(json_object_get(object, key));
+
+        return number > 0 ? (uint64_t) number : 0;
+}
+
 static void read_desire(const json_t *object, struct task_desire *ret)
 {
         const json_t *desire = json_object_get(object, "desire");
 
         *ret = (struct task_desire){
                 .run = json_is_true(json_object_get(desire, "run")),
-                .version = (uint32_t) json_integer_value(json_object_get(desire, "version")),
-                .restart_version =
-                        (uint32_t) json_integer_value(json_object_get(desire, "restart_version")),
-                .generation = (uint64_t) json_integer_value(json_object_get(desire, "generation")),
+                .version = (uint32_t) read_number(desire, "version"),
+                .restart_version = (uint32_t) read_number(desire, "restart_version"),
+                .generation = read_number(desire, "generation"),
         };
 }
 
@@ -196,8 +204,8 @@ static int assign_one(struct link *l, const json_t *object, struct error *err)
                 return error_set(
                         err, ERR_INVALID, "the server assigned task %s without its job", id);
         read_desire(object, &desire);
-        return tasks_desire(l->config.tasks, job,
-                (uint32_t) json_integer_value(json_object_get(object, "index")), &desire, err);
+        return tasks_desire(
+                l->config.tasks, job, (uint32_t) read_number(object, "index"), &desire, err);
 }
 
 static void on_assign(struct link *l, const json_t *message)
@@ -207,6 +215,8 @@ static void on_assign(struct link *l, const json_t *message)
         size_t failed = 0, i;
         json_t *object;
 
+        if (!json_is_array(tasks)) /* and not that none is wanted */
+                return;
         if (json_is_true(json_object_get(message, "all"))) {
                 json_t *ids = json_object();
 
@@ -236,8 +246,7 @@ static void on_specs(struct link *l, const json_t *message)
 
                 if (job == NULL || !text_is_name(job))
                         continue;
-                if (specs_learn(l->config.specs, job,
-                            (uint32_t) json_integer_value(json_object_get(object, "version")),
+                if (specs_learn(l->config.specs, job, (uint32_t) read_number(object, "version"),
                             json_object_get(object, "spec"), &err) < 0)
                         log_error("%s", err.message);
         }
@@ -261,8 +270,7 @@ static void hear_witness(struct link *l, const json_t *ends)
                 const char *task = json_string_value(json_object_get(end, "task"));
 
                 if (task != NULL)
-                        tasks_hear_witness(l->config.tasks, task,
-                                (uint64_t) json_integer_value(json_object_get(end, "run")),
+                        tasks_hear_witness(l->config.tasks, task, read_number(end, "run"),
                                 (int) json_integer_value(json_object_get(end, "status")));
         }
         tasks_heard_witness(l->config.tasks);
@@ -275,7 +283,7 @@ static void on_welcome(struct link *l, const json_t *message)
         l->delay_ms = RECONNECT_MIN_MS;
         free(l->last_reason);
         l->last_reason = NULL;
-        on_note_ack(l, (uint64_t) json_integer_value(json_object_get(message, "note_seq")));
+        on_note_ack(l, read_number(message, "note_seq"));
         hear_witness(l, json_object_get(message, "witness"));
 }
 
@@ -292,7 +300,7 @@ static void on_upgrade(struct link *l, const json_t *message)
 
 static void on_note_ack_message(struct link *l, const json_t *message)
 {
-        on_note_ack(l, (uint64_t) json_integer_value(json_object_get(message, "seq")));
+        on_note_ack(l, read_number(message, "seq"));
 }
 
 static void on_log_message(struct link *l, const json_t *message)
@@ -328,9 +336,11 @@ static void on_message(void *data, bool text, const void *bytes, size_t len)
                         known = true;
                         messages[i].handle(l, message);
                 }
-        if (!known)
+        if (!known && !l->unknown_type_logged) {
                 log_warning("the server sent a message that this version does not know (%s)",
                         type != NULL ? type : "no type");
+                l->unknown_type_logged = true;
+        }
         json_decref(message);
 }
 
@@ -416,11 +426,11 @@ void link_bye(struct link *l, const char *reason)
 
         l->closed = true;
         uv_timer_stop(&l->reconnect);
-        if (!l->connected)
-                return;
-        on_flush(&l->flush);
-        buffer_printf(&b, "{\"type\":\"bye\",\"reason\":\"%s\"}", reason);
-        send_text(l, &b);
+        if (l->connected) {
+                on_flush(&l->flush);
+                buffer_printf(&b, "{\"type\":\"bye\",\"reason\":\"%s\"}", reason);
+                send_text(l, &b);
+        }
         websocket_close(l->ws, 1001, reason);
         end_connection(l);
 }

@@ -452,7 +452,7 @@ static int reader_start(struct logread *r, struct logread_from from, struct erro
                 return -1;
         switch (from.start) {
         case LOGREAD_BYTE:
-                r->next = from.value;
+                r->next = MIN(from.value, (uint64_t) INT64_MAX / 2); /* an offset that is one */
                 break;
         case LOGREAD_LINES:
                 r->next = places_end(&places);

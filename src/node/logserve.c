@@ -19,6 +19,7 @@
 #define CHUNK_MAX     (64 * 1024)
 #define QUEUED_MAX    ((size_t) 1024 * 1024)
 #define STREAMS_MAX   4096
+#define CREDIT_MAX    ((int64_t) 1 << 40)
 #define CHUNKS_A_TURN 16
 
 struct frame_head { /* docs/link.md, binary messages; big-endian */
@@ -163,12 +164,12 @@ static struct log_stream *find(struct logserve *ls, uint32_t number)
 
 static struct logread_from read_from(const json_t *message)
 {
-        const json_t *from = json_object_get(message, "from");
         const json_t *lines = json_object_get(message, "last_lines");
+        bool by_lines = json_is_integer(lines);
+        json_int_t value = json_integer_value(by_lines ? lines : json_object_get(message, "from"));
 
-        if (json_is_integer(lines))
-                return (struct logread_from){ LOGREAD_LINES, (uint64_t) json_integer_value(lines) };
-        return (struct logread_from){ LOGREAD_BYTE, (uint64_t) json_integer_value(from) };
+        return (struct logread_from){ by_lines ? LOGREAD_LINES : LOGREAD_BYTE,
+                (uint64_t) MAX(value, 0) };
 }
 
 /* Whether a task may be read: it is, or was, on this node. Its name becomes part of a path. */
@@ -230,7 +231,9 @@ void logserve_message(struct logserve *ls, const json_t *message)
         } else if (strcmp(type, "log-close") == 0) {
                 stream_free(s);
         } else {
-                s->credit += json_integer_value(json_object_get(message, "bytes"));
+                json_int_t more = json_integer_value(json_object_get(message, "bytes"));
+
+                s->credit = MIN(s->credit + MIN(MAX(more, 0), CREDIT_MAX), CREDIT_MAX);
         }
         wake(ls);
 }
