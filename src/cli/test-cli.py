@@ -202,6 +202,10 @@ class Without(unittest.TestCase):
         self.fails(2, '--node my host: a name is', 'up', '--node', 'my host')
         self.fails(2, 'longer than the 107 bytes', 'up', '--socket', '/' + 107 * 'x')
 
+    def test_upgrade_looks_at_the_keeper_first(self):
+        self.fails(3, '--keeper /none: No such file', 'upgrade', '--keeper', '/none')
+        self.fails(2, '--keeper /etc: not a program', 'upgrade', '--keeper', '/etc')
+
     def test_a_host_may_have_dots(self):
         rename = ['unshare', '--uts', 'sh', '-c', 'echo "$0" >/proc/sys/kernel/hostname && exec "$@"']
         if subprocess.run([*rename, 'a.b', 'true'], stderr=subprocess.DEVNULL).returncode != 0:

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -38,6 +39,17 @@ static void who_runs(json_int_t *server, json_int_t *agent)
                 *agent = json_integer_value(json_object_get(json_array_get(nodes, 0), "agent_pid"));
 }
 
+static int find_keeper(char path[PATH_MAX], struct error *err)
+{
+        struct stat st;
+
+        if (realpath(keeper, path) == NULL || stat(path, &st) < 0)
+                return error_sys(err, errno, "--keeper %s", keeper);
+        if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0)
+                return error_set(err, ERR_INVALID, "--keeper %s: not a program", keeper);
+        return 0;
+}
+
 static int run(const char *const *operands, struct error *err)
 {
         AUTO(client_json_decref) json_t *body = json_object();
@@ -47,8 +59,8 @@ static int run(const char *const *operands, struct error *err)
         char path[PATH_MAX];
 
         (void) operands;
-        if (keeper != NULL && realpath(keeper, path) == NULL)
-                return error_sys(err, errno, "--keeper %s", keeper);
+        if (keeper != NULL && find_keeper(path, err) < 0)
+                return -1;
         json_object_set_new(body, "keeper", keeper != NULL ? json_string(path) : json_null());
         text = json_dumps(body, 0);
         who_runs(&server_before, &agent_before);
