@@ -22,8 +22,7 @@
 #include "net/http-client.h"
 #include "net/websocket.h"
 #include "server/server.h"
-
-#define PATIENCE (20 * USEC_SEC)
+#include "server/test-loop.h"
 
 struct fixture {
         char dir[64];
@@ -284,24 +283,6 @@ static void on_close(void *data, const char *reason)
         (void) reason;
         ((struct agent *) data)->closed = true;
 }
-
-static void on_late(uv_timer_t *timer)
-{
-        *(bool *) timer->data = true;
-}
-
-#define RUN_UNTIL(f, condition)                                                                    \
-        do {                                                                                       \
-                bool late_ = false;                                                                \
-                uv_timer_t timer_ = { .data = &late_ };                                            \
-                uv_timer_init(&(f)->loop, &timer_);                                                \
-                uv_timer_start(&timer_, on_late, PATIENCE / USEC_MSEC, 0);                         \
-                while (!(condition) && !late_)                                                     \
-                        uv_run(&(f)->loop, UV_RUN_ONCE);                                           \
-                uv_close((uv_handle_t *) &timer_, NULL);                                           \
-                uv_run(&(f)->loop, UV_RUN_NOWAIT);                                                 \
-                assert_true(condition);                                                            \
-        } while (0)
 
 static void say(struct agent *a, const char *text)
 {

@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "server/state.h"
+#include "server/test-loop.h"
 
 struct fixture {
         uv_loop_t loop;
@@ -96,25 +97,6 @@ static int tear_down(void **state)
         free(f);
         return 0;
 }
-
-static void on_late(uv_timer_t *timer)
-{
-        *(bool *) timer->data = true;
-}
-
-/* Runs the loop until @condition holds; fails after ten seconds. */
-#define RUN_UNTIL(f, condition)                                                                    \
-        do {                                                                                       \
-                bool late_ = false;                                                                \
-                uv_timer_t timer_ = { .data = &late_ };                                            \
-                uv_timer_init(&(f)->loop, &timer_);                                                \
-                uv_timer_start(&timer_, on_late, 10000, 0);                                        \
-                while (!(condition) && !late_)                                                     \
-                        uv_run(&(f)->loop, UV_RUN_ONCE);                                           \
-                uv_close((uv_handle_t *) &timer_, NULL);                                           \
-                uv_run(&(f)->loop, UV_RUN_NOWAIT);                                                 \
-                assert_true(condition);                                                            \
-        } while (0)
 
 static void on_answer(void *data, const struct error *err)
 {
