@@ -688,6 +688,11 @@ static bool state_is_valid(const struct task_machine *m)
 
 bool task_machine_is_valid(const struct task_machine *m)
 {
+        unsigned char run; /* where a file has anything else than a bool, none may be read */
+
+        memcpy(&run, &m->desire.run, sizeof run);
+        if (run > 1)
+                return false;
         if (m->state >= TASK_STATE_COUNT || !task_states[m->state].here)
                 return false;
         return state_is_valid(m) && (m->pid > 0) == task_states[m->state].has_process &&

@@ -16,6 +16,18 @@
 #include "base/mem.h"
 #include "node/process.h"
 
+/* A slot that a broken disk left as we would never leave it; nothing may be done by its word. */
+static bool slot_is_damaged(struct tasks *ts, struct table_slot *slot)
+{
+        const struct task_machine *m = table_machine(slot);
+        const struct table_run *record = table_run_record(slot);
+        char id[TASK_ID_MAX];
+
+        snprintf(id, sizeof id, "%s.%u", table_slot_job(slot), table_slot_index(slot));
+        return !task_machine_is_valid(m) || tasks_find(ts, id) != NULL ||
+               (m->state == TASK_STARTING && record->run == m->runs && record->pid <= 0);
+}
+
 static void load_one(void *data, struct table_slot *slot)
 {
         struct tasks *ts = data;
@@ -23,7 +35,7 @@ static void load_one(void *data, struct table_slot *slot)
         struct error err = ERROR_INIT;
         struct task *t;
 
-        if (!task_machine_is_valid(m)) {
+        if (slot_is_damaged(ts, slot)) {
                 log_error("task %s.%u: its state is damaged; it is begun anew when the server asks "
                           "for it",
                         table_slot_job(slot), table_slot_index(slot));
