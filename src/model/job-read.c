@@ -442,15 +442,22 @@ static int read_jobs(const struct reader *r, const struct value *jobs, struct jo
 {
         struct value_walk walk = { 0 };
         struct value job;
+        uint64_t tasks = 0;
 
         if (!json_is_object(jobs->json) && !json_is_null(jobs->json))
                 return value_fail_expected(r, jobs, "an object of names and specs");
         if (json_object_size(jobs->json) == 0)
                 return value_fail(r, jobs, "there is no job in it");
         ret->jobs = mem_alloc(json_object_size(jobs->json) * sizeof *ret->jobs);
-        for (; value_next(r, jobs, &walk, &job); ret->jobs_len++)
+        while (value_next(r, jobs, &walk, &job)) {
                 if (read_spec(r, &job, &ret->jobs[ret->jobs_len]) < 0)
                         return -1;
+                tasks += ret->jobs[ret->jobs_len++]->count;
+                if (tasks > JOB_FILE_TASKS_MAX)
+                        return value_fail(r, &job,
+                                "with this one the jobs of the file have more than %d tasks",
+                                JOB_FILE_TASKS_MAX);
+        }
         return 0;
 }
 

@@ -15,7 +15,8 @@
  * job-fields.c declares every field; reading, writing, diff, JSON schema and the reference page all
  * walk it. */
 
-#define JOB_COUNT_MAX 100000 /* tasks of one job */
+#define JOB_COUNT_MAX      100000 /* tasks of one job */
+#define JOB_FILE_TASKS_MAX 200000 /* of all jobs in one file: each costs who reads it memory */
 
 enum job_kind { JOB_SERVICE, JOB_BATCH };
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };

@@ -441,6 +441,22 @@ static void too_many_rules_are_refused(void **state)
         check(b.data, b.len, JOB_FORMAT_YAML, "f:1: jobs.a.restart.rules: 65 rules; at most 64");
 }
 
+static void too_many_tasks_in_a_file_are_refused(void **state)
+{
+        static const char fits[] = "jobs: {a: {command: x, count: 100000}, b: {command: x, count: "
+                                   "100000}}";
+        static const char text[] = "jobs: {a: {command: x, count: 100000}, b: {command: x, count: "
+                                   "100000},\nc: {command: x}}";
+        struct job_file file = { 0 };
+        struct error err = ERROR_INIT;
+
+        (void) state;
+        assert_int_equal(job_file_parse("f", fits, strlen(fits), JOB_FORMAT_YAML, &file, &err), 0);
+        job_file_done(&file);
+        check(text, strlen(text), JOB_FORMAT_YAML,
+                "f:2: jobs.c: with this one the jobs of the file have more than 200000 tasks");
+}
+
 static void a_spec_from_a_request_has_no_line(void **state)
 {
         json_t *object = json_pack("{s:s,s:{s:s}}", "command", "x", "restart", "burst", "x");
@@ -474,6 +490,7 @@ int main(void)
                 cmocka_unit_test(nul_bytes_are_refused),
                 cmocka_unit_test(long_values_are_cut_in_messages),
                 cmocka_unit_test(too_many_rules_are_refused),
+                cmocka_unit_test(too_many_tasks_in_a_file_are_refused),
                 cmocka_unit_test(a_spec_from_a_request_has_no_line),
         };
 

@@ -211,8 +211,8 @@ static int assign_one(struct link *l, const json_t *object, struct error *err)
 static void on_assign(struct link *l, const json_t *message)
 {
         const json_t *tasks = json_object_get(message, "tasks");
-        struct error err = ERROR_INIT;
-        size_t failed = 0, i;
+        struct error err = ERROR_INIT, why = ERROR_INIT;
+        size_t failed = 0, refused = 0, i;
         json_t *object;
 
         if (!json_is_array(tasks)) /* and not that none is wanted */
@@ -227,8 +227,17 @@ static void on_assign(struct link *l, const json_t *message)
                 json_decref(ids);
         }
         json_array_foreach (tasks, i, object)
-                if (assign_one(l, object, &err) < 0)
+                if (assign_one(l, object, &why) < 0) {
+                        if (why.code == ERR_TOO_LARGE) { /* it will not become less by asking */
+                                refused++;
+                                continue;
+                        }
                         failed++;
+                        err = why;
+                }
+        if (refused > 0)
+                log_error("%zu tasks are not taken: a node runs at most %d", refused,
+                        TABLE_SLOTS_MAX);
         if (json_is_true(json_object_get(message, "all")))
                 specs_sweep(l->config.specs);
         if (failed > 0)
