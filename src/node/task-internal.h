@@ -68,6 +68,9 @@ void task_witness_name(char name[KEEPER_NAME_MAX], const char *id, uint64_t run)
 /* Opens the FIFOs if they are not open, has the keeper hold them, begins to capture. */
 int task_open_streams(struct task *t, struct error *err);
 
+/* Whether enough descriptors are left for one more process. */
+int task_check_spare(const struct task *t, struct error *err);
+
 /* Stops to capture from empty FIFOs and lets the keeper close them; FIFOs that hold bytes (a full
  * disk) stay as they are. */
 void task_close_streams(struct task *t);

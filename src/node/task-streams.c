@@ -109,6 +109,14 @@ int task_open_streams(struct task *t, struct error *err)
         return 0;
 }
 
+int task_check_spare(const struct task *t, struct error *err)
+{
+        AUTO(fd_closep)
+        int fd = fcntl(capture_stream_get_fifo(t->streams[TASK_STDOUT]), F_DUPFD_CLOEXEC, 0);
+
+        return fd < 0 ? error_sys(err, errno, "one more descriptor") : check_spare(fd, err);
+}
+
 void task_close_streams(struct task *t)
 {
         char name[KEEPER_NAME_MAX];

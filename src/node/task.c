@@ -235,8 +235,12 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
         const struct spawn_plan *plan;
         int r;
 
-        if (spec_plan(t->spec, &plan, err) < 0 || task_open_streams(t, err) < 0)
+        if (spec_plan(t->spec, &plan, err) < 0)
                 return -1;
+        if (task_open_streams(t, err) < 0 || task_check_spare(t, err) < 0) {
+                task_close_streams(t); /* others may need the descriptors while it waits */
+                return -1;
+        }
         for (int i = 0; i < TASK_STREAMS; i++) {
                 capture_stream_set_run(t->streams[i], (uint32_t) m->runs);
                 if (plan->change_user && chown(fifos[i], plan->uid, plan->gid) < 0)

@@ -143,7 +143,7 @@ def test_more_tasks_than_descriptors(reeve):
     parts keep enough to answer, to come back after a crash and to stop what runs."""
     up_limited(reeve, '-n 400')
     reeve.apply({'many': {'command': [program('starts'), reeve.notes], 'count': 200,
-                          'restart': {'policy': 'always', 'delay': '10s', 'burst': 0}}})
+                          'restart': {'policy': 'always', 'delay': '1s', 'max_delay': '1s', 'burst': 0}}})
 
     def settled():
         rows = reeve.ps('many')
@@ -151,7 +151,9 @@ def test_more_tasks_than_descriptors(reeve):
         running = [t for t in rows if t['state'] == 'running']
         return waiting and len(waiting) + len(running) == 200 and len(running)
     running = reeve.wait_for(settled, 'some run, the others say why not')
-    assert 50 < running < 133, running
+    assert 100 < running < 133, running
+    reeve.wait_for(lambda: all(t['runs'] > 3 for t in reeve.ps('many') if t['state'] == 'queued'), 'they try again')
+    assert len(os.listdir(f'/proc/{reeve.pid("agent")}/fd')) <= 345
     before = {t['id']: t['pid'] for t in reeve.ps('many') if t['state'] == 'running'}
     for part in ('server', 'agent', 'keeper', 'server'):
         reeve.kill(part)
