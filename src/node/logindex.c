@@ -40,7 +40,7 @@ static int read_records(
 static void tail_see(
         struct logindex_tail *tail, const struct logindex_record *r, uint64_t at, uint64_t inode)
 {
-        if (r->type < LOGINDEX_FILE || r->type > LOGINDEX_GAP)
+        if (!logindex_is_sound(r))
                 return;
         if (r->byte > tail->end)
                 tail->end = r->byte;
@@ -93,7 +93,8 @@ const struct logindex_record *logindex_file(
         const struct logindex_record *records, size_t count, uint64_t inode)
 {
         for (size_t i = count; i-- > 0;)
-                if (records[i].type == LOGINDEX_FILE && records[i].value == inode)
+                if (records[i].type == LOGINDEX_FILE && records[i].value == inode &&
+                        logindex_is_sound(&records[i]))
                         return &records[i];
         return NULL;
 }
@@ -109,7 +110,6 @@ void logindex_keep(
         if (before != NULL)
                 buffer_put(ret, before, sizeof *before);
         for (size_t i = 0; i < count; i++)
-                if (records[i].type >= LOGINDEX_FILE && records[i].type <= LOGINDEX_GAP &&
-                        records[i].byte >= oldest)
+                if (logindex_is_sound(&records[i]) && records[i].byte >= oldest)
                         buffer_put(ret, &records[i], sizeof records[i]);
 }

@@ -23,6 +23,14 @@ struct logindex_record {
         uint64_t wall; /* when the record was made, microseconds since 1970 */
 };
 
+/* False for a record that no logfile wrote: of a later version, or left by a broken disk. It is
+ * skipped. No stream comes to a byte number that is no offset of a file. */
+static inline bool logindex_is_sound(const struct logindex_record *record)
+{
+        return record->type >= LOGINDEX_FILE && record->type <= LOGINDEX_GAP &&
+               record->byte <= INT64_MAX / 2;
+}
+
 #define LOGINDEX_RECORD_SIZE ((uint64_t) sizeof(struct logindex_record))
 
 /* The length of the records in an index of @length bytes: without a torn one at the end. */

@@ -85,6 +85,16 @@ static int index_reopen(struct logread *r, struct error *err)
         return 0;
 }
 
+/* What came to the index at @from: what does not count is made a record of no type. */
+static void skip_unsound(struct logread *r, size_t from)
+{
+        struct logindex_record *v = (struct logindex_record *) (void *) r->index.data;
+
+        for (size_t i = from / sizeof *v; i < r->index.len / sizeof *v; i++)
+                if (!logindex_is_sound(&v[i]))
+                        v[i].type = 0;
+}
+
 /* Reads what was appended to the index, or all of it if it is another one now. */
 static int index_refresh(struct logread *r, struct error *err)
 {
@@ -102,6 +112,7 @@ static int index_refresh(struct logread *r, struct error *err)
                 if (n < 0)
                         return error_sys(err, errno, "read %s.index", r->path);
                 buffer_commit(&r->index, (size_t) logindex_whole((uint64_t) n));
+                skip_unsound(r, had);
                 if ((size_t) n < size)
                         break;
         }
