@@ -20,6 +20,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -309,5 +310,61 @@ int keeper_lock_take(const char *directory, const char *name, bool wait)
         r = sign_lock(fd);
         if (r < 0)
                 close(fd);
+        return r < 0 ? r : fd;
+}
+
+/* The socket by the number of its directory: the name of a socket may have only 107 bytes. */
+static int witness_socket(
+        const char *directory, struct sockaddr_un *ret_address, int *ret_directory)
+{
+        int fd;
+
+        *ret_directory = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (*ret_directory < 0)
+                return -errno;
+        *ret_address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+        snprintf(ret_address->sun_path, sizeof ret_address->sun_path,
+                "/proc/self/fd/%d/" WITNESS_SOCKET, *ret_directory);
+        fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd >= 0)
+                return fd;
+        fd = -errno;
+        close(*ret_directory);
+        return fd;
+}
+
+int keeper_witness_listen(const char *directory)
+{
+        struct sockaddr_un address;
+        int directory_fd, fd = witness_socket(directory, &address, &directory_fd), r = 0;
+
+        if (fd < 0)
+                return fd;
+        unlinkat(directory_fd, WITNESS_SOCKET,
+                0); /* we hold the server's lock: it is a dead one's */
+        if (bind(fd, (struct sockaddr *) &address, sizeof address) < 0 ||
+                fchmodat(directory_fd, WITNESS_SOCKET, 0600, 0) < 0 || listen(fd, 8) < 0) {
+                r = -errno;
+                close(fd);
+        }
+        close(directory_fd);
+        return r < 0 ? r : fd;
+}
+
+int keeper_witness_connect(const char *directory)
+{
+        struct sockaddr_un address;
+        int directory_fd, fd = witness_socket(directory, &address, &directory_fd), r = 0;
+        int room = 1 << 20; /* for a thousand starts at once; the kernel gives what it allows */
+
+        if (fd < 0)
+                return fd;
+        if (connect(fd, (struct sockaddr *) &address, sizeof address) < 0) {
+                r = -errno;
+                close(fd);
+        } else if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room) < 0) {
+                setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+        }
+        close(directory_fd);
         return r < 0 ? r : fd;
 }

@@ -49,3 +49,9 @@ int64_t keeper_lock_owner(const char *directory, const char *name);
 /* Takes that lock and writes our pid. Returns the descriptor (keep it; close-on-exec), or a
  * negative errno: -EWOULDBLOCK if somebody has it. @wait: waits for it instead. */
 int keeper_lock_take(const char *directory, const char *name, bool wait);
+
+/* The witness of a machine (WITNESS_SOCKET): the server listens in its state directory, the agent
+ * connects. Both return a descriptor, close-on-exec, or a negative errno. Longer paths than a
+ * socket address takes are fine. */
+int keeper_witness_listen(const char *directory);
+int keeper_witness_connect(const char *directory);

@@ -70,6 +70,20 @@ enum keeper_message_type {
         KEEPER_FAILED,
 };
 
+/* What a process that becomes a task says to the server of its machine before it executes its
+ * program: on the SOCK_SEQPACKET socket WITNESS_SOCKET in the state directory, over a connection of
+ * the agent's. A pidfd of itself and its two FIFOs travel beside it. From then on not even the
+ * death of keeper and agent together loses its exit status or a byte of its log. Nobody waits for
+ * it. */
+#define WITNESS_SOCKET "witness.sock"
+
+enum { WITNESS_PIDFD, WITNESS_STDOUT, WITNESS_STDERR, WITNESS_FDS };
+
+struct witness_message {
+        uint64_t run;
+        char task[KEEPER_NAME_MAX];
+};
+
 /* The end of one child, as waitid(2) told it. Every child of the keeper that is not one of its
  * programs has one: tasks, and orphans that came to it as sub-reaper. */
 struct keeper_record {

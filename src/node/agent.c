@@ -63,6 +63,7 @@ struct agent {
         struct tasks *tasks;
         struct link *link;
 
+        int witness; /* connection to the server's witness; -1: none */
         pid_t keeper_pid;
         struct keeper_record
                 *records; /* not handled yet: before READY, or they could not be written down */
@@ -317,7 +318,27 @@ static void on_sweep(uv_timer_t *timer)
         closedir(directory);
 }
 
-/* ---- what the link asks */
+/* ---- what the link says and asks */
+
+static void on_welcome(void *data)
+{
+        struct agent *a = data;
+
+        fd_closep(&a->witness);
+        a->witness = keeper_witness_connect(a->directory);
+        if (a->witness < 0)
+                log_debug("no witness: %s", strerror(-a->witness));
+        tasks_set_witness(a->tasks, MAX(a->witness, -1));
+}
+
+static void on_link_lost(void *data)
+{
+        struct agent *a = data;
+
+        fd_closep(&a->witness);
+        a->witness = -1;
+        tasks_set_witness(a->tasks, -1);
+}
 
 static void describe_node(void *data, struct node_status *ret)
 {
@@ -448,6 +469,8 @@ static int assemble(struct agent *a, const struct address *server, struct error 
                 .specs = a->specs,
                 .outbox = a->outbox,
                 .describe_node = describe_node,
+                .on_welcome = on_welcome,
+                .on_lost = on_link_lost,
                 .on_acked = on_acked,
                 .on_down = begin_down,
                 .on_upgrade = on_upgrade,
@@ -502,7 +525,7 @@ static const char usage[] = "Usage: reeve agent --data DIR --socket PATH [--node
 
 int agent_main(int argc, char **argv)
 {
-        static struct agent a = { .lock = -1 };
+        static struct agent a = { .lock = -1, .witness = -1 };
         struct address server = { .is_unix = true };
         struct error err = ERROR_INIT;
         const char *data = NULL, *node = NULL;

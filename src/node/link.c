@@ -69,6 +69,7 @@ static void end_connection(struct link *l)
         l->ws = NULL;
         l->connected = false;
         logserve_free(take_ptr(l->logs));
+        l->config.on_lost(l->config.data);
 }
 
 /* ---- to the server */
@@ -294,6 +295,7 @@ static void on_welcome(struct link *l, const json_t *message)
         l->last_reason = NULL;
         on_note_ack(l, read_number(message, "note_seq"));
         hear_witness(l, json_object_get(message, "witness"));
+        l->config.on_welcome(l->config.data);
 }
 
 static void on_down(struct link *l, const json_t *message)

@@ -32,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "keeper/launch.h"
+#include "keeper/protocol.h"
 
 #define CHILD_STACK_SIZE   (64 * 1024)
 #define DESCRIPTORS_WISHED 262144 /* three per task, see table.h for how many there may be */
@@ -236,10 +238,11 @@ struct kernel_sigaction { /* what rt_sigaction(2) takes on x86-64 and arm64 */
 
 struct child {
         const struct spawn_plan *plan;
+        const struct spawn_run *run;
         char *const *env;
-        const char *const *fifos;
         struct table_run *record;
-        uint64_t run;
+        struct msghdr packet; /* for the witness: complete but for the pidfd */
+        int *packet_fds;
 };
 
 /* A system call that leaves the agent's errno alone: returns a negative errno. */
@@ -303,7 +306,24 @@ static void child_write_record(const struct child *child)
         raw(SYS_clock_gettime, CLOCK_BOOTTIME, (long) &ts, 0, 0);
         record->after_ns = (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
         atomic_signal_fence(memory_order_seq_cst);
-        __atomic_store_n(&record->run, child->run, __ATOMIC_RELEASE);
+        __atomic_store_n(&record->run, child->run->number, __ATOMIC_RELEASE);
+}
+
+/* The descriptors are made in the table that we share with the agent, so the pidfd is closed again.
+ * If the server is slow or away it learns of us from the agent's report. */
+static void child_tell_witness(const struct child *child)
+{
+        long pidfd;
+
+        if (child->run->witness < 0)
+                return;
+        pidfd = raw(SYS_pidfd_open, child->record->pid, 0, 0, 0);
+        if (pidfd < 0)
+                return;
+        child->packet_fds[WITNESS_PIDFD] = (int) pidfd;
+        raw(SYS_sendmsg, child->run->witness, (long) &child->packet, MSG_DONTWAIT | MSG_NOSIGNAL,
+                0);
+        raw(SYS_close, pidfd, 0, 0, 0);
 }
 
 /* A descriptor table of its own: stdin, stdout, stderr and the lock. */
@@ -368,13 +388,14 @@ static int child_main(void *argument)
         long r;
 
         child_write_record(child);
+        child_tell_witness(child);
         child_leave_table(child);
         r = raw(SYS_setsid, 0, 0, 0, 0);
         if (r < 0)
                 child_fail(child, SPAWN_STEP_SESSION, r);
         child_open(child, "/dev/null", O_RDONLY, STDIN_FILENO, SPAWN_STEP_STDIN);
-        child_open(child, child->fifos[0], O_RDWR, STDOUT_FILENO, SPAWN_STEP_STDOUT);
-        child_open(child, child->fifos[1], O_RDWR, STDERR_FILENO, SPAWN_STEP_STDERR);
+        child_open(child, child->run->fifo_paths[0], O_RDWR, STDOUT_FILENO, SPAWN_STEP_STDOUT);
+        child_open(child, child->run->fifo_paths[1], O_RDWR, STDERR_FILENO, SPAWN_STEP_STDERR);
         raw(SYS_prlimit64, 0, RLIMIT_NOFILE, (long) &task_nofile, 0);
         if (plan->change_user)
                 child_change_user(child);
@@ -437,22 +458,40 @@ static char **join_env(char *const *plan_env, char *const *run_env)
         return env;
 }
 
-int spawn_run(const struct spawn_plan *plan, uint64_t run, char *const *run_env,
-        const char *const fifos[2], struct table_run *record, pid_t *ret_pid, int *ret_pidfd,
-        struct error *err)
+int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struct error *err)
 {
         static _Alignas(16) char stack[CHILD_STACK_SIZE]; /* vfork: one child at a time */
-        AUTO(mem_freep) char **env = join_env(plan->env, run_env);
-        struct child child = { plan, env, fifos, record, run };
+        AUTO(mem_freep) char **env = join_env(run->plan->env, run->env);
+        struct witness_message message = { .run = run->number };
+        struct iovec iov = { &message, sizeof message };
+        union {
+                struct cmsghdr header;
+                char room[CMSG_SPACE(WITNESS_FDS * sizeof(int))];
+        } control = { .header = { CMSG_LEN(WITNESS_FDS * sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+        int *fds = (int *) (void *) CMSG_DATA(&control.header);
+        struct child child = {
+                .plan = run->plan,
+                .run = run,
+                .env = env,
+                .record = run->record,
+                .packet = { .msg_iov = &iov,
+                        .msg_iovlen = 1,
+                        .msg_control = &control,
+                        .msg_controllen = sizeof control },
+                .packet_fds = fds,
+        };
         struct timespec ts;
         sigset_t all, old;
         int pidfd = -1, clone_errno;
         pid_t pid;
 
+        snprintf(message.task, sizeof message.task, "%s", run->task);
+        fds[WITNESS_STDOUT] = run->fifos[0];
+        fds[WITNESS_STDERR] = run->fifos[1];
         if (handled[0] == 0)
                 find_handled();
         clock_gettime(CLOCK_BOOTTIME, &ts);
-        *record = (struct table_run){
+        *run->record = (struct table_run){
                 .before_ns = (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec,
         };
         sigfillset(&all);
@@ -464,9 +503,9 @@ int spawn_run(const struct spawn_plan *plan, uint64_t run, char *const *run_env,
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         if (pid < 0)
                 return error_sys(err, clone_errno, "create a process");
-        if (record->failed_step != 0) {
+        if (run->record->failed_step != 0) {
                 close(pidfd);
-                return spawn_failure(plan, record, err);
+                return spawn_failure(run->plan, run->record, err);
         }
         *ret_pid = pid;
         *ret_pidfd = pidfd;

@@ -51,14 +51,22 @@ void spawn_plan_done(struct spawn_plan *plan);
  * executes. Call once at start, early: a low number is cheap. */
 void spawn_init(int agent_lock_fd);
 
-/* Starts one run. @record is in a shared mapping; the child fills it before exec. @fifos: paths of
- * the FIFOs for stdout and stderr.
- * @run_env: "NAME=value" of this run, ended by NULL. Returns pid and a pidfd (the caller owns it).
+/* One run that is to be started. Everything is borrowed. */
+struct spawn_run {
+        const struct spawn_plan *plan;
+        uint64_t number;
+        const char *task;          /* "web.0" */
+        char *const *env;          /* "NAME=value" of this run, ended by NULL */
+        const char *fifo_paths[2]; /* for stdout and stderr; the child opens them itself */
+        int fifos[2];              /* our descriptors of them: for the witness */
+        int witness; /* connection to the server's witness (keeper/protocol.h); -1: none */
+        struct table_run *record; /* in a shared mapping; the child fills it before exec */
+};
+
+/* Starts it. Returns pid and a pidfd (the caller owns it).
  * If the program could not be executed, returns -1 with a sentence that names the step; the child
  * has been reaped by the keeper or will be. */
-int spawn_run(const struct spawn_plan *plan, uint64_t run, char *const *run_env,
-        const char *const fifos[2], struct table_run *record, pid_t *ret_pid, int *ret_pidfd,
-        struct error *err);
+int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struct error *err);
 
 /* The sentence for a failed start that a run record tells of. Returns -1. */
 int spawn_failure(const struct spawn_plan *plan, const struct table_run *record, struct error *err);

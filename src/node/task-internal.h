@@ -14,6 +14,7 @@ struct tasks {
         struct task *by_pid; /* a pid may stand here twice: what has ended is not yet told */
         pid_t keeper;        /* 0: not begun; KEEPER_GONE */
         bool halting;
+        int witness; /* borrowed; -1: none */
         uint64_t seed;
         uv_idle_t spawner; /* active while the queue is not empty */
         struct task *spawn_first, **spawn_last;

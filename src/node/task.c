@@ -230,12 +230,18 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
 {
         AUTO(mem_freep) char *out = task_fifo_path(t, TASK_STDOUT);
         AUTO(mem_freep) char *errors = task_fifo_path(t, TASK_STDERR);
-        const char *const fifos[2] = { out, errors };
         char *env[RUN_ENV_LEN + 1];
-        const struct spawn_plan *plan;
+        struct spawn_run run = {
+                .number = m->runs,
+                .task = t->id,
+                .env = env,
+                .fifo_paths = { out, errors },
+                .witness = t->owner->witness,
+                .record = table_run_record(t->slot),
+        };
         int r;
 
-        if (spec_plan(t->spec, &plan, err) < 0)
+        if (spec_plan(t->spec, &run.plan, err) < 0)
                 return -1;
         if (task_open_streams(t, err) < 0 || task_check_spare(t, err) < 0) {
                 task_close_streams(t); /* others may need the descriptors while it waits */
@@ -243,12 +249,14 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
         }
         for (int i = 0; i < TASK_STREAMS; i++) {
                 capture_stream_set_run(t->streams[i], (uint32_t) m->runs);
-                if (plan->change_user && chown(fifos[i], plan->uid, plan->gid) < 0)
-                        log_warning("task %s: owner of %s: %s", t->id, fifos[i], strerror(errno));
+                run.fifos[i] = capture_stream_get_fifo(t->streams[i]);
+                if (run.plan->change_user &&
+                        chown(run.fifo_paths[i], run.plan->uid, run.plan->gid) < 0)
+                        log_warning("task %s: owner of %s: %s", t->id, run.fifo_paths[i],
+                                strerror(errno));
         }
         make_run_env(t, m, env);
-        r = spawn_run(
-                plan, m->runs, env, fifos, table_run_record(t->slot), ret_pid, ret_pidfd, err);
+        r = spawn_run(&run, ret_pid, ret_pidfd, err);
         for (int i = 0; i < RUN_ENV_LEN; i++)
                 free(env[i]);
         return r;
@@ -308,6 +316,11 @@ static void on_spawner(uv_idle_t *handle)
                 uv_idle_stop(&ts->spawner);
 }
 
+void tasks_set_witness(struct tasks *ts, int witness)
+{
+        ts->witness = witness;
+}
+
 void tasks_start_spawner(struct tasks *ts)
 {
         if (ts->spawn_first != NULL)
@@ -323,6 +336,7 @@ struct tasks *tasks_new(const struct tasks_config *config)
         ts->config = *config;
         ts->spawn_last = &ts->spawn_first;
         ts->changed_last = &ts->changed_first;
+        ts->witness = -1;
         ts->seed = time_mono() ^ (uint64_t) getpid() << 32;
         uv_idle_init(config->loop, &ts->spawner);
         ts->spawner.data = ts;

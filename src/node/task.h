@@ -76,6 +76,10 @@ bool tasks_record(struct tasks *ts, const struct keeper_record *record);
  * @keeper: its pid. */
 void tasks_begin(struct tasks *ts, pid_t keeper);
 
+/* The connection to the server's witness (keeper/protocol.h) that new processes speak to; -1: there
+ * is none. Borrowed. */
+void tasks_set_witness(struct tasks *ts, int witness);
+
 /* What the server saw of the end of a run, as wait(2) tells it; ignored unless it was asked. Then
  * that was all: what it did not see, nobody knows. */
 void tasks_hear_witness(struct tasks *ts, const char *id, uint64_t run, int status);

@@ -5,9 +5,13 @@
  * A task's FIFOs keep their bytes only while somebody has them open, and on Linux 6.15 and later
  * its exit status can be read through a pidfd that was opened while it lived. Keeper and agent hold
  * both; when they die together, the task itself is the only one left, and it may end before the
- * next agent begins. So the server, as the third program on the machine, opens pidfd and FIFOs of
- * every running task that its agent reports, reads nothing from them, and lets go when the agent
- * says that the run is over.
+ * next agent begins. So the server, as the third program on the machine, holds pidfd and FIFOs of
+ * every running task, reads nothing from them, and lets go when the agent says that the run is
+ * over.
+ *
+ * A process hands them over itself, before it executes the task's program (keeper/protocol.h): what
+ * waits in our socket is ours already. What runs already when the agent connects is found by its
+ * report, and its descriptors are opened by pid and path.
  *
  * When there is no link and the keeper is dead too (found twice, 50 ms apart, since the agent
  * usually starts a new one itself), the server starts a new keeper, deposits what it holds under
@@ -19,9 +23,9 @@
  * agent was killed, too, lacks what only we hold.
  *
  * That the process found under a reported pid is still the task is known from its start time: a
- * successor of the same pid would be younger than the run. The opening is put off by a moment and
- * done in portions, so that the start of a thousand tasks is not held up by it. Without a keeper
- * (REEVE_KEEPER_FD is not set) all this is off. */
+ * successor of the same pid would be younger than the run. The opening is done in portions, so that
+ * a thousand tasks do not hold up everybody else. Without a keeper (REEVE_KEEPER_FD is not set) all
+ * this is off. */
 #include "server/witness.h"
 
 #include <errno.h>
@@ -32,9 +36,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -44,12 +50,12 @@
 #include "base/text.h"
 #include "keeper/launch.h"
 
-#define OPEN_DELAY_MSEC  20
-#define OPEN_PORTION     64
-#define OPEN_PAUSE_MSEC  1
-#define CHECK_FIRST_MSEC 50
-#define CHECK_LATER_MSEC 500
-#define DEAD_CHECKS      2
+#define OPEN_PORTION      64
+#define OPEN_PAUSE_MSEC   1
+#define CHECK_FIRST_MSEC  50
+#define CHECK_LATER_MSEC  500
+#define DEAD_CHECKS       2
+#define MESSAGES_PER_TURN 64
 /* Between the clock that counts start times (ticks since boot) and the report's: rounding, and a
  * clock that was just set. */
 #define START_SLACK USEC_SEC
@@ -65,11 +71,22 @@ struct witnessed {
         UT_hash_handle hh;
 };
 
+/* A connection over which processes hand over: an agent's. */
+struct speaker {
+        struct witness *witness;
+        int fd;
+        uv_poll_t poll;
+        struct speaker *next, *prev;
+};
+
 struct witness {
         struct server *server;
         bool on;
         struct witnessed *tasks;
         size_t waiting;
+        int listen_fd; /* -1: nobody can hand over */
+        uv_poll_t listen_poll;
+        struct speaker *speakers;
         uv_timer_t open_timer, check_timer;
         unsigned handles;
         unsigned found_dead; /* in a row */
@@ -190,27 +207,37 @@ static void on_open(uv_timer_t *timer)
                 uv_timer_start(timer, on_open, OPEN_PAUSE_MSEC, 0);
 }
 
+static struct witnessed *task_new(struct witness *w, const char *id, int64_t run)
+{
+        struct witnessed *t = mem_alloc(sizeof *t);
+
+        t->id = mem_strdup(id);
+        t->run = run;
+        t->pidfd = t->fifos[0] = t->fifos[1] = -1;
+        HASH_ADD_KEYPTR(hh, w->tasks, t->id, strlen(t->id), t);
+        return t;
+}
+
+/* A report may be older than what its process has handed over meanwhile, never the other way round.
+ */
 static void take_report(struct witness *w, const struct task_status *s)
 {
         bool runs = s->pid > 0 && s->pid <= INT32_MAX && s->started_at != 0;
         struct witnessed *t;
 
         HASH_FIND_STR(w->tasks, s->id, t);
-        if (t != NULL && runs && t->pid == s->pid && t->started_wall == s->started_at)
+        if (t != NULL &&
+                (t->run > s->runs || (t->run == s->runs && (runs || s->state == TASK_STARTING))))
                 return;
         if (t != NULL)
                 task_free(w, t);
         if (!runs || strchr(s->id, '/') != NULL)
                 return;
-        t = mem_alloc(sizeof *t);
-        t->id = mem_strdup(s->id);
+        t = task_new(w, s->id, s->runs);
         t->pid = (pid_t) s->pid;
-        t->run = s->runs;
         t->started_wall = s->started_at;
-        t->pidfd = t->fifos[0] = t->fifos[1] = -1;
         t->waiting = true;
         w->waiting++;
-        HASH_ADD_KEYPTR(hh, w->tasks, t->id, strlen(t->id), t);
 }
 
 /* All that are still there are in @reports, so what is neither there nor new is forgotten. */
@@ -242,7 +269,7 @@ void witness_reports(struct witness *w, const char *node, const struct cluster_r
         for (size_t i = 0; i < len; i++)
                 take_report(w, &reports[i].status);
         if (w->waiting > 0 && !uv_is_active((uv_handle_t *) &w->open_timer))
-                uv_timer_start(&w->open_timer, on_open, OPEN_DELAY_MSEC, 0);
+                uv_timer_start(&w->open_timer, on_open, 0, 0);
 }
 
 void witness_tell(const struct witness *w, const char *node, struct buffer *out)
@@ -262,6 +289,130 @@ void witness_tell(const struct witness *w, const char *node, struct buffer *out)
                 }
         }
         buffer_putc(out, ']');
+}
+
+/* ---- Being told by the processes themselves */
+
+static void take_message(
+        struct witness *w, const struct witness_message *m, const int fds[WITNESS_FDS])
+{
+        struct witnessed *t;
+
+        HASH_FIND_STR(w->tasks, m->task, t);
+        if (t != NULL)
+                task_free(w, t);
+        t = task_new(w, m->task, (int64_t) m->run);
+        t->pidfd = fds[WITNESS_PIDFD];
+        t->fifos[0] = fds[WITNESS_STDOUT];
+        t->fifos[1] = fds[WITNESS_STDERR];
+}
+
+/* Receives one message. Returns false if there is none, or none will come any more (*ret_end). */
+static bool receive(const struct speaker *sp, bool *ret_end)
+{
+        struct witness_message m = { 0 };
+        struct iovec iov = { &m, sizeof m };
+        union {
+                struct cmsghdr header;
+                char room[CMSG_SPACE(WITNESS_FDS * sizeof(int))];
+        } control;
+        struct msghdr packet = { .msg_iov = &iov,
+                .msg_iovlen = 1,
+                .msg_control = &control,
+                .msg_controllen = sizeof control };
+        ssize_t n = recvmsg(sp->fd, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&packet) : NULL;
+        int fds[WITNESS_FDS];
+        size_t len = 0;
+
+        *ret_end = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNRESET);
+        if (n <= 0)
+                return false;
+        if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+                len = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+                memcpy(fds, CMSG_DATA(c), len * sizeof(int));
+        }
+        m.task[sizeof m.task - 1] = '\0';
+        if (len == WITNESS_FDS && n == sizeof m && strchr(m.task, '/') == NULL)
+                take_message(sp->witness, &m, fds);
+        else
+                for (size_t i = 0; i < len; i++)
+                        close(fds[i]);
+        return true;
+}
+
+static void on_speaker_closed(uv_handle_t *handle)
+{
+        struct speaker *sp = handle->data;
+
+        close(sp->fd);
+        free(sp);
+}
+
+static void speaker_free(struct speaker *sp)
+{
+        DL_DELETE(sp->witness->speakers, sp);
+        uv_close((uv_handle_t *) &sp->poll, on_speaker_closed);
+}
+
+static void on_speaker(uv_poll_t *poll, int status, int events)
+{
+        struct speaker *sp = poll->data;
+        bool end = false;
+
+        (void) status;
+        (void) events;
+        for (int i = 0; i < MESSAGES_PER_TURN && receive(sp, &end); i++)
+                continue;
+        if (end)
+                speaker_free(sp);
+}
+
+static bool is_one_of_us(int fd)
+{
+        struct ucred peer;
+        socklen_t len = sizeof peer;
+
+        return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.uid == geteuid();
+}
+
+static void on_speaker_connects(uv_poll_t *poll, int status, int events)
+{
+        struct witness *w = poll->data;
+        int fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        struct speaker *sp;
+
+        (void) status;
+        (void) events;
+        if (fd < 0)
+                return;
+        sp = mem_alloc(sizeof *sp);
+        sp->witness = w;
+        sp->fd = fd;
+        sp->poll.data = sp;
+        if (!is_one_of_us(fd) || uv_poll_init(w->server->loop, &sp->poll, fd) < 0) {
+                close(fd);
+                free(sp);
+                return;
+        }
+        DL_APPEND(w->speakers, sp);
+        uv_poll_start(&sp->poll, UV_READABLE, on_speaker);
+}
+
+static void open_ears(struct witness *w)
+{
+        w->listen_fd = w->on ? keeper_witness_listen(w->server->options.data) : -1;
+        if (w->listen_fd < 0) {
+                if (w->on)
+                        log_warning("%s/" WITNESS_SOCKET ": %s", w->server->options.data,
+                                strerror(-w->listen_fd));
+                w->listen_fd = -1;
+                return;
+        }
+        w->listen_poll.data = w;
+        uv_poll_init(w->server->loop, &w->listen_poll, w->listen_fd);
+        uv_poll_start(&w->listen_poll, UV_READABLE, on_speaker_connects);
+        w->handles++;
 }
 
 /* ---- Acting */
@@ -370,6 +521,7 @@ struct witness *witness_new(struct server *server)
         uv_timer_init(server->loop, &w->open_timer);
         uv_timer_init(server->loop, &w->check_timer);
         w->handles = 2;
+        open_ears(w);
         if (w->on) /* they may die before the agent is connected for the first time */
                 uv_timer_start(&w->check_timer, on_check, CHECK_LATER_MSEC, 0);
         return w;
@@ -379,18 +531,25 @@ static void on_closed(uv_handle_t *handle)
 {
         struct witness *w = handle->data;
 
-        if (--w->handles == 0)
-                free(w);
+        if (--w->handles > 0)
+                return;
+        fd_closep(&w->listen_fd);
+        free(w);
 }
 
 void witness_free(struct witness *w)
 {
         struct witnessed *t, *next;
+        struct speaker *sp, *sp_next;
 
         if (w == NULL)
                 return;
         HASH_ITER (hh, w->tasks, t, next)
                 task_free(w, t);
+        DL_FOREACH_SAFE (w->speakers, sp, sp_next)
+                speaker_free(sp);
+        if (w->listen_fd >= 0)
+                uv_close((uv_handle_t *) &w->listen_poll, on_closed);
         uv_close((uv_handle_t *) &w->open_timer, on_closed);
         uv_close((uv_handle_t *) &w->check_timer, on_closed);
 }
