@@ -195,11 +195,23 @@ static void on_deposit(void *data, const char *name, const int *fds, size_t len)
         tasks_take_deposit(a->tasks, name, fds, len);
 }
 
+/* For the processes that are begun from now on. A server that is away hears of them when it is
+ * back. */
+static void connect_witness(void *data)
+{
+        struct agent *a = data;
+
+        fd_closep(&a->witness);
+        a->witness = MAX(keeper_witness_connect(a->directory), -1);
+        tasks_set_witness(a->tasks, a->witness);
+}
+
 static void on_ready(void *data, pid_t keeper)
 {
         struct agent *a = data;
 
         a->keeper_pid = keeper;
+        connect_witness(a);
         tasks_begin(a->tasks, keeper);
         handle_records(a);
         link_start(a->link);
@@ -318,27 +330,7 @@ static void on_sweep(uv_timer_t *timer)
         closedir(directory);
 }
 
-/* ---- what the link says and asks */
-
-static void on_welcome(void *data)
-{
-        struct agent *a = data;
-
-        fd_closep(&a->witness);
-        a->witness = keeper_witness_connect(a->directory);
-        if (a->witness < 0)
-                log_debug("no witness: %s", strerror(-a->witness));
-        tasks_set_witness(a->tasks, MAX(a->witness, -1));
-}
-
-static void on_link_lost(void *data)
-{
-        struct agent *a = data;
-
-        fd_closep(&a->witness);
-        a->witness = -1;
-        tasks_set_witness(a->tasks, -1);
-}
+/* ---- what the link asks */
 
 static void describe_node(void *data, struct node_status *ret)
 {
@@ -469,8 +461,7 @@ static int assemble(struct agent *a, const struct address *server, struct error 
                 .specs = a->specs,
                 .outbox = a->outbox,
                 .describe_node = describe_node,
-                .on_welcome = on_welcome,
-                .on_lost = on_link_lost,
+                .on_welcome = connect_witness,
                 .on_acked = on_acked,
                 .on_down = begin_down,
                 .on_upgrade = on_upgrade,

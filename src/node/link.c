@@ -69,7 +69,6 @@ static void end_connection(struct link *l)
         l->ws = NULL;
         l->connected = false;
         logserve_free(take_ptr(l->logs));
-        l->config.on_lost(l->config.data);
 }
 
 /* ---- to the server */

@@ -22,9 +22,8 @@ struct link_config {
         struct outbox *outbox;
         void (*describe_node)(
                 void *data, struct node_status *ret); /* for hello; strings borrowed */
-        void (*on_welcome)(void *data);               /* the server is there ... */
-        void (*on_lost)(void *data);                  /* ... and is not any more */
-        void (*on_acked)(void *data);                 /* the outbox has become shorter */
+        void (*on_welcome)(void *data); /* a server is there, perhaps another one than before */
+        void (*on_acked)(void *data);   /* the outbox has become shorter */
         void (*on_down)(void *data);
         void (*on_upgrade)(void *data, const char *keeper_path);
         void *data;

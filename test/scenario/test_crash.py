@@ -19,7 +19,6 @@ SEED = int(os.environ.get('REEVE_SEED') or random.SystemRandom().randrange(1 << 
 KILLS = int(os.environ.get('REEVE_KILLS') or 240)
 MATRIX_TESTS = 4
 SETS = [('agent',), ('server',), ('keeper',), ('agent', 'server'), ('agent', 'keeper'), ('server', 'keeper')]
-YOUNG = 0.1 * SCALE  # seconds; a run that the witness may not have seen yet
 
 
 def say(text):
@@ -74,8 +73,7 @@ class Killer:
     def may_be_unknown(self, task, run, always=False):
         """An end that nobody can know: all who could have held on to the process were dead when it ended. Keeper and
         agent were (or one keeper after the other, the second before its agent had heard of the task), and the server
-        was too, or could not know: the run was too young for it to have heard of it, or the kernel has no
-        PIDFD_INFO_EXIT. @always: whenever keeper and agent were dead."""
+        was too, or could not know: the kernel has no PIDFD_INFO_EXIT. @always: whenever keeper and agent were dead."""
         path = os.path.join(self.reeve.notes, f'{task}.{run}.')
         try:
             began, ended = os.stat(path + 'start').st_mtime, os.stat(path + 'end').st_mtime
@@ -85,7 +83,7 @@ class Killer:
             fallen = {'agent', 'keeper'} <= set(parts) or parts.count('keeper') > 1
             if not fallen or not first - 0.1 <= ended <= (settled or time.time()) + 0.1:
                 continue
-            if always or 'server' in parts or not KERNEL_TELLS_EXITS or began > first - YOUNG:
+            if always or 'server' in parts or not KERNEL_TELLS_EXITS:
                 say(f'{task} run {run}: unknown; begun {first - began:.3f} s before the first kill of '
                     f'{parts}, ended {ended - first:.3f} s after it')
                 return True
