@@ -17,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -27,6 +28,8 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/pidfd.h"
+#include "keeper/protocol.h"
 #include "node/process.h"
 #include "node/spawn.h"
 
@@ -145,6 +148,7 @@ struct bend {
         void (*late)(void);   /* and before spawn_run() */
         void (*after)(void);  /* and after it; complains() */
         const char *fifos[2];
+        int witness; /* 0: none */
         bool no_env; /* of the run */
 };
 
@@ -182,15 +186,23 @@ static void agent_spawn(const struct bend *bend, const struct spawn_plan *plan)
 {
         static char one[] = "REEVE_RUN=42", two[] = "EMPTY=";
         char *env[] = { bend->no_env ? NULL : one, two, NULL };
-        const char *const fifos[2] = { bend->fifos[0] != NULL ? bend->fifos[0] : p.fifos[0],
-                bend->fifos[1] != NULL ? bend->fifos[1] : p.fifos[1] };
+        const struct spawn_run run = {
+                .plan = plan,
+                .number = RUN,
+                .task = "test.0",
+                .env = env,
+                .fifo_paths = { bend->fifos[0] != NULL ? bend->fifos[0] : p.fifos[0],
+                        bend->fifos[1] != NULL ? bend->fifos[1] : p.fifos[1] },
+                .fifos = { p.fds[0], p.fds[1] },
+                .witness = bend->witness > 0 ? bend->witness : -1,
+                .record = &p.outcome->record,
+        };
         sigset_t before = { 0 }, after = { 0 };
         size_t opened = count_descriptors();
         int pidfd = -1;
 
         pthread_sigmask(SIG_SETMASK, NULL, &before);
-        p.outcome->rc = spawn_run(plan, RUN, env, fifos, &p.outcome->record, &p.outcome->pid,
-                &pidfd, &p.outcome->err);
+        p.outcome->rc = spawn_run(&run, &p.outcome->pid, &pidfd, &p.outcome->err);
         pthread_sigmask(SIG_SETMASK, NULL, &after);
         if (memcmp(&before, &after, sizeof before) != 0)
                 complain("the signal mask has changed");
@@ -839,6 +851,68 @@ static void a_child_of_a_killed_agent_keeps_its_lock_until_it_executes(void **st
         close(fd);
 }
 
+/* A pidfd and both FIFOs of the process are with the witness before the program begins. */
+static void the_witness_is_told(void **state)
+{
+        struct bend bend = { .spec = "{\"command\":[\"sh\",\"-c\",\"exit 7\"]}" };
+        struct witness_message m = { 0 };
+        struct iovec iov = { &m, sizeof m };
+        union {
+                struct cmsghdr header;
+                char room[CMSG_SPACE(8 * sizeof(int))];
+        } control = { 0 };
+        struct msghdr packet = { .msg_iov = &iov,
+                .msg_iovlen = 1,
+                .msg_control = &control,
+                .msg_controllen = sizeof control };
+        int ends[2], fds[WITNESS_FDS], status;
+
+        (void) state;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+        bend.witness = ends[0];
+        run(&bend);
+        assert_int_equal(p.outcome->rc, 0);
+
+        assert_int_equal(recvmsg(ends[1], &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC), sizeof m);
+        assert_string_equal(m.task, "test.0");
+        assert_int_equal(m.run, RUN);
+        assert_int_equal(control.header.cmsg_len, CMSG_LEN(sizeof fds));
+        memcpy(fds, CMSG_DATA(&control.header), sizeof fds);
+        for (int i = 0; i < 2; i++) {
+                struct stat ours, theirs;
+
+                assert_int_equal(fstat(p.fds[i], &ours), 0);
+                assert_int_equal(fstat(fds[i == 0 ? WITNESS_STDOUT : WITNESS_STDERR], &theirs), 0);
+                assert_int_equal(ours.st_ino, theirs.st_ino);
+        }
+        if (pidfd_exit_status(fds[WITNESS_PIDFD], &status)) /* Linux 6.15 */
+                assert_int_equal(WEXITSTATUS(status), 7);
+        for (int i = 0; i < WITNESS_FDS; i++)
+                close(fds[i]);
+        close(ends[0]);
+        close(ends[1]);
+}
+
+/* Nobody waits for a witness that does not listen, or is not there any more. */
+static void a_deaf_witness_holds_nothing_up(void **state)
+{
+        struct bend bend = { .spec = "{\"command\":[\"true\"]}" };
+        struct witness_message m = { 0 };
+        int ends[2];
+
+        (void) state;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+        while (send(ends[0], &m, sizeof m, MSG_DONTWAIT) > 0)
+                continue;
+        bend.witness = ends[0];
+        run(&bend);
+        assert_int_equal(p.outcome->rc, 0);
+        close(ends[1]);
+        run(&bend);
+        assert_int_equal(p.outcome->rc, 0);
+        close(ends[0]);
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -847,6 +921,8 @@ int main(int argc, char **argv)
                 TEST(a_process_is_described_by_its_record),
                 TEST(a_spec_without_anything_has_its_defaults),
                 TEST(signals_are_as_at_boot),
+                TEST(the_witness_is_told),
+                TEST(a_deaf_witness_holds_nothing_up),
                 TEST(no_descriptor_of_the_agent_is_inherited),
                 TEST(an_agent_without_standard_descriptors_can_start_processes),
                 TEST(the_limit_of_descriptors_is_the_one_before_us),
