@@ -305,6 +305,10 @@ static void take_message(
         t->pidfd = fds[WITNESS_PIDFD];
         t->fifos[0] = fds[WITNESS_STDOUT];
         t->fifos[1] = fds[WITNESS_STDERR];
+        if (MAX(fds[0], MAX(fds[1], fds[2])) >= w->last_descriptor) {
+                let_go(t);
+                tell_limit(w);
+        }
 }
 
 /* Receives one message. Returns false if there is none, or none will come any more (*ret_end). */
