@@ -35,6 +35,7 @@
 #include "server/witness.h"
 
 #define EVENTS_KEPT        100000
+#define EVENTS_SURPLUS     10000 /* then they are looked through before their time */
 #define EVENTS_MAX_AGE     (30 * USEC_DAY)
 #define FORGET_EVERY       ((uint64_t) 10 * 60 * 1000)
 #define DESCRIPTORS_WISHED 262144 /* three per witnessed task */
@@ -60,9 +61,19 @@ static void on_event(void *data, const struct event *event)
         feeds_event(((struct server *) data)->feeds, event);
 }
 
+/* Thousands of tasks that crash all the time make more in ten minutes than shall be kept at all. */
+static void forget_surplus(struct server *server)
+{
+        if (state_events_stored(server->state) > EVENTS_KEPT + EVENTS_SURPLUS)
+                state_forget_events(server->state, EVENTS_KEPT, EVENTS_MAX_AGE);
+}
+
 static void on_published(void *data)
 {
-        links_flush(((struct server *) data)->links);
+        struct server *server = data;
+
+        links_flush(server->links);
+        forget_surplus(server);
 }
 
 static void on_changed(void *data)

@@ -550,11 +550,17 @@ static int forget_row(void *data, const char *key, const char *value, size_t len
         return old ? 0 : 1;
 }
 
+uint64_t state_events_stored(const struct state *s)
+{
+        return s->oldest_event == 0 ? s->durable_event : s->durable_event - s->oldest_event + 1;
+}
+
 void state_forget_events(struct state *s, uint64_t keep, usec_t max_age)
 {
         char first[STATE_KEY_MAX];
         uint64_t before = s->durable_event > keep ? s->durable_event - keep + 1 : 0;
-        struct forget f = { .before = time_wall() - max_age };
+        usec_t now = time_wall(); /* a machine without a clock of its own begins in 1970 */
+        struct forget f = { .before = now > max_age ? now - max_age : 0 };
         struct error err;
 
         if (s->degraded || s->durable_event == 0)

@@ -68,6 +68,9 @@ uint64_t state_index(const struct state *s);
 /* Number of the newest event that is durable. */
 uint64_t state_durable_event(const struct state *s);
 
+/* How many events there are, about. */
+uint64_t state_events_stored(const struct state *s);
+
 /* Forgets old events: those before the newest @keep, and those older than @max_age; never the
  * newest. */
 void state_forget_events(struct state *s, uint64_t keep, usec_t max_age);

@@ -341,11 +341,16 @@ static void test_loads_and_forgets(void **state)
         assert_true(has_job(f, "j9"));
         assert_true(state_index(f->state) > index);
         assert_int_equal(state_durable_event(f->state), 10);
+        assert_int_equal(state_events_stored(f->state), 10);
 
         state_forget_events(f->state, 4, USEC_DAY);
         RUN_UNTIL(f, state_is_idle(f->state));
         assert_int_equal(stored_events(f), 4);
+        assert_int_equal(state_events_stored(f->state), 4);
         state_forget_events(f->state, 100, USEC_DAY); /* nothing more */
+        RUN_UNTIL(f, state_is_idle(f->state));
+        assert_int_equal(stored_events(f), 4);
+        state_forget_events(f->state, 100, time_wall() + USEC_DAY); /* nor from before 1970 */
         RUN_UNTIL(f, state_is_idle(f->state));
         assert_int_equal(stored_events(f), 4);
         state_forget_events(
