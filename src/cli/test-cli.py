@@ -8,6 +8,7 @@ until a deadline, which a test that passes does not wait for.
 import json
 import os
 import pty
+import queue
 import re
 import shutil
 import signal
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 import fcntl
 import unittest
@@ -430,16 +432,27 @@ class With(unittest.TestCase):
     def test_events(self):
         process = subprocess.Popen([BIN, 'events', '-f', '-n', '0', '--json'], stdout=subprocess.PIPE, text=True)
         self.addCleanup(process.stdout.close)
+        lines = queue.Queue()
+        reader = threading.Thread(target=lambda: [lines.put(json.loads(line)) for line in process.stdout], daemon=True)
+        reader.start()
         seen = []
+        for count in range(2, 100):  # something must happen after it has connected
+            ok('apply', '-', stdin=f'jobs: {{probe: {{command: sleep 1000, count: 0, update: {{parallel: {count}}}}}}}')
+            try:
+                seen.append(lines.get(timeout=0.2))
+                break
+            except queue.Empty:
+                continue
         ok('apply', '--wait', '-', stdin='jobs: {one: {command: sleep 1000}}')
-        while not seen or seen[-1]['kind'] != 'task-started':
-            seen.append(json.loads(process.stdout.readline()))
+        while seen[-1]['kind'] != 'task-started':
+            seen.append(lines.get(timeout=LIMIT))
         self.kill_server()
         ok('stop', 'one')
         while seen[-1]['kind'] != 'task-stopped':
-            seen.append(json.loads(process.stdout.readline()))
+            seen.append(lines.get(timeout=LIMIT))
         process.terminate()
         process.wait(LIMIT)
+        reader.join(LIMIT)
         indexes = [e['index'] for e in seen]
         self.assertEqual(indexes, list(range(indexes[0], indexes[0] + len(indexes))))
         self.assertRegex(ok('events', '--task', 'one.0', '-n', '1'), r'^[0-9:]+  task-stopped +one\.0 ')
