@@ -691,7 +691,7 @@ bool task_machine_is_valid(const struct task_machine *m)
         unsigned char run; /* where a file has anything else than a bool, none may be read */
 
         memcpy(&run, &m->desire.run, sizeof run);
-        if (run > 1)
+        if (run > 1 || m->desire.generation > INT64_MAX) /* JSON has no larger numbers */
                 return false;
         if (m->state >= TASK_STATE_COUNT || !task_states[m->state].here)
                 return false;

@@ -289,7 +289,7 @@ int table_open(const char *path, struct table **ret, struct error *err)
 
         if (map_file(t, path, err) < 0)
                 return -1;
-        if (t->header->slot_size != sizeof(struct table_slot)) { /* it was converted */
+        if (!is_of_our_version(t->header)) { /* it was converted */
                 unmap_file(t);
                 if (map_file(t, path, err) < 0)
                         return -1;

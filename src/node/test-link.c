@@ -330,8 +330,7 @@ static void malformed_messages_are_ignored(void **state)
                 "{\"type\":\"assign\",\"all\":true,\"tasks\":{\"web.0\":1}}",
                 "{\"type\":\"assign\",\"tasks\":7}",
                 "{\"type\":\"assign\",\"tasks\":[{\"task\":\"\",\"forget\":true}]}",
-                "{\"type\":\"assign\",\"tasks\":[{\"task\":\"../..\",\"forget\":true,"
-                "\"purge_logs\":true}]}",
+                "{\"type\":\"assign\",\"tasks\":[{\"task\":\"../..\",\"forget\":true}]}",
                 "{\"type\":\"log-more\"}", "{\"type\":\"log-close\",\"stream\":\"x\"}",
                 "{\"type\":\"log-more\",\"stream\":-1,\"bytes\":-1}" };
         struct world *w = *state;

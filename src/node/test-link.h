@@ -45,7 +45,7 @@ struct world {
         struct specs *specs;
         struct tasks *tasks;
         struct link *link;
-        unsigned changed, acked, downs, upgrades;
+        unsigned changed, welcomes, acked, downs, upgrades;
         char upgrade_path[64];
 };
 
@@ -147,6 +147,11 @@ static void world_on_changed(void *data)
                 link_wake(w->link);
 }
 
+static void world_on_welcome(void *data)
+{
+        ((struct world *) data)->welcomes++;
+}
+
 static void world_on_acked(void *data)
 {
         ((struct world *) data)->acked++;
@@ -206,6 +211,7 @@ static inline void agent_start(struct world *w)
         struct link_config link = { .loop = &w->loop,
                 .server = w->address,
                 .describe_node = world_describe,
+                .on_welcome = world_on_welcome,
                 .on_acked = world_on_acked,
                 .on_down = world_on_down,
                 .on_upgrade = world_on_upgrade,
@@ -355,4 +361,5 @@ static inline void meet(struct world *w)
         json_decref(hear(w, "hello"));
         say(w, "{\"type\":\"welcome\",\"server\":\"0\",\"note_seq\":0,\"witness\":[]}");
         expect_silence(w);
+        assert_int_equal(w->welcomes, 1);
 }
