@@ -241,8 +241,7 @@ struct child {
         const struct spawn_run *run;
         char *const *env;
         struct table_run *record;
-        struct msghdr packet; /* for the witness: complete but for the pidfd */
-        int *packet_fds;
+        struct msghdr packet; /* for the witness */
 };
 
 /* A system call that leaves the agent's errno alone: returns a negative errno. */
@@ -309,21 +308,14 @@ static void child_write_record(const struct child *child)
         __atomic_store_n(&record->run, child->run->number, __ATOMIC_RELEASE);
 }
 
-/* The descriptors are made in the table that we share with the agent, so the pidfd is closed again.
- * If the server is slow or away it learns of us from the agent's report. */
+/* The kernel has put the number of our pidfd into the packet, and the descriptor into the table
+ * that we still share with the agent. If the server is slow or away it learns of us from the
+ * agent's report. */
 static void child_tell_witness(const struct child *child)
 {
-        long pidfd;
-
-        if (child->run->witness < 0)
-                return;
-        pidfd = raw(SYS_pidfd_open, child->record->pid, 0, 0, 0);
-        if (pidfd < 0)
-                return;
-        child->packet_fds[WITNESS_PIDFD] = (int) pidfd;
-        raw(SYS_sendmsg, child->run->witness, (long) &child->packet, MSG_DONTWAIT | MSG_NOSIGNAL,
-                0);
-        raw(SYS_close, pidfd, 0, 0, 0);
+        if (child->run->witness >= 0)
+                raw(SYS_sendmsg, child->run->witness, (long) &child->packet,
+                        MSG_DONTWAIT | MSG_NOSIGNAL, 0);
 }
 
 /* A descriptor table of its own: stdin, stdout, stderr and the lock. */
@@ -478,11 +470,10 @@ int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struc
                         .msg_iovlen = 1,
                         .msg_control = &control,
                         .msg_controllen = sizeof control },
-                .packet_fds = fds,
         };
         struct timespec ts;
         sigset_t all, old;
-        int pidfd = -1, clone_errno;
+        int clone_errno;
         pid_t pid;
 
         snprintf(message.task, sizeof message.task, "%s", run->task);
@@ -498,16 +489,16 @@ int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struc
         pthread_sigmask(SIG_SETMASK, &all, &old);
         pid = clone(child_main, stack + sizeof stack,
                 CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PARENT | CLONE_PIDFD | SIGCHLD, &child,
-                &pidfd);
+                &fds[WITNESS_PIDFD]);
         clone_errno = errno;
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         if (pid < 0)
                 return error_sys(err, clone_errno, "create a process");
         if (run->record->failed_step != 0) {
-                close(pidfd);
+                close(fds[WITNESS_PIDFD]);
                 return spawn_failure(run->plan, run->record, err);
         }
         *ret_pid = pid;
-        *ret_pidfd = pidfd;
+        *ret_pidfd = fds[WITNESS_PIDFD];
         return 0;
 }

@@ -50,12 +50,11 @@
 #include "base/text.h"
 #include "keeper/launch.h"
 
-#define OPEN_PORTION      64
-#define OPEN_PAUSE_MSEC   1
-#define CHECK_FIRST_MSEC  50
-#define CHECK_LATER_MSEC  500
-#define DEAD_CHECKS       2
-#define MESSAGES_PER_TURN 64
+#define OPEN_PORTION     64
+#define OPEN_PAUSE_MSEC  1
+#define CHECK_FIRST_MSEC 50
+#define CHECK_LATER_MSEC 500
+#define DEAD_CHECKS      2
 /* Between the clock that counts start times (ticks since boot) and the report's: rounding, and a
  * clock that was just set. */
 #define START_SLACK USEC_SEC
@@ -75,7 +74,6 @@ struct witnessed {
 struct speaker {
         struct witness *witness;
         int fd;
-        uv_poll_t poll;
         struct speaker *next, *prev;
 };
 
@@ -257,11 +255,14 @@ static void forget_others(struct witness *w, const struct cluster_report *report
         w->tasks = kept;
 }
 
+static void listen_up(struct witness *w);
+
 void witness_reports(struct witness *w, const char *node, const struct cluster_report *reports,
         size_t len, bool all)
 {
         if (!is_own(w, node))
                 return;
+        listen_up(w);
         if (all) {
                 uv_timer_stop(&w->check_timer);
                 forget_others(w, reports, len);
@@ -345,31 +346,27 @@ static bool receive(const struct speaker *sp, bool *ret_end)
         return true;
 }
 
-static void on_speaker_closed(uv_handle_t *handle)
+static void speaker_free(struct speaker *sp)
 {
-        struct speaker *sp = handle->data;
-
+        DL_DELETE(sp->witness->speakers, sp);
         close(sp->fd);
         free(sp);
 }
 
-static void speaker_free(struct speaker *sp)
+/* What waits in the sockets is held already, so nobody is woken for it: it is read when there is a
+ * reason to look. */
+static void listen_up(struct witness *w)
 {
-        DL_DELETE(sp->witness->speakers, sp);
-        uv_close((uv_handle_t *) &sp->poll, on_speaker_closed);
-}
+        struct speaker *sp, *next;
 
-static void on_speaker(uv_poll_t *poll, int status, int events)
-{
-        struct speaker *sp = poll->data;
-        bool end = false;
+        DL_FOREACH_SAFE (w->speakers, sp, next) {
+                bool end = false;
 
-        (void) status;
-        (void) events;
-        for (int i = 0; i < MESSAGES_PER_TURN && receive(sp, &end); i++)
-                continue;
-        if (end)
-                speaker_free(sp);
+                while (receive(sp, &end))
+                        continue;
+                if (end)
+                        speaker_free(sp);
+        }
 }
 
 static bool is_one_of_us(int fd)
@@ -393,14 +390,12 @@ static void on_speaker_connects(uv_poll_t *poll, int status, int events)
         sp = mem_alloc(sizeof *sp);
         sp->witness = w;
         sp->fd = fd;
-        sp->poll.data = sp;
-        if (!is_one_of_us(fd) || uv_poll_init(w->server->loop, &sp->poll, fd) < 0) {
+        if (!is_one_of_us(fd)) {
                 close(fd);
                 free(sp);
                 return;
         }
         DL_APPEND(w->speakers, sp);
-        uv_poll_start(&sp->poll, UV_READABLE, on_speaker);
 }
 
 static void open_ears(struct witness *w)
@@ -495,6 +490,7 @@ static void on_check(uv_timer_t *timer)
                 return;
         w->found_dead = 0;
         log_warning("keeper and agent are dead: starting a new keeper");
+        listen_up(w);
         if (launch(w, text, sizeof text) == KEEPER_LAUNCH_FAILED)
                 log_error("%s", text);
 }
