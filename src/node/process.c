@@ -20,45 +20,6 @@
 
 static const uint64_t tick_ns = 10000000; /* USER_HZ is 100 on every architecture that we run on */
 
-bool process_parse_stat(const char *text, struct process_stat *ret)
-{
-        const char *p = strrchr(text, ')');
-        struct process_stat st = { 0 };
-        int parent;
-
-        if (p == NULL)
-                return false;
-        /* fields 3, 4, skip 5 to 19, 20, skip 21, 22; then 23 to 51, 52 */
-        if (sscanf(p + 1,
-                    " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d "
-                    "%" SCNu64 " %*u %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*d "
-                    "%*d %*u %*u %*u "
-                    "%*u %*d %*u %*u %*u %*u %*u %*u %*u %d",
-                    &st.state, &parent, &st.threads, &st.start_ticks, &st.exit_code) < 4)
-                return false;
-        st.parent = parent;
-        *ret = st;
-        return true;
-}
-
-bool process_read_stat(pid_t pid, struct process_stat *ret)
-{
-        char path[32], text[1024];
-        ssize_t n;
-        int fd;
-
-        snprintf(path, sizeof path, "/proc/%d/stat", pid);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return false;
-        n = read(fd, text, sizeof text - 1);
-        close(fd);
-        if (n <= 0)
-                return false;
-        text[n] = '\0';
-        return process_parse_stat(text, ret);
-}
-
 bool process_matches(const struct table_run *record, uint64_t start_ticks)
 {
         return start_ticks >= record->before_ns / tick_ns &&
@@ -88,11 +49,6 @@ enum process_end process_ended(int pidfd, const struct table_run *record, int *r
         if (pidfd >= 0 && pidfd_exit_status(pidfd, ret_status)) /* reaped meanwhile */
                 return PROCESS_END_KNOWN;
         return PROCESS_END_UNKNOWN;
-}
-
-int process_open(pid_t pid)
-{
-        return (int) syscall(SYS_pidfd_open, pid, 0); /* close-on-exec always */
 }
 
 void process_signal_group(int pidfd, pid_t pid, int signal)

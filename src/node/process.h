@@ -5,24 +5,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/process.h"
 #include "node/table.h"
 
 /* Looking at processes that are not our children: whether one is the run that a record tells of,
  * and how it ended. */
-
-struct process_stat { /* of /proc/PID/stat, see proc(5) */
-        char state;   /* 'Z': a zombie, if there are no other threads */
-        pid_t parent;
-        int threads;          /* the first one is counted until the process is reaped */
-        uint64_t start_ticks; /* since boot */
-        int exit_code;        /* of a zombie, as wait(2) tells it; needs the right to trace it */
-};
-
-/* Parses the text of /proc/PID/stat; the command in it may contain anything. */
-bool process_parse_stat(const char *text, struct process_stat *ret);
-
-/* False if there is no such process. */
-bool process_read_stat(pid_t pid, struct process_stat *ret);
 
 /* True if a process that started at @start_ticks can be the one that wrote @record, and no other:
  * it began between the record's two instants, and no pid is used twice within that time. */
@@ -40,9 +27,6 @@ enum process_end {
 /* How the process behind @pidfd ended: PIDFD_GET_INFO with PIDFD_INFO_EXIT (Linux 6.15) if it was
  * reaped, else its stat while it is a zombie. @ret_status is as wait(2) tells it. */
 enum process_end process_ended(int pidfd, const struct table_run *record, int *ret_status);
-
-/* pidfd_open(2); -1 and errno. */
-int process_open(pid_t pid);
 
 /* Kills what is left of the process group of run @run of task @id, whose leader has ended unseen,
  * we cannot know how long ago: the number may be another group's by now. Only processes that have

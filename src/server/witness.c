@@ -38,7 +38,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -47,6 +46,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/pidfd.h"
+#include "base/process.h"
 #include "base/text.h"
 #include "keeper/launch.h"
 
@@ -121,21 +121,12 @@ static void task_free(struct witness *w, struct witnessed *t)
 /* Field 22 of /proc/PID/stat (proc(5)) as wall clock; 0 if there is no such process. */
 static usec_t start_of(pid_t pid)
 {
-        AUTO(buffer_done) struct buffer stat = { 0 };
-        char path[40];
-        const char *p;
-        unsigned long long ticks;
-        struct error err;
+        struct process_stat st;
 
-        snprintf(path, sizeof path, "/proc/%d/stat", (int) pid);
-        if (file_read(path, 4096, &stat, &err) < 0)
+        if (!process_read_stat(pid, &st))
                 return 0;
-        p = strrchr(buffer_str(&stat), ')'); /* the name before it may contain anything */
-        for (int field = 2; p != NULL && field < 22; field++)
-                p = strchr(p + 1, ' ');
-        if (p == NULL || sscanf(p, " %llu", &ticks) != 1)
-                return 0;
-        return time_wall() - time_mono() + ticks * USEC_SEC / (usec_t) sysconf(_SC_CLK_TCK);
+        return time_wall() - time_mono() +
+               st.start_ticks * USEC_SEC / (usec_t) sysconf(_SC_CLK_TCK);
 }
 
 static int open_fifo(const struct witness *w, const struct witnessed *t, const char *name)
@@ -168,7 +159,7 @@ static void hold(struct witness *w, struct witnessed *t)
 {
         usec_t start;
 
-        t->pidfd = (int) syscall(SYS_pidfd_open, t->pid, 0); /* close-on-exec by itself */
+        t->pidfd = process_open(t->pid);
         if (t->pidfd < 0)
                 return;
         if (t->pidfd >= w->last_descriptor) {
@@ -462,7 +453,7 @@ static enum keeper_launched launch(struct witness *w, char *text, size_t size)
         size_t most = 2 * HASH_COUNT(w->tasks) + 1, n = 0;
         AUTO(mem_freep) struct keeper_handover *items = mem_resize(NULL, most, sizeof *items);
         AUTO(mem_freep) char **names = mem_alloc(most * sizeof *names);
-        AUTO(fd_closep) int self = (int) syscall(SYS_pidfd_open, getpid(), 0);
+        AUTO(fd_closep) int self = process_open(getpid());
         enum keeper_launched result;
 
         for (struct witnessed *t = w->tasks; t != NULL; t = t->hh.next)
