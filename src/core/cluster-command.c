@@ -77,11 +77,11 @@ static void say_where(struct buffer *text, const struct job *job)
 {
         uint32_t count = job_current_spec(job)->count, placed = 0, nodes = 0;
         const struct node *node = NULL;
+        const struct task *task;
 
-        for (uint32_t i = 0; i < job->tasks_len; i++) {
-                const struct task *task = &job->tasks[i];
-
-                if (!task->exists || task->node == NULL)
+        JOB_FOREACH_TASK(job, task)
+        {
+                if (task->node == NULL)
                         continue;
                 placed++;
                 nodes += task->node != node;
@@ -211,7 +211,7 @@ static void new_version(
 
 static void set_stopped(struct turn *turn, struct job *job, struct task *task, bool stopped)
 {
-        if (!task->exists || task->stopped == stopped)
+        if (task->stopped == stopped)
                 return;
         task->stopped = stopped;
         task_touch(turn->c, job, task);
@@ -220,10 +220,12 @@ static void set_stopped(struct turn *turn, struct job *job, struct task *task, b
 /* Nothing that a person or a removal has stopped stays so. */
 static void clear_stops(struct turn *turn, struct job *job)
 {
+        struct task *task;
+
         job->stopped = job->removing = job->purge = false;
         job_touch_row(turn->c, job);
-        for (size_t i = 0; i < job->tasks_len; i++)
-                set_stopped(turn, job, &job->tasks[i], false);
+        JOB_FOREACH_TASK(job, task)
+        set_stopped(turn, job, task, false);
 }
 
 static void apply_change(struct turn *turn, struct job *job, struct job_spec *spec,
@@ -307,7 +309,7 @@ static void say_of_task(struct turn *turn, enum event_kind kind, struct job *job
 {
         struct event event = { .kind = (int) kind,
                 .job = job->name,
-                .task = mem_strdup(task_id(job, task_index(job, task))),
+                .task = mem_strdup(task_id(job, task->index)),
                 .node = task->node == NULL ? NULL : task->node->status.name,
                 .version = task->desire.version,
                 .run = RECORD_NULL };
@@ -356,11 +358,13 @@ int cluster_command_stop(struct turn *turn, const struct cluster_event *event, s
 static void restart_task(struct turn *turn, struct job *job, struct task *task)
 {
         uint64_t generation = next_generation(turn);
+        struct task *other;
 
         /* Only this one of a stopped job is asked for: the others stay stopped, each by itself. */
         if (job->stopped) {
-                for (size_t i = 0; i < MIN(job->tasks_len, job_current_spec(job)->count); i++)
-                        set_stopped(turn, job, &job->tasks[i], true);
+                JOB_FOREACH_TASK(job, other)
+                if (other->index < job_current_spec(job)->count)
+                        set_stopped(turn, job, other, true);
                 job->stopped = false;
                 job_touch_row(turn->c, job);
         }

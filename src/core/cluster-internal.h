@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include <utlist.h>
+
 #include "base/hash.h"
 #include "base/mem.h"
 #include "core/cluster.h"
+#include "core/timers.h"
 
 /* What the files of the cluster share: its state and the verbs on it. Nobody else includes this. */
 
@@ -13,7 +16,7 @@
 /* What a task counts as in its job. The job's counters follow by task_recount(), so that a report
  * costs the same in a job of ten tasks and of a million. */
 enum task_mark {
-        MARK_EXISTS,
+        MARK_EXISTS,  /* every task is one */
         MARK_ACTIVE,  /* not ended */
         MARK_RUNNING, /* its agent says so, and can say so */
         MARK_READY,
@@ -37,26 +40,29 @@ enum task_mark {
 
 struct node {
         struct node_status status; /* own strings; tasks and running are counted here */
+        struct task *tasks;        /* that have this node; linked by node_prev, node_next */
         uint64_t note_seq;         /* the newest note that was taken */
         bool connected;
-        usec_t lost_at; /* not connected and not lost yet: when it is; else USEC_NEVER */
+        struct timer due; /* not connected and not lost yet: when it is */
         UT_hash_handle hh;
 };
 
 struct task {
+        struct job *job;
         struct task_desire desire; /* as the agent shall have it */
         uint64_t born;     /* generation it was made with: older reports are of a namesake */
-        struct node *node; /* NULL: waits for one */
-        char *reason;      /* NULL: none */
+        struct node *node; /* NULL: waits for one. Changed by task_set_node() only */
+        struct task *node_prev, *node_next;
+        char *reason; /* NULL: none */
         usec_t since, next_run_at, started_at;
         int64_t log_bytes;
+        uint32_t index;
         uint32_t runs, restarts;
         uint32_t version; /* of the last run, as reported; 0: none */
         int32_t pid, exit_code, signal;
         uint32_t marks; /* what it was counted as: bits of enum task_mark */
         uint8_t state;  /* enum task_state, never LOST: that is its node's */
         int8_t result;
-        bool exists : 1;
         bool stopped : 1;  /* a person stopped this one task */
         bool leaving : 1;  /* too many, or the job is removed */
         bool reported : 1; /* the state is known: from the agent or because it has ended */
@@ -88,7 +94,7 @@ struct job {
         usec_t since;
         bool stopped, removing, purge;
 
-        struct task *tasks; /* by index */
+        struct task **tasks; /* by index; NULL where there is none */
         size_t tasks_len, tasks_allocated;
         size_t counts[MARK_COUNT];
         size_t roll_next; /* no task below it is movable */
@@ -108,6 +114,8 @@ struct job {
 struct cluster {
         struct job *jobs;
         struct node *nodes;
+        struct timers timers;
+        usec_t now;        /* of the last turn */
         struct job *dirty; /* touched in this turn */
         uint64_t index, changes;
         bool purge_due; /* an agent that just came back is to be told to delete logs */
@@ -122,8 +130,8 @@ struct turn {
 };
 
 /* effects.c */
-void effects_assign(struct cluster_effects *e, const struct node *node, const struct job *job,
-        uint32_t index, const struct task_desire *desire);
+/* The task's desire, to its node. */
+void effects_assign(struct cluster_effects *e, const struct task *task);
 void effects_forget(struct cluster_effects *e, const char *node, const char *task, bool purge);
 void effects_write(struct cluster_effects *e, char *key, char *value); /* takes both */
 
@@ -154,11 +162,14 @@ void job_touch_row(struct cluster *c, struct job *job);
 void task_touch(struct cluster *c, struct job *job,
         const struct task *task); /* its chunk is to be written */
 
-uint32_t task_index(const struct job *job, const struct task *task);
 const char *task_id(const struct job *job, uint32_t index);
 struct task *job_task(const struct job *job, uint32_t index); /* NULL if there is none */
-struct task *job_make_task(
-        struct job *job, uint32_t index); /* a zeroed one that exists; earlier pointers are void */
+struct task *job_make_task(struct job *job, uint32_t index);  /* there is none yet */
+void task_set_node(struct task *task, struct node *node);     /* NULL: none */
+/* The first task whose index is at least *@at, or NULL; *@at is then the index behind it. */
+struct task *job_next_task(const struct job *job, size_t *at);
+#define JOB_FOREACH_TASK(job, task)                                                                \
+        for (size_t at_ = 0; ((task) = job_next_task(job, &at_)) != NULL;)
 void job_drop_task(struct cluster *c, struct job *job, struct task *task);
 bool task_wanted(const struct job *job, const struct task *task);
 void task_recount(struct job *job, struct task *task);

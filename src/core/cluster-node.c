@@ -217,12 +217,12 @@ static void say_ready(struct turn *turn, const struct node *node, bool is_new, b
         say_of_node(turn, EVENT_NODE_READY, node, text);
 }
 
-static void begin_answers(struct cluster *c, struct node *node)
+static void begin_answers(struct node *node)
 {
-        for (struct job *job = c->jobs; job != NULL; job = job->hh.next)
-                for (size_t i = 0; i < job->tasks_len; i++)
-                        if (job->tasks[i].node == node)
-                                job->tasks[i].answered = job->tasks[i].namesake = false;
+        struct task *task;
+
+        DL_FOREACH2(node->tasks, task, node_next)
+        task->answered = task->namesake = false;
 }
 
 /* The agent has told all it has, and this is not among it. */
@@ -236,21 +236,19 @@ static void settle_absent(struct turn *turn, struct job *job, struct task *task)
 
 static void end_answers(struct turn *turn, struct node *node)
 {
-        for (struct job *job = turn->c->jobs; job != NULL; job = job->hh.next) {
-                bool concerned = job->counts[MARK_UNPLACED] > 0;
+        struct task *task, *next;
 
-                for (size_t i = 0; i < job->tasks_len; i++) {
-                        if (!job->tasks[i].exists || job->tasks[i].node != node)
-                                continue;
-                        concerned = true;
-                        if (!job->tasks[i].answered)
-                                settle_absent(turn, job, &job->tasks[i]);
-                        task_recount(job, &job->tasks[i]);
-                        task_let_go(turn, job, &job->tasks[i]);
-                }
-                if (concerned)
-                        job_touch(turn->c, job);
+        DL_FOREACH_SAFE2(node->tasks, task, next, node_next)
+        {
+                job_touch(turn->c, task->job);
+                if (!task->answered)
+                        settle_absent(turn, task->job, task);
+                task_recount(task->job, task);
+                task_let_go(turn, task->job, task);
         }
+        for (struct job *job = turn->c->jobs; job != NULL; job = job->hh.next)
+                if (job->counts[MARK_UNPLACED] > 0)
+                        job_touch(turn->c, job);
 }
 
 void node_handle_up(struct turn *turn, const struct cluster_event *event)
@@ -263,11 +261,11 @@ void node_handle_up(struct turn *turn, const struct cluster_event *event)
         turn->answering = node;
         copy_identity(node, event->node, turn->now);
         node->connected = true;
-        node->lost_at = USEC_NEVER;
+        timers_set(&turn->c->timers, &node->due, USEC_NEVER);
         rows_write_node(turn->effects, node);
         say_ready(turn, node, is_new, was_lost);
 
-        begin_answers(turn->c, node);
+        begin_answers(node);
         for (size_t i = 0; i < event->reports_len; i++)
                 handle_report(turn, node, &event->reports[i], true);
         end_answers(turn, node);
@@ -276,12 +274,15 @@ void node_handle_up(struct turn *turn, const struct cluster_event *event)
 /* ---- A link breaks */
 
 /* Rollouts may have to go on without the node's tasks. */
-static void recount_all(struct cluster *c)
+static void recount_tasks_of(struct cluster *c, struct node *node)
 {
-        for (struct job *job = c->jobs; job != NULL; job = job->hh.next) {
-                job_recount(job);
-                if (job->counts[MARK_OUTDATED] > 0)
-                        job_touch(c, job);
+        struct task *task;
+
+        DL_FOREACH2(node->tasks, task, node_next)
+        {
+                task_recount(task->job, task);
+                if (task->job->counts[MARK_OUTDATED] > 0)
+                        job_touch(c, task->job);
         }
         c->changes++;
 }
@@ -295,8 +296,8 @@ int node_handle_down(struct turn *turn, const struct cluster_event *event, struc
         if (!node->connected)
                 return 0;
         node->connected = false;
-        node->lost_at = turn->now + CLUSTER_LOST_AFTER;
-        recount_all(turn->c);
+        timers_set(&turn->c->timers, &node->due, turn->now + CLUSTER_LOST_AFTER);
+        recount_tasks_of(turn->c, node);
         return 0;
 }
 
@@ -304,7 +305,7 @@ static void lose_node(struct turn *turn, struct node *node)
 {
         char span[TIME_TEXT_MAX], text[200];
 
-        node->lost_at = USEC_NEVER;
+        timers_set(&turn->c->timers, &node->due, USEC_NEVER);
         node->status.state = NODE_LOST;
         node->status.since = turn->now;
         text_replace(&node->status.reason, "its agent is not heard from");
@@ -313,19 +314,17 @@ static void lose_node(struct turn *turn, struct node *node)
                 "is lost: its agent has not been heard from for %s; what runs there goes on", span);
         rows_write_node(turn->effects, node);
         say_of_node(turn, EVENT_NODE_LOST, node, text);
-        recount_all(turn->c);
+        recount_tasks_of(turn->c, node);
 }
 
 void node_handle_tick(struct turn *turn)
 {
+        struct timer *timer;
+
         if (turn->c->purge_due)
                 turn_purge(turn);
-        for (struct node *node = turn->c->nodes; node != NULL; node = node->hh.next)
-                if (node->lost_at <= turn->now)
-                        lose_node(turn, node);
-                else if (node->lost_at != USEC_NEVER)
-                        /* or the clock was set back, and it would take that much longer */
-                        node->lost_at = MIN(node->lost_at, turn->now + CLUSTER_LOST_AFTER);
+        while ((timer = timers_first(&turn->c->timers)) != NULL && timer->at <= turn->now)
+                lose_node(turn, container_of(timer, struct node, due));
 }
 
 /* ---- Notes */

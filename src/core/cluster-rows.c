@@ -111,9 +111,9 @@ static void put_end(struct buffer *b, const struct task *t)
         put_number(b, "started_at", t->started_at);
 }
 
-static void put_task(struct buffer *b, const struct job *job, const struct task *t)
+static void put_task(struct buffer *b, const struct task *t)
 {
-        buffer_printf(b, "%s{\"index\":%" PRIu32, b->len > 1 ? "," : "", task_index(job, t));
+        buffer_printf(b, "%s{\"index\":%" PRIu32, b->len > 1 ? "," : "", t->index);
         put_text(b, "node", t->node == NULL ? NULL : t->node->status.name);
         put_flag(b, "run", t->desire.run);
         put_number(b, "version", t->desire.version);
@@ -135,8 +135,8 @@ void rows_write_chunk(struct cluster_effects *e, const struct job *job, size_t c
 
         buffer_putc(&b, '[');
         for (size_t i = chunk * TASKS_PER_CHUNK; i < end; i++)
-                if (job->tasks[i].exists)
-                        put_task(&b, job, &job->tasks[i]);
+                if (job->tasks[i] != NULL)
+                        put_task(&b, job->tasks[i]);
         buffer_putc(&b, ']');
         if (b.len == 2)
                 buffer_done(&b);
@@ -284,8 +284,7 @@ static int load_task(struct cluster *c, struct job *job, const json_t *row, stru
         task->stopped = get_flag(row, "stopped");
         task->leaving = get_flag(row, "leaving");
         if (node != NULL) {
-                task->node = node_get(c, node);
-                task->node->status.tasks++;
+                task_set_node(task, node_get(c, node));
                 task->state = TASK_PLACED;
         }
         if (get_flag(row, "ended"))
@@ -368,19 +367,21 @@ int rows_loaded(struct turn *turn, struct error *err)
 {
         struct cluster *c = turn->c;
 
+        struct task *task;
+
         for (struct job *job = c->jobs; job != NULL; job = job->hh.next) {
                 if (job->versions_len == 0)
                         return error_set(err, ERR_INVALID,
                                 "row tasks/%s is there without row job/%s", job->name, job->name);
-                for (size_t i = 0; i < job->tasks_len; i++)
-                        if (job->tasks[i].exists && !job->tasks[i].reported)
-                                job->tasks[i].since = turn->now;
+                JOB_FOREACH_TASK(job, task)
+                if (!task->reported)
+                        task->since = turn->now;
                 job_recount(job);
                 job_touch(c, job);
         }
         /* They have the usual time to connect before anybody is told that they are lost. */
         for (struct node *node = c->nodes; node != NULL; node = node->hh.next)
                 if (node->status.state != NODE_LOST)
-                        node->lost_at = turn->now + CLUSTER_LOST_AFTER;
+                        timers_set(&c->timers, &node->due, turn->now + CLUSTER_LOST_AFTER);
         return 0;
 }

@@ -2,9 +2,9 @@
 /* The state of the cluster: jobs, their tasks, and nodes, as data with the invariants that all
  * decisions lean on.
  *
- * A job owns its versions and its tasks. Tasks stand in one array by index; a slot that is not in
- * use has `exists` false. Pointers to tasks are void after job_make_task(). A task knows its node
- * by pointer; nodes are never forgotten, so that the pointer stays good.
+ * A job owns its versions and its tasks, which stay where they are in memory for as long as they
+ * exist. A task knows its job and its node, a node its tasks (task_set_node() keeps both in step);
+ * a node is forgotten only when it has none.
  *
  * Counting: what a task counts as follows from its fields, its job's flags and its node's
  * connection, and nothing else (marks_of()). Whoever changes one of these calls task_recount() or
@@ -41,23 +41,41 @@ struct job *job_new(struct cluster *c, const char *name)
         return job;
 }
 
-static void task_done(struct job *job, struct task *task)
+void task_set_node(struct task *task, struct node *node)
 {
-        if (!task->exists)
-                return;
-        if (task->node != NULL)
+        bool running = (task->marks & BIT(MARK_RUNNING)) != 0;
+
+        if (task->node != NULL) {
+                DL_DELETE2(task->node->tasks, task, node_prev, node_next);
                 task->node->status.tasks--;
-        task->exists = false;
-        task_recount(job, task);
+                task->node->status.running -= running;
+        }
+        task->node = node;
+        if (node != NULL) {
+                DL_APPEND2(node->tasks, task, node_prev, node_next);
+                node->status.tasks++;
+                node->status.running += running;
+        }
+}
+
+static void count_marks(struct task *task, unsigned marks);
+
+static void task_free(struct task *task)
+{
+        count_marks(task, 0);
+        task_set_node(task, NULL);
+        task->job->tasks[task->index] = NULL;
         free(task->reason);
-        *task = (struct task){ 0 };
+        free(task);
 }
 
 void job_free(struct cluster *c, struct job *job)
 {
+        struct task *task;
+
         HASH_DEL(c->jobs, job);
-        for (size_t i = 0; i < job->tasks_len; i++)
-                task_done(job, &job->tasks[i]);
+        JOB_FOREACH_TASK(job, task)
+        task_free(task);
         for (size_t i = 0; i < job->versions_len; i++)
                 job_spec_unref(job->versions[i].spec);
         free(job->versions);
@@ -90,12 +108,11 @@ struct job_spec *job_spec_of(const struct job *job, uint32_t version)
 
 static bool version_used(const struct job *job, uint32_t number)
 {
-        for (size_t i = 0; i < job->tasks_len; i++) {
-                const struct task *t = &job->tasks[i];
+        const struct task *task;
 
-                if (t->exists && (t->desire.version == number || t->version == number))
-                        return true;
-        }
+        JOB_FOREACH_TASK(job, task)
+        if (task->desire.version == number || task->version == number)
+                return true;
         return false;
 }
 
@@ -152,7 +169,7 @@ void job_touch_row(struct cluster *c, struct job *job)
 
 void task_touch(struct cluster *c, struct job *job, const struct task *task)
 {
-        size_t chunk = task_index(job, task) / TASKS_PER_CHUNK;
+        size_t chunk = task->index / TASKS_PER_CHUNK;
 
         if (chunk >= job->chunks_allocated) {
                 size_t allocated = MAX(chunk + 1, job->chunks_allocated * 2);
@@ -167,11 +184,6 @@ void task_touch(struct cluster *c, struct job *job, const struct task *task)
 }
 
 /* ---- Tasks */
-
-uint32_t task_index(const struct job *job, const struct task *task)
-{
-        return (uint32_t) (task - job->tasks);
-}
 
 /* Names stand in one block, each in as many bytes as the longest may need. */
 const char *task_id(const struct job *job, uint32_t index)
@@ -190,33 +202,45 @@ const char *task_id(const struct job *job, uint32_t index)
 
 struct task *job_task(const struct job *job, uint32_t index)
 {
-        return index < job->tasks_len && job->tasks[index].exists ? &job->tasks[index] : NULL;
+        return index < job->tasks_len ? job->tasks[index] : NULL;
+}
+
+struct task *job_next_task(const struct job *job, size_t *at)
+{
+        while (*at < job->tasks_len)
+                if (job->tasks[(*at)++] != NULL)
+                        return job->tasks[*at - 1];
+        return NULL;
 }
 
 struct task *job_make_task(struct job *job, uint32_t index)
 {
+        struct task *task;
+
         if (index >= job->tasks_allocated) {
                 size_t allocated = MAX((size_t) index + 1, job->tasks_allocated * 2);
 
                 job->tasks = mem_resize(job->tasks, allocated, sizeof job->tasks[0]);
                 job->tasks_allocated = allocated;
         }
-        for (; job->tasks_len <= index; job->tasks_len++)
-                job->tasks[job->tasks_len] = (struct task){ 0 };
+        while (job->tasks_len <= index)
+                job->tasks[job->tasks_len++] = NULL;
 
-        assert(!job->tasks[index].exists);
-        job->tasks[index] = (struct task){ .exists = true,
+        assert(job->tasks[index] == NULL);
+        task = job->tasks[index] = mem_alloc(sizeof *task);
+        *task = (struct task){ .job = job,
+                .index = index,
                 .state = TASK_QUEUED,
                 .result = RESULT_NONE,
                 .log_bytes = RECORD_NULL };
-        return &job->tasks[index];
+        return task;
 }
 
 void job_drop_task(struct cluster *c, struct job *job, struct task *task)
 {
         task_touch(c, job, task);
-        task_done(job, task);
-        while (job->tasks_len > 0 && !job->tasks[job->tasks_len - 1].exists)
+        task_free(task);
+        while (job->tasks_len > 0 && job->tasks[job->tasks_len - 1] == NULL)
                 job->tasks_len--;
 }
 
@@ -304,8 +328,6 @@ static unsigned marks_of(const struct job *job, const struct task *t)
         bool lost = t->node != NULL && t->node->status.state == NODE_LOST;
         unsigned marks = BIT(MARK_EXISTS);
 
-        if (!t->exists)
-                return 0;
         if (t->state != TASK_ENDED)
                 marks |= BIT(MARK_ACTIVE) | (lost ? BIT(MARK_LOST) : 0);
         if (!lost && t->state == TASK_RUNNING)
@@ -319,9 +341,10 @@ static unsigned marks_of(const struct job *job, const struct task *t)
         return marks;
 }
 
-void task_recount(struct job *job, struct task *task)
+static void count_marks(struct task *task, unsigned marks)
 {
-        unsigned marks = marks_of(job, task), differ = marks ^ task->marks;
+        struct job *job = task->job;
+        unsigned differ = marks ^ task->marks;
 
         if ((differ & BIT(MARK_RUNNING)) != 0 && task->node != NULL)
                 task->node->status.running += (marks & BIT(MARK_RUNNING)) != 0 ? 1 : -1;
@@ -331,14 +354,21 @@ void task_recount(struct job *job, struct task *task)
                 differ &= ~BIT(mark);
         }
         if ((marks & ~task->marks & BIT(MARK_MOVABLE)) != 0)
-                job->roll_next = MIN(job->roll_next, task_index(job, task));
+                job->roll_next = MIN(job->roll_next, task->index);
         task->marks = marks;
+}
+
+void task_recount(struct job *job, struct task *task)
+{
+        count_marks(task, marks_of(job, task));
 }
 
 void job_recount(struct job *job)
 {
-        for (size_t i = 0; i < job->tasks_len; i++)
-                task_recount(job, &job->tasks[i]);
+        struct task *task;
+
+        JOB_FOREACH_TASK(job, task)
+        task_recount(job, task);
 }
 
 /* ---- The state word */
@@ -408,13 +438,13 @@ struct node *node_get(struct cluster *c, const char *name)
                 .memory = RECORD_NULL,
                 .agent_pid = RECORD_NULL,
                 .keeper_pid = RECORD_NULL };
-        node->lost_at = USEC_NEVER;
         HASH_ADD_KEYPTR(hh, c->nodes, node->status.name, strlen(node->status.name), node);
         return node;
 }
 
 void node_free(struct cluster *c, struct node *node)
 {
+        timers_set(&c->timers, &node->due, USEC_NEVER);
         HASH_DEL(c->nodes, node);
         record_done(&node_table, &node->status);
         free(node);

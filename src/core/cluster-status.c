@@ -28,13 +28,12 @@ static const char *reason_of(const struct task *task)
 
 void task_fill_status(const struct job *job, const struct task *task, struct task_status *ret)
 {
-        uint32_t index = task_index(job, task);
         bool lost = task->state != TASK_ENDED && task->node != NULL &&
                     task->node->status.state == NODE_LOST;
 
-        *ret = (struct task_status){ .id = (char *) (uintptr_t) task_id(job, index),
+        *ret = (struct task_status){ .id = (char *) (uintptr_t) task_id(job, task->index),
                 .job = job->name,
-                .index = index,
+                .index = task->index,
                 .version = task->version != 0 ? task->version : task->desire.version,
                 .node = task->node == NULL ? NULL : task->node->status.name,
                 .state = lost ? TASK_LOST : task->state,
@@ -68,11 +67,13 @@ bool cluster_get_task(const struct cluster *c, const char *id, struct task_statu
 /* The first task that counts as @mark; NULL if none does. */
 static const struct task *first_marked(const struct job *job, enum task_mark mark)
 {
+        const struct task *task;
+
         if (job->counts[mark] == 0)
                 return NULL;
-        for (size_t i = 0; i < job->tasks_len; i++)
-                if ((job->tasks[i].marks & BIT(mark)) != 0)
-                        return &job->tasks[i];
+        JOB_FOREACH_TASK(job, task)
+        if ((task->marks & BIT(mark)) != 0)
+                return task;
         return NULL;
 }
 
@@ -280,12 +281,13 @@ void cluster_each_job(
 static void each_task_of(
         const struct job *job, void (*each)(void *data, const struct task_status *), void *data)
 {
-        for (size_t i = 0; i < job->tasks_len; i++) {
+        const struct task *task;
+
+        JOB_FOREACH_TASK(job, task)
+        {
                 struct task_status status;
 
-                if (!job->tasks[i].exists)
-                        continue;
-                task_fill_status(job, &job->tasks[i], &status);
+                task_fill_status(job, task, &status);
                 each(data, &status);
         }
 }

@@ -40,6 +40,7 @@ void cluster_free(struct cluster *c)
                 job_free(c, c->jobs);
         while (c->nodes != NULL)
                 node_free(c, c->nodes);
+        timers_done(&c->timers);
         free(c);
 }
 
@@ -84,6 +85,9 @@ int cluster_handle(struct cluster *c, const struct cluster_event *event, usec_t 
 {
         struct turn turn = { .c = c, .now = now_wall, .effects = ret };
 
+        if (now_wall < c->now) /* the clock was set back: nothing takes longer for it */
+                timers_shift(&c->timers, (int64_t) now_wall - (int64_t) c->now);
+        c->now = now_wall;
         if (handle(&turn, event, err) < 0)
                 return -1;
         turn_advance(&turn);
@@ -92,11 +96,11 @@ int cluster_handle(struct cluster *c, const struct cluster_event *event, usec_t 
 
 usec_t cluster_next_deadline(const struct cluster *c)
 {
-        usec_t next = c->purge_due ? 0 : USEC_NEVER;
+        const struct timer *first = timers_first(&c->timers);
 
-        for (const struct node *node = c->nodes; node != NULL; node = node->hh.next)
-                next = MIN(next, node->lost_at);
-        return next;
+        if (c->purge_due)
+                return 0;
+        return first == NULL ? USEC_NEVER : first->at;
 }
 
 uint64_t cluster_index(const struct cluster *c)
@@ -110,23 +114,24 @@ uint64_t cluster_changes(const struct cluster *c)
 }
 
 /* What has ended is kept by an agent that has it, and means nothing to one that does not. */
-static void assign_of(const struct job *job, uint32_t index, struct cluster_effects *ret)
+static void assign_of(const struct task *task, struct cluster_effects *ret)
 {
-        const struct task *task = &job->tasks[index];
-
         if (task->state == TASK_ENDED && !task->answered)
                 return;
         if (task->namesake)
-                effects_forget(ret, task->node->status.name, task_id(job, index), false);
-        effects_assign(ret, task->node, job, index, &task->desire);
+                effects_forget(
+                        ret, task->node->status.name, task_id(task->job, task->index), false);
+        effects_assign(ret, task);
 }
 
 void cluster_assigns_of(const struct cluster *c, const char *name, struct cluster_effects *ret)
 {
         const struct node *node = node_find(c, name);
 
-        for (const struct job *job = c->jobs; job != NULL && node != NULL; job = job->hh.next)
-                for (uint32_t i = 0; i < job->tasks_len; i++)
-                        if (job->tasks[i].exists && job->tasks[i].node == node)
-                                assign_of(job, i, ret);
+        const struct task *task;
+
+        if (node == NULL)
+                return;
+        DL_FOREACH2(node->tasks, task, node_next)
+        assign_of(task, ret);
 }

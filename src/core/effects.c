@@ -76,15 +76,14 @@ static void name_task(struct cluster_assign *a, const char *task)
         a->index = dot == NULL ? 0 : (uint32_t) strtoul(dot + 1, NULL, 10);
 }
 
-void effects_assign(struct cluster_effects *e, const struct node *node, const struct job *job,
-        uint32_t index, const struct task_desire *desire)
+void effects_assign(struct cluster_effects *e, const struct task *task)
 {
-        struct cluster_assign *a = add_assign(e, node->status.name);
+        struct cluster_assign *a = add_assign(e, task->node->status.name);
 
-        a->task = mem_printf("%s.%" PRIu32, job->name, index);
-        a->job = mem_strdup(job->name);
-        a->index = index;
-        a->desire = *desire;
+        a->task = mem_printf("%s.%" PRIu32, task->job->name, task->index);
+        a->job = mem_strdup(task->job->name);
+        a->index = task->index;
+        a->desire = task->desire;
 }
 
 void effects_forget(struct cluster_effects *e, const char *node, const char *task, bool purge)

@@ -136,11 +136,13 @@ static struct cluster_report arrived(const struct job *job, const struct task *t
 static void add_reports(struct plan *p, const struct job *job, const struct node *node,
         struct cluster_report **reports, size_t *len)
 {
-        for (size_t i = 0; i < job->tasks_len; i++) {
-                const struct task *task = &job->tasks[i];
+        const struct task *task;
+
+        JOB_FOREACH_TASK(job, task)
+        {
                 struct virtual_task *t;
 
-                if (!task->exists || task->node != node)
+                if (task->node != node)
                         continue;
                 *reports = mem_resize(*reports, *len + 1, sizeof **reports);
                 (*reports)[*len] = arrived(job, task);
@@ -299,19 +301,23 @@ static int drain(struct plan *p, struct error *err)
 /* Tasks that are new and have no node are told to nobody. */
 static void put_unplaced(struct plan *p, const struct job *job, uint64_t index_before)
 {
-        for (uint32_t i = 0; i < job->tasks_len; i++)
-                if (job->tasks[i].exists && job->tasks[i].born > index_before &&
-                        (job->tasks[i].marks & BIT(MARK_UNPLACED)) != 0)
-                        put_step(p, task_id(job, i), NULL, "start",
-                                "is new, and waits: no node is ready");
+        const struct task *task;
+
+        JOB_FOREACH_TASK(job, task)
+        if (task->born > index_before && (task->marks & BIT(MARK_UNPLACED)) != 0)
+                put_step(p, task_id(job, task->index), NULL, "start",
+                        "is new, and waits: no node is ready");
 }
 
 static int64_t count_running_now(const struct job *job)
 {
+        const struct task *task;
         int64_t running = 0;
 
-        for (uint32_t i = 0; job != NULL && i < job->tasks_len; i++)
-                running += job->tasks[i].exists && job->tasks[i].state == TASK_RUNNING;
+        if (job == NULL)
+                return 0;
+        JOB_FOREACH_TASK(job, task)
+        running += task->state == TASK_RUNNING;
         return running;
 }
 

@@ -398,7 +398,7 @@ static void why_node(struct answer *a, const struct node *node)
         if (!node->connected) {
                 buffer_printf(&a->summary, "node %s has no connection at the moment", s->name);
                 buffer_printf(&a->next, "if its agent is not back in %s, it counts as lost",
-                        until(span, a, node->lost_at));
+                        until(span, a, timer_at(&node->due)));
                 return;
         }
         buffer_printf(&a->summary,

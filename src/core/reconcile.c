@@ -25,12 +25,12 @@
 /* ---- One task */
 
 /* Says what is wanted, if there is somebody who listens and something left to be told. */
-static void task_send(struct turn *turn, struct job *job, struct task *task)
+static void task_send(struct turn *turn, const struct task *task)
 {
         if (task->node == NULL || !task->node->connected || task->node == turn->answering ||
                 task->synced || task->state == TASK_ENDED)
                 return;
-        effects_assign(turn->effects, task->node, job, task_index(job, task), &task->desire);
+        effects_assign(turn->effects, task);
 }
 
 static void task_set_desire(
@@ -42,7 +42,7 @@ static void task_set_desire(
                 task->desire = *desire;
                 task->synced = false;
                 task_touch(turn->c, job, task);
-                task_send(turn, job, task);
+                task_send(turn, task);
         }
         task_recount(job, task);
 }
@@ -133,11 +133,10 @@ static void task_place(struct turn *turn, struct job *job, struct task *task)
 
         if (node == NULL || task->node != NULL || task->state == TASK_ENDED)
                 return;
-        task->node = node;
-        node->status.tasks++;
+        task_set_node(task, node);
         task_set_state(turn, job, task, TASK_PLACED, RESULT_NONE, NULL);
         task_recount(job, task);
-        task_send(turn, job, task);
+        task_send(turn, task);
 }
 
 /* @stopped: a person wants it not to run, as soon as it is there. */
@@ -178,7 +177,7 @@ static void say_task(struct turn *turn, enum event_kind kind, const struct job *
 
 static void say_created(struct turn *turn, struct job *job, uint32_t index)
 {
-        const struct node *node = job->tasks[index].node;
+        const struct node *node = job->tasks[index]->node;
 
         say_task(turn, EVENT_TASK_CREATED, job, index, node,
                 node == NULL ? "is new and waits: no node is ready" : "is new");
@@ -186,7 +185,7 @@ static void say_created(struct turn *turn, struct job *job, uint32_t index)
 
 bool task_let_go(struct turn *turn, struct job *job, struct task *task)
 {
-        uint32_t index = task_index(job, task);
+        uint32_t index = task->index;
         struct node *node = task->node;
         bool stopped = task->stopped;
 
@@ -217,11 +216,15 @@ bool task_let_go(struct turn *turn, struct job *job, struct task *task)
 
 void turn_purge(struct turn *turn)
 {
+        struct task *task;
+
         turn->c->purge_due = false;
-        for (struct job *job = turn->c->jobs; job != NULL; job = job->hh.next)
-                for (uint32_t i = 0; job->purge && i < job->tasks_len; i++)
-                        if (job->tasks[i].exists)
-                                task_let_go(turn, job, &job->tasks[i]);
+        for (struct job *job = turn->c->jobs; job != NULL; job = job->hh.next) {
+                if (!job->purge)
+                        continue;
+                JOB_FOREACH_TASK(job, task)
+                task_let_go(turn, job, task);
+        }
 }
 
 /* ---- A job after a command */
@@ -286,14 +289,12 @@ void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t g
 {
         uint32_t count = job_current_spec(job)->count;
         struct in_place last = { 0 };
+        struct task *task;
 
         job->roll_next = 0;
-        for (uint32_t i = 0; i < job->tasks_len; i++) {
-                struct task *task = &job->tasks[i];
-
-                if (!task->exists)
-                        continue;
-                if (!task->leaving && (i >= count || job->removing)) {
+        JOB_FOREACH_TASK(job, task)
+        {
+                if (!task->leaving && (task->index >= count || job->removing)) {
                         task->leaving = true;
                         task->stopped = false; /* from now on: whether the next one shall be */
                         task_touch(turn->c, job, task);
@@ -312,30 +313,35 @@ void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t g
 
 void job_say_created(struct turn *turn, struct job *job, uint64_t generation)
 {
-        for (uint32_t i = 0; i < job->tasks_len; i++)
-                if (job->tasks[i].exists && job->tasks[i].born == generation)
-                        say_created(turn, job, i);
+        const struct task *task;
+
+        JOB_FOREACH_TASK(job, task)
+        if (task->born == generation)
+                say_created(turn, job, task->index);
 }
 
 /* ---- What follows by and by */
 
 static void place_waiting(struct turn *turn, struct job *job)
 {
+        struct task *task;
+
         if (job->counts[MARK_UNPLACED] == 0 || place_pick(turn->c) == NULL)
                 return;
-        for (uint32_t i = 0; i < job->tasks_len; i++)
-                if (job->tasks[i].exists)
-                        task_place(turn, job, &job->tasks[i]);
+        JOB_FOREACH_TASK(job, task)
+        task_place(turn, job, task);
 }
 
 /* Those that do not run anyway. */
 static void move_stragglers(struct turn *turn, struct job *job)
 {
+        struct task *task;
+
         if (job->counts[MARK_STRAGGLER] == 0)
                 return;
-        for (uint32_t i = 0; i < job->tasks_len; i++)
-                if ((job->tasks[i].marks & BIT(MARK_STRAGGLER)) != 0)
-                        task_move(turn, job, &job->tasks[i]);
+        JOB_FOREACH_TASK(job, task)
+        if ((task->marks & BIT(MARK_STRAGGLER)) != 0)
+                task_move(turn, job, task);
 }
 
 static void move_next(struct turn *turn, struct job *job)
@@ -343,9 +349,12 @@ static void move_next(struct turn *turn, struct job *job)
         uint32_t parallel = job_current_spec(job)->update.parallel;
 
         while (job->counts[MARK_MOVABLE] > 0 && job->counts[MARK_INFLIGHT] < parallel) {
-                while ((job->tasks[job->roll_next].marks & BIT(MARK_MOVABLE)) == 0)
+                const struct task *task = job->tasks[job->roll_next];
+
+                if (task != NULL && (task->marks & BIT(MARK_MOVABLE)) != 0)
+                        task_move(turn, job, job->tasks[job->roll_next]);
+                else
                         job->roll_next++;
-                task_move(turn, job, &job->tasks[job->roll_next]);
         }
 }
 
