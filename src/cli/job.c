@@ -58,9 +58,12 @@ static int put_spec(const char *name, const json_t *json, struct buffer *out, st
         AUTO(job_spec_unrefp) struct job_spec *defaults = NULL;
         struct job_diff diff;
 
-        json_object_set(plain, "kind", json_object_get(json, "kind"));
-        if (job_spec_from_json(name, json, &spec, err) < 0 ||
-                job_spec_from_json(name, plain, &defaults, err) < 0)
+        if (job_spec_from_json(name, json, &spec, err) < 0)
+                return error_wrap(err, "the server's answer");
+        /* a cron job has the defaults of a batch, and a timetable that is worth showing */
+        json_object_set_new(plain, "kind",
+                json_string(job_kind_names[spec->kind == JOB_CRON ? JOB_BATCH : spec->kind]));
+        if (job_spec_from_json(name, plain, &defaults, err) < 0)
                 return error_wrap(err, "the server's answer");
         job_spec_diff(defaults, spec, &diff);
         buffer_puts(out, "Spec:     what is not at its default (all: --spec)\n");

@@ -4,7 +4,7 @@
  * A field is added here, and to struct job_spec, and nowhere else; a new type of field needs a
  * case in job-read.c, job-write.c and job-schema.c, and the compiler says where it is missing.
  * The sections (`restart`, `stop`, ...) are tables of their own, but their fields lie in struct
- * job_spec; a restart rule is a struct of its own. */
+ * job_spec; a restart rule and a preference are structs of their own. */
 #include "model/job-fields.h"
 
 #include <signal.h>
@@ -15,12 +15,21 @@
 
 #define AT(member)   offsetof(struct job_spec, member)
 #define RULE(member) offsetof(struct restart_rule, member)
+#define PREF(member) offsetof(struct preference, member)
 #define SPAN_MAX     (365 * USEC_DAY)
 
-const char *const job_kind_names[] = { "service", "batch", NULL };
+const char *const job_kind_names[] = { "service", "batch", "cron", "system", NULL };
 const char *const restart_policy_names[] = { "always", "on-failure", "never", NULL };
 const char *const restart_action_names[] = { "restart", "end", NULL };
 const char *const logs_when_full_names[] = { "block", "drop", NULL };
+const char *const queue_mode_names[] = { "always", "never", "start-only", "restart-only", NULL };
+const char *const place_rule_names[] = { "spread", "pack", NULL };
+const char *const lost_action_names[] = { "move", "wait", "end", NULL };
+const char *const update_order_names[] = { "stop-first", "start-first", NULL };
+const char *const schedule_overlap_names[] = { "skip", "wait", "replace", NULL };
+const char *const schedule_catch_up_names[] = { "none", "last", NULL };
+
+static const char *const retries_names[] = { "none", NULL };
 
 static const struct job_field rule_fields[] = {
         { .name = "exit",
@@ -59,7 +68,8 @@ static const struct job_field restart_fields[] = {
                 .offset = AT(restart.policy),
                 .has_default = true,
                 .initial = FIELD_DEFAULT_BY_KIND,
-                .without = "`always` for a service, `on-failure` for a batch",
+                .without =
+                        "`always` for `service` and `system`, `on-failure` for `batch` and `cron`",
                 .help = "When a run that ended by itself is followed by another: `always`, "
                         "`on-failure` (it was no success) or `never`.",
                 .example = "on-failure" },
@@ -192,6 +202,340 @@ static const struct job_field update_fields[] = {
                 .max = JOB_COUNT_MAX,
                 .help = "How many tasks may be down at once while a new version rolls out.",
                 .example = "1" },
+        { .name = "order",
+                .path = "update.order",
+                .type = FIELD_ENUM,
+                .names = update_order_names,
+                .offset = AT(update.order),
+                .has_default = true,
+                .initial = UPDATE_STOP_FIRST,
+                .help = "`stop-first`: a task is stopped, then its successor is started. "
+                        "`start-first`: the successor is started beside it, and must be "
+                        "healthy before it is stopped.",
+                .example = "start-first" },
+        { .name = "healthy",
+                .path = "update.healthy",
+                .type = FIELD_SPAN,
+                .offset = AT(update.healthy),
+                .has_default = true,
+                .initial = 0,
+                .max = SPAN_MAX,
+                .help = "How long a new task must be ready before the rollout goes on.",
+                .example = "10s" },
+        { .name = "pause",
+                .path = "update.pause",
+                .type = FIELD_SPAN,
+                .offset = AT(update.pause),
+                .has_default = true,
+                .initial = 0,
+                .max = SPAN_MAX,
+                .help = "The wait between two steps of a rollout.",
+                .example = "30s" },
+        { .name = "deadline",
+                .path = "update.deadline",
+                .type = FIELD_SPAN,
+                .offset = AT(update.deadline),
+                .has_default = true,
+                .initial = 10 * USEC_MINUTE,
+                .min = USEC_MSEC,
+                .max = SPAN_MAX,
+                .help = "A new task that is not ready after this time has failed its "
+                        "update.",
+                .example = "10m" },
+        { .name = "revert",
+                .path = "update.revert",
+                .type = FIELD_BOOL,
+                .offset = AT(update.revert),
+                .has_default = true,
+                .help = "When an update has failed, the version before is rolled out "
+                        "again.",
+                .example = "true" },
+        { .name = "canary",
+                .path = "update.canary",
+                .type = FIELD_COUNT,
+                .offset = AT(update.canary),
+                .has_default = true,
+                .initial = 0,
+                .max = JOB_COUNT_MAX,
+                .help = "So many tasks get a new version first; the others follow when "
+                        "`reeve promote` says so. Not more than `count`. 0: none do.",
+                .example = "1" },
+        { 0 },
+};
+
+static const struct job_field queue_fields[] = {
+        { .name = "mode",
+                .path = "queue.mode",
+                .type = FIELD_ENUM,
+                .names = queue_mode_names,
+                .offset = AT(queue.mode),
+                .has_default = true,
+                .initial = QUEUE_ALWAYS,
+                .help = "What happens to a task for which there is no room: `always`: it "
+                        "waits until there is; `never`: it is rejected at once; "
+                        "`start-only`: it waits before its first run, and is rejected "
+                        "when it would have to be placed again; `restart-only`: the "
+                        "reverse.",
+                .example = "never" },
+        { .name = "preempt",
+                .path = "queue.preempt",
+                .type = FIELD_BOOL,
+                .offset = AT(queue.preempt),
+                .has_default = true,
+                .help = "Tasks of jobs with a lower `priority` may be stopped to make "
+                        "room.",
+                .example = "true" },
+        { 0 },
+};
+
+static const struct job_field resources_fields[] = {
+        { .name = "cpu",
+                .path = "resources.cpu",
+                .type = FIELD_MILLI,
+                .offset = AT(resources.cpu),
+                .has_default = true,
+                .max = JOB_CPU_MAX * 1000,
+                .help = "Cores that a task needs: `0.5` or `500m`.",
+                .example = "0.5" },
+        { .name = "memory",
+                .path = "resources.memory",
+                .type = FIELD_SIZE,
+                .offset = AT(resources.memory),
+                .has_default = true,
+                .max = 1ull << 50,
+                .help = "Memory that a task needs.",
+                .example = "256MiB" },
+        { .name = "disk",
+                .path = "resources.disk",
+                .type = FIELD_SIZE,
+                .offset = AT(resources.disk),
+                .has_default = true,
+                .max = 1ull << 50,
+                .help = "Disk space that a task needs.",
+                .example = "1GiB" },
+        { .name = "ports",
+                .path = "resources.ports",
+                .type = FIELD_NAMES,
+                .needs_restart = true,
+                .offset = AT(resources.ports),
+                .max = JOB_PORTS_MAX,
+                .without = "none",
+                .help = "Names of ports: each task is given a free port of its node for "
+                        "each.",
+                .example = "[http, admin]" },
+        { 0 },
+};
+
+static const struct job_field preference_fields[] = {
+        { .name = "where",
+                .path = "place.prefer.where",
+                .type = FIELD_CONSTRAINT,
+                .required = true,
+                .offset = PREF(where),
+                .help = "The condition, written as in `place.where`.",
+                .example = "disk_kind = ssd" },
+        { .name = "weight",
+                .path = "place.prefer.weight",
+                .type = FIELD_WEIGHT,
+                .required = true,
+                .offset = PREF(weight),
+                .max = 100,
+                .help = "How much nodes for which it holds are preferred; below 0: "
+                        "avoided.",
+                .example = "50" },
+        { 0 },
+};
+
+static const struct job_field place_fields[] = {
+        { .name = "zone",
+                .path = "place.zone",
+                .type = FIELD_TEXTS,
+                .offset = AT(place.zones),
+                .max = 64,
+                .without = "any zone",
+                .help = "Only on nodes of this zone, or one of these.",
+                .example = "[west, east]" },
+        { .name = "node",
+                .path = "place.node",
+                .type = FIELD_NAME,
+                .offset = AT(place.node),
+                .without = "any node",
+                .help = "Only on this node.",
+                .example = "node7" },
+        { .name = "where",
+                .path = "place.where",
+                .type = FIELD_CONSTRAINTS,
+                .offset = AT(place.constraints),
+                .offset2 = AT(place.constraints_len),
+                .without = "none",
+                .help = "Only on nodes for whose attributes all of these conditions hold.",
+                .example = "[\"memory >= 4GiB\", \"gpu exists\"]" },
+        { .name = "prefer",
+                .path = "place.prefer",
+                .type = FIELD_PREFERENCES,
+                .offset = AT(place.preferences),
+                .offset2 = AT(place.preferences_len),
+                .fields = preference_fields,
+                .without = "none",
+                .help = "Rather on nodes for which these conditions hold.",
+                .example = "[{where: \"disk_kind = ssd\", weight: 50}]" },
+        { .name = "spread",
+                .path = "place.spread",
+                .type = FIELD_ATTRIBUTE,
+                .offset = AT(place.spread),
+                .without = "none",
+                .help = "The tasks are spread evenly over the values of this attribute.",
+                .example = "zone" },
+        { .name = "by",
+                .path = "place.by",
+                .type = FIELD_ENUM,
+                .names = place_rule_names,
+                .offset = AT(place.by),
+                .has_default = true,
+                .initial = PLACE_SPREAD,
+                .help = "Among nodes that are equally good: `spread`: the one with the "
+                        "most room, `pack`: the one with the least.",
+                .example = "pack" },
+        { .name = "exclusive",
+                .path = "place.exclusive",
+                .type = FIELD_NAME,
+                .offset = AT(place.exclusive),
+                .without = "none",
+                .help = "A tag. On one node there is at most one task with it, of "
+                        "whatever job.",
+                .example = "gpu" },
+        { .name = "with",
+                .path = "place.with",
+                .type = FIELD_NAME,
+                .offset = AT(place.with),
+                .without = "none",
+                .help = "The name of another job. There is one task on every node where "
+                        "that job has tasks, and nowhere else, and it is restarted when "
+                        "that job is updated. `count` is not given then.",
+                .example = "db" },
+        { .name = "gang",
+                .path = "place.gang",
+                .type = FIELD_BOOL,
+                .offset = AT(place.gang),
+                .has_default = true,
+                .help = "All tasks are placed at once, or none.",
+                .example = "true" },
+        { 0 },
+};
+
+static const struct job_field lost_fields[] = {
+        { .name = "then",
+                .path = "lost.then",
+                .type = FIELD_ENUM,
+                .names = lost_action_names,
+                .offset = AT(lost.then),
+                .has_default = true,
+                .initial = LOST_MOVE,
+                .help = "`move`: the tasks are placed on other nodes; `wait`: they wait "
+                        "for the node to come back; `end`: they end.",
+                .example = "wait" },
+        { .name = "after",
+                .path = "lost.after",
+                .type = FIELD_SPAN,
+                .offset = AT(lost.after),
+                .has_default = true,
+                .initial = 0,
+                .max = SPAN_MAX,
+                .help = "How long a node must be lost before that happens.",
+                .example = "5m" },
+        { 0 },
+};
+
+static const struct job_field batch_fields[] = {
+        { .name = "retries",
+                .path = "batch.retries",
+                .type = FIELD_COUNT,
+                .names = retries_names,
+                .offset = AT(batch.retries),
+                .has_default = true,
+                .initial = JOB_RETRIES_ANY,
+                .max = 100000,
+                .help = "How often a task is run again after it failed, if `restart` has "
+                        "it run again at all. `none`: no limit but those of `restart`.",
+                .example = "3" },
+        { .name = "parallel",
+                .path = "batch.parallel",
+                .type = FIELD_COUNT,
+                .offset = AT(batch.parallel),
+                .has_default = true,
+                .initial = 0,
+                .max = JOB_COUNT_MAX,
+                .help = "How many tasks run at the same time. 0: all.",
+                .example = "10" },
+        { .name = "deadline",
+                .path = "batch.deadline",
+                .type = FIELD_SPAN,
+                .offset = AT(batch.deadline),
+                .has_default = true,
+                .initial = 0,
+                .max = SPAN_MAX,
+                .help = "How long all of it may take. What has not ended then is stopped "
+                        "and has failed. 0: as long as it takes.",
+                .example = "1h" },
+        { .name = "keep",
+                .path = "batch.keep",
+                .type = FIELD_SPAN,
+                .offset = AT(batch.keep),
+                .has_default = true,
+                .initial = 0,
+                .max = SPAN_MAX,
+                .help = "How long the job is kept after it ended. 0: until it is removed.",
+                .example = "7d" },
+        { 0 },
+};
+
+static const struct job_field schedule_fields[] = {
+        { .name = "cron",
+                .path = "schedule.cron",
+                .type = FIELD_TEXT,
+                .offset = AT(schedule.cron),
+                .without = "required if `kind` is `cron`",
+                .help = "When the tasks are begun anew: minute, hour, day of the month, "
+                        "month, day of the week, as in crontab(5).",
+                .example = "\"0 3 * * *\"" },
+        { .name = "zone",
+                .path = "schedule.zone",
+                .type = FIELD_TEXT,
+                .offset = AT(schedule.zone),
+                .without = "`UTC`",
+                .help = "The time zone that `cron` is meant in.",
+                .example = "Europe/Paris" },
+        { .name = "overlap",
+                .path = "schedule.overlap",
+                .type = FIELD_ENUM,
+                .names = schedule_overlap_names,
+                .offset = AT(schedule.overlap),
+                .has_default = true,
+                .initial = OVERLAP_SKIP,
+                .help = "When tasks of the last time still run: `skip`: they run on and "
+                        "this time is left out; `wait`: it begins when they have ended; "
+                        "`replace`: they are stopped.",
+                .example = "wait" },
+        { .name = "catch_up",
+                .path = "schedule.catch_up",
+                .type = FIELD_ENUM,
+                .names = schedule_catch_up_names,
+                .offset = AT(schedule.catch_up),
+                .has_default = true,
+                .initial = CATCH_UP_LAST,
+                .help = "When the server was away at one or several of these times: "
+                        "`last`: they are made up for once; `none`: they are left out.",
+                .example = "none" },
+        { .name = "jitter",
+                .path = "schedule.jitter",
+                .type = FIELD_SPAN,
+                .offset = AT(schedule.jitter),
+                .has_default = true,
+                .initial = 0,
+                .max = SPAN_MAX,
+                .help = "Every time is put off by a part of this, so that not everything "
+                        "begins at once.",
+                .example = "30s" },
         { 0 },
 };
 
@@ -203,16 +547,27 @@ const struct job_field job_fields[] = {
                 .offset = AT(kind),
                 .has_default = true,
                 .initial = JOB_SERVICE,
-                .help = "`service`: kept up. `batch`: runs to its end.",
+                .help = "`service`: kept up. `batch`: runs to its end. `cron`: a batch "
+                        "that is begun anew by a timetable. `system`: a service with one "
+                        "task on every node.",
                 .example = "service" },
+        { .name = "template",
+                .path = "template",
+                .type = FIELD_BOOL,
+                .offset = AT(template),
+                .has_default = true,
+                .help = "The job is not run. Other jobs are made of it with `reeve "
+                        "dispatch`.",
+                .example = "true" },
         { .name = "count",
                 .path = "count",
-                .type = FIELD_COUNT,
+                .type = FIELD_TASKS,
                 .offset = AT(count),
                 .has_default = true,
                 .initial = 1,
                 .max = JOB_COUNT_MAX,
-                .help = "How many tasks of the job there are.",
+                .help = "How many tasks of the job there are. Not given for `system` and with "
+                        "`place.with`.",
                 .example = "3" },
         { .name = "command",
                 .path = "command",
@@ -266,6 +621,65 @@ const struct job_field job_fields[] = {
                 .initial = 0,
                 .help = "The exit codes that are a success.",
                 .example = "[0, 3]" },
+        { .name = "priority",
+                .path = "priority",
+                .type = FIELD_COUNT,
+                .offset = AT(priority),
+                .has_default = true,
+                .initial = 50,
+                .max = 100,
+                .help = "Whose tasks are placed first when there is not room for all: "
+                        "those of the higher number.",
+                .example = "70" },
+        { .name = "owner",
+                .path = "owner",
+                .type = FIELD_TEXT,
+                .offset = AT(owner),
+                .without = "none",
+                .help = "Whose job it is. Among jobs of the same priority that wait, "
+                        "owners get equal shares.",
+                .example = "data-team" },
+        { .name = "singleton",
+                .path = "singleton",
+                .type = FIELD_BOOL,
+                .offset = AT(singleton),
+                .has_default = true,
+                .help = "There are never two of it, not even when its node is cut off: it "
+                        "gets a number in `REEVE_FENCE` that grows with every placement. "
+                        "For a service with a `count` of 1.",
+                .example = "true" },
+        { .name = "lease",
+                .path = "lease",
+                .type = FIELD_SPAN,
+                .offset = AT(lease),
+                .has_default = true,
+                .initial = 10 * USEC_SEC,
+                .min = USEC_SEC,
+                .max = USEC_DAY,
+                .help = "A singleton is stopped by its node when the node has not heard "
+                        "from the server for so long, and is not placed elsewhere before.",
+                .example = "10s" },
+        { .name = "resources",
+                .path = "resources",
+                .type = FIELD_SECTION,
+                .fields = resources_fields,
+                .help = "What a task needs of its node, and what placement counts with." },
+        { .name = "place",
+                .path = "place",
+                .type = FIELD_SECTION,
+                .fields = place_fields,
+                .help = "On which nodes its tasks run." },
+        { .name = "queue",
+                .path = "queue",
+                .type = FIELD_SECTION,
+                .fields = queue_fields,
+                .help = "What happens when there is no room." },
+        { .name = "lost",
+                .path = "lost",
+                .type = FIELD_SECTION,
+                .fields = lost_fields,
+                .help = "What happens to tasks when their node is not heard from any "
+                        "more." },
         { .name = "restart",
                 .path = "restart",
                 .type = FIELD_SECTION,
@@ -287,6 +701,16 @@ const struct job_field job_fields[] = {
                 .type = FIELD_SECTION,
                 .fields = update_fields,
                 .help = "How a new version of the job replaces the old one." },
+        { .name = "batch",
+                .path = "batch",
+                .type = FIELD_SECTION,
+                .fields = batch_fields,
+                .help = "What holds for jobs that run to their end: `batch` and `cron`." },
+        { .name = "schedule",
+                .path = "schedule",
+                .type = FIELD_SECTION,
+                .fields = schedule_fields,
+                .help = "The timetable of a `cron` job." },
         { 0 },
 };
 
@@ -333,6 +757,8 @@ static void init_field(const struct job_field *field, void *base)
         switch (field->type) {
         case FIELD_ENUM:
         case FIELD_COUNT:
+        case FIELD_TASKS:
+        case FIELD_MILLI:
                 *(uint32_t *) at = (uint32_t) field->initial;
                 break;
         case FIELD_SPAN:
@@ -350,8 +776,17 @@ static void init_field(const struct job_field *field, void *base)
                 job_fields_init(field->fields, base);
                 break;
         case FIELD_RULES:
+        case FIELD_PREFERENCES:
+        case FIELD_CONSTRAINT:
+        case FIELD_CONSTRAINTS:
+        case FIELD_BOOL:
+        case FIELD_WEIGHT:
         case FIELD_TEXT:
         case FIELD_PATH:
+        case FIELD_NAME:
+        case FIELD_ATTRIBUTE:
+        case FIELD_TEXTS:
+        case FIELD_NAMES:
         case FIELD_SIGNALS:
         case FIELD_COMMAND:
         case FIELD_ENV:
@@ -381,6 +816,22 @@ static void free_rules(const struct job_field *field, void *base)
         free(rules);
 }
 
+static void free_preferences(const struct job_field *field, void *base)
+{
+        struct preference *preferences = *(struct preference **) job_field_at(field, base);
+
+        for (size_t i = 0, len = job_field_len(field, base); i < len; i++)
+                job_fields_done(field->fields, &preferences[i]);
+        free(preferences);
+}
+
+static void free_constraints(struct constraint *constraints, size_t len)
+{
+        for (size_t i = 0; i < len && constraints != NULL; i++)
+                constraint_done(&constraints[i]);
+        free(constraints);
+}
+
 static void free_field(const struct job_field *field, void *base)
 {
         void *at = job_field_at(field, base);
@@ -392,8 +843,19 @@ static void free_field(const struct job_field *field, void *base)
         case FIELD_RULES:
                 free_rules(field, base);
                 break;
+        case FIELD_PREFERENCES:
+                free_preferences(field, base);
+                break;
+        case FIELD_CONSTRAINT:
+                free_constraints(*(struct constraint **) at, 1);
+                break;
+        case FIELD_CONSTRAINTS:
+                free_constraints(*(struct constraint **) at, job_field_len(field, base));
+                break;
         case FIELD_TEXT:
         case FIELD_PATH:
+        case FIELD_NAME:
+        case FIELD_ATTRIBUTE:
                 free(*(char **) at);
                 break;
         case FIELD_CODES:
@@ -402,10 +864,16 @@ static void free_field(const struct job_field *field, void *base)
                 break;
         case FIELD_COMMAND:
         case FIELD_ENV:
+        case FIELD_TEXTS:
+        case FIELD_NAMES:
                 free_texts(*(char ***) at);
                 break;
         case FIELD_ENUM:
+        case FIELD_BOOL:
         case FIELD_COUNT:
+        case FIELD_TASKS:
+        case FIELD_WEIGHT:
+        case FIELD_MILLI:
         case FIELD_SPAN:
         case FIELD_SIZE:
         case FIELD_SIGNAL:

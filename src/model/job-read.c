@@ -2,9 +2,10 @@
 /* Reading a job spec: values from a file or a request, checked against the field table.
  *
  * The members of an object are taken in the order of the text, so the first mistake in the text is
- * the one reported; what is missing, and what two fields say together, is checked when all were
- * read. Null is the same as not given, so that what job_spec_to_json() writes is read back. The
- * spec is filled in value and freed as a whole on failure; nothing outside it is touched. */
+ * the one reported; what is missing, and what two fields say together (job-check.c), is checked
+ * when all were read. Null is the same as not given, so that what job_spec_to_json() writes is read
+ * back. The spec is filled in value and freed as a whole on failure; nothing outside it is touched.
+ */
 #include <ctype.h>
 #include <math.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "model/job-check.h"
 #include "model/job-fields.h"
 #include "model/job-unknown.h"
 #include "model/job.h"
@@ -40,19 +42,79 @@ static int read_enum(const struct reader *r, const struct value *value,
         return near == NULL ? -1 : value_fail_more(r, "; did you mean \"%s\"?", near);
 }
 
+static int read_bool(const struct reader *r, const struct value *value, bool *ret)
+{
+        if (!json_is_boolean(value->json))
+                return value_fail_expected(r, value, "true or false");
+        *ret = json_is_true(value->json);
+        return 0;
+}
+
 static int read_count(const struct reader *r, const struct value *value,
         const struct job_field *field, uint32_t *ret)
 {
         json_int_t number = json_integer_value(value->json);
+        const char *word = json_string_value(value->json);
 
+        if (word != NULL && field->names != NULL && strcmp(word, field->names[0]) == 0) {
+                *ret = UINT32_MAX;
+                return 0;
+        }
         if (json_is_real(value->json))
                 return value_fail_expected(r, value, "a whole number");
+        if (!json_is_integer(value->json) && field->names != NULL)
+                return value_fail_expected(r, value, "a number or \"%s\"", field->names[0]);
         if (!json_is_integer(value->json))
                 return value_fail_expected(r, value, "a number");
         if (number < (json_int_t) field->min || number > (json_int_t) field->max)
                 return value_fail_expected(r, value, "a number from %u to %u",
                         (unsigned) field->min, (unsigned) field->max);
         *ret = (uint32_t) number;
+        return 0;
+}
+
+static int read_weight(const struct reader *r, const struct value *value,
+        const struct job_field *field, int32_t *ret)
+{
+        json_int_t number = json_integer_value(value->json), max = (json_int_t) field->max;
+
+        if (!json_is_integer(value->json) || number == 0 || number < -max || number > max)
+                return value_fail_expected(
+                        r, value, "a whole number from -%d to %d, not 0", (int) max, (int) max);
+        *ret = (int32_t) number;
+        return 0;
+}
+
+/* "0.5" and "500m" are both 500. */
+static bool parse_milli(const char *text, double *ret)
+{
+        size_t digits = strspn(text, "0123456789.");
+        char *end;
+
+        *ret = strtod(text, &end);
+        if (digits == 0 || end != text + digits)
+                return false;
+        if (*end == '\0')
+                *ret *= 1000;
+        return *end == '\0' || strcmp(end, "m") == 0;
+}
+
+static int read_milli(const struct reader *r, const struct value *value,
+        const struct job_field *field, uint32_t *ret)
+{
+        char min[JOB_MILLI_TEXT_MAX], max[JOB_MILLI_TEXT_MAX];
+        const char *text = json_string_value(value->json);
+        double milli = json_number_value(value->json) * 1000;
+
+        if ((text == NULL && !json_is_number(value->json)) ||
+                (text != NULL && !parse_milli(text, &milli)))
+                return value_fail_expected(r, value, "a number such as 0.5 or 500m");
+        if (milli < (double) field->min || milli > (double) field->max)
+                return value_fail_expected(r, value, "a number from %s to %s",
+                        job_format_milli(min, field->min), job_format_milli(max, field->max));
+        if (fabs(milli - round(milli)) > 1e-6)
+                return value_fail_expected(r, value, "a number of at most three decimals");
+        *ret = (uint32_t) llround(milli);
         return 0;
 }
 
@@ -72,6 +134,23 @@ static int read_string(const struct reader *r, const struct value *value, const 
         return 0;
 }
 
+/* @text is what a field of this type may be. */
+static int check_text(
+        const struct reader *r, const struct value *value, enum field_type type, const char *text)
+{
+        if (type == FIELD_PATH && text[0] != '/')
+                return value_fail_expected(r, value, "an absolute path");
+        if ((type == FIELD_NAME || type == FIELD_NAMES) && !text_is_name(text))
+                return value_fail_expected(r, value,
+                        "a name (1 to %d letters, digits, \"-\" and \"_\", a letter or digit "
+                        "first)",
+                        TEXT_NAME_MAX);
+        if (type == FIELD_ATTRIBUTE && !attribute_is_name(text))
+                return value_fail_expected(
+                        r, value, "the name of an attribute (%s)", ATTRIBUTE_NAME_HELP);
+        return 0;
+}
+
 static int read_text(const struct reader *r, const struct value *value,
         const struct job_field *field, char **ret)
 {
@@ -79,9 +158,81 @@ static int read_text(const struct reader *r, const struct value *value,
 
         if (read_string(r, value, "text", false, &text) < 0)
                 return -1;
-        if (field->type == FIELD_PATH && text[0] != '/')
-                return value_fail_expected(r, value, "an absolute path");
+        if (check_text(r, value, field->type, text) < 0)
+                return -1;
         *ret = take_ptr(text);
+        return 0;
+}
+
+static int read_list_text(const struct reader *r, const struct value *value,
+        const struct job_field *field, char **texts, size_t len)
+{
+        if (read_string(r, value, "text", false, &texts[len]) < 0 ||
+                check_text(r, value, field->type, texts[len]) < 0)
+                return -1;
+        for (size_t i = 0; i < len; i++)
+                if (strcmp(texts[i], texts[len]) == 0)
+                        return value_fail(r, value, "it is in the list twice");
+        return 0;
+}
+
+/* One text, or a list of them. */
+static int read_texts(const struct reader *r, const struct value *value,
+        const struct job_field *field, char ***ret)
+{
+        bool list = json_is_array(value->json);
+        size_t len = list ? json_array_size(value->json) : 1, i = 0;
+        struct value_walk walk = { 0 };
+        struct value item;
+
+        if (len > field->max)
+                return value_fail(
+                        r, value, "%zu in the list; at most %u", len, (unsigned) field->max);
+        if (len == 0)
+                return 0;
+        *ret = mem_alloc((len + 1) * sizeof **ret); /* from here on the spec owns it */
+        if (!list)
+                return read_list_text(r, value, field, *ret, 0);
+        for (; value_next(r, value, &walk, &item); i++)
+                if (read_list_text(r, &item, field, *ret, i) < 0)
+                        return -1;
+        return 0;
+}
+
+static int read_constraint(
+        const struct reader *r, const struct value *value, struct constraint *ret)
+{
+        AUTO(mem_freep) char *text = NULL;
+        struct error why = ERROR_INIT;
+
+        if (read_string(r, value, "a condition such as \"memory >= 4GiB\"", false, &text) < 0)
+                return -1;
+        if (constraint_parse(text, ret, &why) < 0)
+                return value_fail(r, value, "%s", why.message);
+        return 0;
+}
+
+/* One constraint, or a list of them. */
+static int read_constraints(const struct reader *r, const struct value *value,
+        const struct job_field *field, void *base)
+{
+        struct constraint **at = job_field_at(field, base);
+        bool list = json_is_array(value->json);
+        size_t len = list ? json_array_size(value->json) : 1, i = 0;
+        struct value_walk walk = { 0 };
+        struct value item;
+
+        if (len > CONSTRAINT_MAX)
+                return value_fail(r, value, "%zu conditions; at most %d", len, CONSTRAINT_MAX);
+        if (len == 0)
+                return 0;
+        *at = mem_alloc(len * sizeof **at); /* from here on the spec owns it */
+        memcpy((char *) base + field->offset2, &len, sizeof len);
+        if (!list)
+                return read_constraint(r, value, *at);
+        for (; value_next(r, value, &walk, &item); i++)
+                if (read_constraint(r, &item, &(*at)[i]) < 0)
+                        return -1;
         return 0;
 }
 
@@ -323,6 +474,33 @@ static int read_rules(const struct reader *r, const struct value *value,
         return 0;
 }
 
+static int read_preferences(const struct reader *r, const struct value *value,
+        const struct job_field *field, void *base)
+{
+        struct preference **at = job_field_at(field, base);
+        size_t len = json_array_size(value->json), i = 0;
+        struct value_walk walk = { 0 };
+        struct value item;
+
+        if (!json_is_array(value->json))
+                return value_fail_expected(r, value, "a list of preferences");
+        if (len > JOB_PREFERENCES_MAX)
+                return value_fail(
+                        r, value, "%zu preferences; at most %d", len, JOB_PREFERENCES_MAX);
+        if (len == 0)
+                return 0;
+        *at = mem_alloc(len * sizeof **at); /* from here on the spec owns it */
+        memcpy((char *) base + field->offset2, &len, sizeof len);
+        for (; value_next(r, value, &walk, &item); i++) {
+                if (!json_is_object(item.json))
+                        return value_fail_expected(r, &item,
+                                "an object such as {where: \"disk_kind = ssd\", weight: 50}");
+                if (read_fields(r, &item, field->fields, field, &(*at)[i]) < 0)
+                        return -1;
+        }
+        return 0;
+}
+
 static int read_field(const struct reader *r, const struct value *value,
         const struct job_field *field, void *base)
 {
@@ -335,12 +513,31 @@ static int read_field(const struct reader *r, const struct value *value,
                 return read_fields(r, value, field->fields, field, base);
         case FIELD_RULES:
                 return read_rules(r, value, field, base);
+        case FIELD_PREFERENCES:
+                return read_preferences(r, value, field, base);
+        case FIELD_CONSTRAINT:
+                *(struct constraint **) at = mem_alloc(sizeof(struct constraint));
+                return read_constraint(r, value, *(struct constraint **) at);
+        case FIELD_CONSTRAINTS:
+                return read_constraints(r, value, field, base);
+        case FIELD_BOOL:
+                return read_bool(r, value, at);
         case FIELD_ENUM:
                 return read_enum(r, value, field, at);
         case FIELD_COUNT:
+        case FIELD_TASKS:
                 return read_count(r, value, field, at);
+        case FIELD_WEIGHT:
+                return read_weight(r, value, field, at);
+        case FIELD_MILLI:
+                return read_milli(r, value, field, at);
+        case FIELD_TEXTS:
+        case FIELD_NAMES:
+                return read_texts(r, value, field, at);
         case FIELD_TEXT:
         case FIELD_PATH:
+        case FIELD_NAME:
+        case FIELD_ATTRIBUTE:
                 return read_text(r, value, field, at);
         case FIELD_SPAN:
                 return read_span(r, value, field, at);
@@ -357,13 +554,6 @@ static int read_field(const struct reader *r, const struct value *value,
                 return read_env(r, value, field, base);
         }
         abort();
-}
-
-static bool is_given(const struct value *value, const char *key)
-{
-        const json_t *member = json_object_get(value->json, key);
-
-        return member != NULL && !json_is_null(member);
 }
 
 /* Reads the members of an object into the fields of a table. @section: whose fields they are, NULL
@@ -383,27 +573,8 @@ static int read_fields(const struct reader *r, const struct value *value,
                         return -1;
         }
         for (; fields->name != NULL; fields++)
-                if (fields->required && !is_given(value, fields->name))
+                if (fields->required && !value_is_given(value, fields->name))
                         return value_fail(r, value, "\"%s\" is missing", fields->name);
-        return 0;
-}
-
-/* What two fields say together. */
-static int finish(const struct reader *r, const struct value *value, struct job_spec *spec)
-{
-        char delay[TIME_TEXT_MAX];
-        struct value restart, max_delay;
-
-        if ((uint32_t) spec->restart.policy == FIELD_DEFAULT_BY_KIND)
-                spec->restart.policy =
-                        spec->kind == JOB_SERVICE ? RESTART_ALWAYS : RESTART_ON_FAILURE;
-        if (spec->restart.max_delay >= spec->restart.delay)
-                return 0;
-        if (value_find(r, value, "restart", &restart) && is_given(&restart, "max_delay") &&
-                value_find(r, &restart, "max_delay", &max_delay))
-                return value_fail_expected(r, &max_delay, "no less than the delay of %s",
-                        time_format_exact(delay, spec->restart.delay));
-        spec->restart.max_delay = spec->restart.delay;
         return 0;
 }
 
@@ -421,7 +592,7 @@ static int read_spec(const struct reader *r, const struct value *value, struct j
                         TEXT_NAME_MAX);
         if (!json_is_object(value->json))
                 return value_fail_expected(r, value, "the spec of a job, an object");
-        if (read_fields(r, value, job_fields, NULL, spec) < 0 || finish(r, value, spec) < 0)
+        if (read_fields(r, value, job_fields, NULL, spec) < 0 || job_check(r, value, spec) < 0)
                 return -1;
         *ret = take_ptr(spec);
         return 0;

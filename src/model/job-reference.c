@@ -56,9 +56,17 @@ static void put_range(const struct job_field *field, struct buffer *out)
 {
         char a[TIME_TEXT_MAX], b[TIME_TEXT_MAX];
 
-        if (field->type == FIELD_COUNT)
-                buffer_printf(
-                        out, "number, %u to %u", (unsigned) field->min, (unsigned) field->max);
+        if (field->type == FIELD_COUNT || field->type == FIELD_TASKS)
+                buffer_printf(out, "number, %u to %u%s%s%s", (unsigned) field->min,
+                        (unsigned) field->max, field->names != NULL ? ", or `" : "",
+                        field->names != NULL ? field->names[0] : "",
+                        field->names != NULL ? "`" : "");
+        else if (field->type == FIELD_WEIGHT)
+                buffer_printf(out, "number, -%u to %u, not 0", (unsigned) field->max,
+                        (unsigned) field->max);
+        else if (field->type == FIELD_MILLI)
+                buffer_printf(out, "number, %s to %s, in thousandths",
+                        job_format_milli(a, field->min), job_format_milli(b, field->max));
         else if (field->type == FIELD_SPAN)
                 buffer_printf(out, "duration, %s to %s", time_format_exact(a, field->min),
                         time_format_exact(b, field->max));
@@ -81,16 +89,42 @@ static void put_type(const struct job_field *field, struct buffer *out)
         case FIELD_RULES:
                 buffer_puts(out, "list of rules");
                 break;
+        case FIELD_PREFERENCES:
+                buffer_puts(out, "list of preferences");
+                break;
+        case FIELD_CONSTRAINT:
+                buffer_puts(out, "condition");
+                break;
+        case FIELD_CONSTRAINTS:
+                buffer_printf(out, "condition, or a list of at most %d", CONSTRAINT_MAX);
+                break;
+        case FIELD_BOOL:
+                buffer_puts(out, "`true`, `false`");
+                break;
         case FIELD_ENUM:
                 put_words(field, out);
                 break;
         case FIELD_COUNT:
+        case FIELD_TASKS:
+        case FIELD_WEIGHT:
+        case FIELD_MILLI:
         case FIELD_SPAN:
         case FIELD_SIZE:
                 put_range(field, out);
                 break;
         case FIELD_TEXT:
                 buffer_puts(out, "text");
+                break;
+        case FIELD_NAME:
+                buffer_puts(out, "name");
+                break;
+        case FIELD_ATTRIBUTE:
+                buffer_puts(out, "name of an attribute");
+                break;
+        case FIELD_TEXTS:
+        case FIELD_NAMES:
+                buffer_printf(out, "%s, or a list of at most %u",
+                        field->type == FIELD_NAMES ? "name" : "text", (unsigned) field->max);
                 break;
         case FIELD_PATH:
                 buffer_puts(out, "absolute path");
@@ -151,12 +185,16 @@ static void put_table(
         for (const struct job_field *f = fields; f->name != NULL; f++)
                 if (f->type != FIELD_SECTION)
                         put_row(f, defaults, out);
-        for (const struct job_field *f = fields; f->name != NULL; f++)
-                if (f->type == FIELD_RULES) {
+        for (const struct job_field *f = fields; f->name != NULL; f++) {
+                if (f->type != FIELD_RULES && f->type != FIELD_PREFERENCES)
+                        continue;
+                if (f->type == FIELD_RULES)
                         buffer_printf(
                                 out, "\nA rule of `%s` has `exit`, `signal` or both.\n", f->path);
-                        put_table(f->fields, defaults, out);
-                }
+                else
+                        buffer_printf(out, "\nA preference of `%s` has both of:\n", f->path);
+                put_table(f->fields, defaults, out);
+        }
 }
 
 void job_reference(struct buffer *out)

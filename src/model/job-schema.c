@@ -14,7 +14,8 @@
 
 #define SPAN_PATTERN                                                                               \
         "^([0-9]+(\\.[0-9]+)? ?(us|ms|s|m|h|d) ?)*[0-9]+(\\.[0-9]+)? ?(us|ms|s|m|h|d)?$"
-#define SIZE_PATTERN "^[0-9]+(\\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB|K|M|G|T|kB|MB|GB|TB)?$"
+#define MILLI_PATTERN "^[0-9]+(\\.[0-9]+)?$|^[0-9]+m$"
+#define SIZE_PATTERN  "^[0-9]+(\\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB|K|M|G|T|kB|MB|GB|TB)?$"
 
 static json_t *fields_schema(const struct job_field *fields, const struct job_spec *defaults);
 
@@ -68,10 +69,60 @@ static json_t *env_schema(void)
                 JOB_ENV_NAME_PATTERN, "additionalProperties", scalar_schema());
 }
 
+/* An object in a list of them. */
+static json_t *list_schema(int most, json_t *item)
+{
+        return json_pack("{s:s,s:i,s:o}", "type", "array", "maxItems", most, "items", item);
+}
+
+static json_t *pattern_schema(const char *pattern)
+{
+        return json_pack("{s:[s,s],s:s}", "type", "string", "null", "pattern", pattern);
+}
+
+static json_t *constraint_schema(void)
+{
+        return json_pack("{s:s,s:i,s:i}", "type", "string", "minLength", 1, "maxLength",
+                CONSTRAINT_TEXT_MAX);
+}
+
+/* One of @item, or a list of them. */
+static json_t *some_schema(uint64_t most, json_t *item)
+{
+        return json_pack("{s:[O,{s:s,s:I,s:o}]}", "anyOf", item, "type", "array", "maxItems",
+                (json_int_t) most, "items", item);
+}
+
+static json_t *text_item_schema(const struct job_field *field)
+{
+        if (field->type == FIELD_NAMES)
+                return json_pack("{s:s,s:s}", "type", "string", "pattern", JOB_NAME_PATTERN);
+        return json_pack("{s:[s,s],s:i}", "type", "string", "integer", "minLength", 1);
+}
+
+static json_t *count_schema(const struct job_field *field)
+{
+        json_t *schema = json_pack("{s:[s],s:I,s:I}", "type", "integer", "minimum",
+                (json_int_t) field->min, "maximum", (json_int_t) field->max);
+
+        if (field->type == FIELD_TASKS)
+                json_array_append_new(json_object_get(schema, "type"), json_string("null"));
+        if (field->names == NULL)
+                return schema;
+        return json_pack("{s:[o,{s:s}]}", "anyOf", schema, "const", field->names[0]);
+}
+
+static json_t *milli_schema(const struct job_field *field)
+{
+        return json_pack("{s:[s,s],s:f,s:f,s:s}", "type", "number", "string", "minimum",
+                (double) field->min / 1000, "maximum", (double) field->max / 1000, "pattern",
+                MILLI_PATTERN);
+}
+
 static json_t *text_schema(const struct job_field *field)
 {
         if (field->type == FIELD_PATH)
-                return json_pack("{s:[s,s],s:s}", "type", "string", "null", "pattern", "^/");
+                return pattern_schema("^/");
         return json_pack("{s:[s,s,s],s:i}", "type", "string", "integer", "null", "minLength", 1);
 }
 
@@ -90,13 +141,33 @@ static json_t *type_schema(const struct job_field *field, const struct job_spec 
         case FIELD_SECTION:
                 return fields_schema(field->fields, defaults);
         case FIELD_RULES:
-                return json_pack("{s:s,s:i,s:o}", "type", "array", "maxItems", JOB_RULES_MAX,
-                        "items", rule_schema(field));
+                return list_schema(JOB_RULES_MAX, rule_schema(field));
+        case FIELD_PREFERENCES:
+                return list_schema(JOB_PREFERENCES_MAX, fields_schema(field->fields, NULL));
+        case FIELD_CONSTRAINT:
+                return constraint_schema();
+        case FIELD_CONSTRAINTS:
+                return some_schema(CONSTRAINT_MAX, constraint_schema());
+        case FIELD_BOOL:
+                return json_pack("{s:s}", "type", "boolean");
         case FIELD_ENUM:
                 return enum_schema(field);
         case FIELD_COUNT:
-                return json_pack("{s:s,s:I,s:I}", "type", "integer", "minimum",
-                        (json_int_t) field->min, "maximum", (json_int_t) field->max);
+        case FIELD_TASKS:
+                return count_schema(field);
+        case FIELD_WEIGHT:
+                return json_pack("{s:s,s:I,s:I,s:{s:i}}", "type", "integer", "minimum",
+                        -(json_int_t) field->max, "maximum", (json_int_t) field->max, "not",
+                        "const", 0);
+        case FIELD_MILLI:
+                return milli_schema(field);
+        case FIELD_NAME:
+                return pattern_schema(JOB_NAME_PATTERN);
+        case FIELD_ATTRIBUTE:
+                return pattern_schema(ATTRIBUTE_NAME_PATTERN);
+        case FIELD_TEXTS:
+        case FIELD_NAMES:
+                return some_schema(field->max, text_item_schema(field));
         case FIELD_TEXT:
         case FIELD_PATH:
                 return text_schema(field);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A job spec as JSON: every field in the order of the table, defaults written out, spans and sizes
  * as exact text with units. What is written here is read back as the same spec. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +26,62 @@ static json_t *rules_to_json(const struct job_field *field, const void *base)
         for (size_t i = 0, len = job_field_len(field, base); i < len; i++)
                 json_array_append_new(list, fields_to_json(field->fields, &rules[i]));
         return list;
+}
+
+static json_t *preferences_to_json(const struct job_field *field, const void *base)
+{
+        const struct preference *preferences =
+                *(struct preference *const *) job_field_get(field, base);
+        json_t *list = json_array();
+
+        for (size_t i = 0, len = job_field_len(field, base); i < len; i++)
+                json_array_append_new(list, fields_to_json(field->fields, &preferences[i]));
+        return list;
+}
+
+static json_t *constraint_to_json(const struct constraint *constraint)
+{
+        AUTO(buffer_done) struct buffer text = { 0 };
+
+        constraint_format(constraint, &text);
+        return json_string(buffer_str(&text));
+}
+
+static json_t *constraints_to_json(const struct job_field *field, const void *base)
+{
+        const struct constraint *constraints =
+                *(struct constraint *const *) job_field_get(field, base);
+        json_t *list = json_array();
+
+        for (size_t i = 0, len = job_field_len(field, base); i < len; i++)
+                json_array_append_new(list, constraint_to_json(&constraints[i]));
+        return list;
+}
+
+static json_t *texts_to_json(char *const *texts)
+{
+        json_t *list = json_array();
+
+        for (; texts != NULL && *texts != NULL; texts++)
+                json_array_append_new(list, json_string(*texts));
+        return list;
+}
+
+static json_t *count_to_json(const struct job_field *field, uint32_t count)
+{
+        return count == UINT32_MAX && field->names != NULL ? json_string(field->names[0])
+                                                           : json_integer(count);
+}
+
+const char *job_format_milli(char text[JOB_MILLI_TEXT_MAX], uint64_t thousandths)
+{
+        size_t len = (size_t) snprintf(text, JOB_MILLI_TEXT_MAX, "%" PRIu64 ".%03u",
+                thousandths / 1000, (unsigned) (thousandths % 1000));
+
+        while (text[len - 1] == '0')
+                len--;
+        text[text[len - 1] == '.' ? len - 1 : len] = '\0';
+        return text;
 }
 
 static json_t *ints_to_json(const struct job_field *field, const void *base)
@@ -73,19 +131,38 @@ static json_t *env_to_json(const struct job_field *field, const void *base)
 json_t *job_field_to_json(const struct job_field *field, const void *base)
 {
         const void *at = job_field_get(field, base);
-        char span[TIME_TEXT_MAX], size[TEXT_SIZE_MAX];
+        char span[TIME_TEXT_MAX], size[TEXT_SIZE_MAX], milli[JOB_MILLI_TEXT_MAX];
 
         switch (field->type) {
         case FIELD_SECTION:
                 return fields_to_json(field->fields, base);
         case FIELD_RULES:
                 return rules_to_json(field, base);
+        case FIELD_PREFERENCES:
+                return preferences_to_json(field, base);
+        case FIELD_CONSTRAINT:
+                return constraint_to_json(*(struct constraint *const *) at);
+        case FIELD_CONSTRAINTS:
+                return constraints_to_json(field, base);
+        case FIELD_BOOL:
+                return json_boolean(*(const bool *) at);
         case FIELD_ENUM:
                 return json_string(field->names[*(const uint32_t *) at]);
         case FIELD_COUNT:
-                return json_integer(*(const uint32_t *) at);
+                return count_to_json(field, *(const uint32_t *) at);
+        case FIELD_TASKS:
+                return job_spec_per_node(base) ? json_null() : json_integer(*(const uint32_t *) at);
+        case FIELD_WEIGHT:
+                return json_integer(*(const int32_t *) at);
+        case FIELD_MILLI:
+                return json_string(job_format_milli(milli, *(const uint32_t *) at));
+        case FIELD_TEXTS:
+        case FIELD_NAMES:
+                return texts_to_json(*(char **const *) at);
         case FIELD_TEXT:
         case FIELD_PATH:
+        case FIELD_NAME:
+        case FIELD_ATTRIBUTE:
                 return text_or_null(*(char *const *) at);
         case FIELD_SPAN:
                 return json_string(time_format_exact(span, *(const usec_t *) at));

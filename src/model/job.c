@@ -39,6 +39,16 @@ void job_spec_unrefp(struct job_spec **spec)
         job_spec_unref(*spec);
 }
 
+bool job_spec_per_node(const struct job_spec *spec)
+{
+        return spec->kind == JOB_SYSTEM || spec->place.with != NULL;
+}
+
+bool job_spec_is_batch(const struct job_spec *spec)
+{
+        return spec->kind == JOB_BATCH || spec->kind == JOB_CRON;
+}
+
 void job_file_done(struct job_file *file)
 {
         for (size_t i = 0; i < file->jobs_len; i++)

@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "model/constraint.h"
+#include "model/cron.h"
 
 /* The spec of a job: what to run, how many, and what to do when it ends. One field table in
  * job-fields.c declares every field; reading, writing, diff, JSON schema and the reference page all
@@ -18,10 +20,30 @@
 #define JOB_COUNT_MAX      100000 /* tasks of one job */
 #define JOB_FILE_TASKS_MAX 200000 /* of all jobs in one file: each costs who reads it memory */
 
-enum job_kind { JOB_SERVICE, JOB_BATCH };
+#define JOB_PORTS_MAX 8 /* of one task */
+
+enum job_kind {
+        JOB_SERVICE, /* kept up */
+        JOB_BATCH,   /* runs to its end */
+        JOB_CRON,    /* a batch that is begun anew at every slot of its timetable */
+        JOB_SYSTEM,  /* a service with one task on every node that its `place` allows */
+};
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 enum restart_action { RESTART_ACTION_RESTART, RESTART_ACTION_END };
 enum logs_when_full { LOGS_BLOCK, LOGS_DROP };
+enum queue_mode {
+        QUEUE_ALWAYS,       /* a task without a place waits for one */
+        QUEUE_NEVER,        /* it is rejected at once */
+        QUEUE_START_ONLY,   /* waits before its first run, is rejected later */
+        QUEUE_RESTART_ONLY, /* is rejected before its first run, waits later */
+};
+enum place_rule { PLACE_SPREAD, PLACE_PACK };
+enum lost_action { LOST_MOVE, LOST_WAIT, LOST_END };
+enum update_order { UPDATE_STOP_FIRST, UPDATE_START_FIRST };
+enum schedule_overlap { OVERLAP_SKIP, OVERLAP_WAIT, OVERLAP_REPLACE };
+enum schedule_catch_up { CATCH_UP_NONE, CATCH_UP_LAST };
+
+#define JOB_RETRIES_ANY UINT32_MAX /* batch.retries: no limit but those of `restart` */
 
 /* What a particular way to end means, before the policy is asked. The first rule that matches
  * counts. */
@@ -33,12 +55,20 @@ struct restart_rule {
         enum restart_action then;
 };
 
+/* Where tasks are rather placed, or rather not. */
+struct preference {
+        struct constraint *where;
+        int32_t weight; /* -100..100, not 0 */
+};
+
+/* Lists of texts are ended by NULL; NULL if nothing was given. Texts are NULL if not given. */
 struct job_spec {
         unsigned refs;
 
         char *name; /* the key under `jobs`, not a field */
         enum job_kind kind;
-        uint32_t count;
+        bool template;  /* stored, never run; other jobs are made of it */
+        uint32_t count; /* 0 if job_spec_per_node() */
 
         char **command; /* argv, NULL-terminated; for the shell form one element: the text given to
                            `sh -c` */
@@ -51,8 +81,47 @@ struct job_spec {
         int *success_codes; /* exit codes that are success; default {0} */
         size_t success_codes_len;
 
+        uint32_t priority; /* 0..100, default 50 */
+        char *owner;       /* whose fair share it counts against; NULL: nobody's */
+
         struct {
-                enum restart_policy policy; /* default: always (service), on-failure (batch) */
+                enum queue_mode mode;
+                bool preempt; /* tasks of lower priority may be stopped to make room */
+        } queue;
+
+        struct {
+                uint32_t cpu;    /* thousandths of a core. Default 0 */
+                uint64_t memory; /* bytes. Default 0 */
+                uint64_t disk;   /* bytes. Default 0 */
+                char **ports;    /* names, at most JOB_PORTS_MAX, no two alike */
+        } resources;
+
+        struct {
+                char **zones;                   /* any of them; NULL: wherever */
+                char *node;                     /* exactly this one; NULL: any */
+                struct constraint *constraints; /* `where`: all must hold */
+                size_t constraints_len;
+                struct preference *preferences; /* `prefer` */
+                size_t preferences_len;
+                char *spread; /* the attribute over whose values tasks are spread; NULL: none */
+                enum place_rule by; /* default: spread */
+                char *exclusive;    /* at most one task with this tag on a node; NULL: no tag */
+                char *with;         /* the job whose nodes it follows; NULL: none */
+                bool gang;          /* all tasks are placed or none */
+        } place;
+
+        bool singleton; /* never two at once; given a fencing token */
+        usec_t lease;   /* of a singleton: a node that heard nothing of the server for so long stops
+                           it. Default 10s */
+
+        struct {
+                enum lost_action then; /* default: move */
+                usec_t after;          /* the node was not heard from for so long. Default 0 */
+        } lost;
+
+        struct {
+                enum restart_policy policy; /* default: always (service, system), on-failure (batch,
+                                               cron) */
                 usec_t delay;     /* before the first restart, doubles with every failure in a row.
                                      Default 1s */
                 usec_t max_delay; /* >= delay. Default 1m, or delay if that is longer */
@@ -80,8 +149,37 @@ struct job_spec {
         struct {
                 uint32_t parallel; /* tasks that may be down at once while a new version rolls out.
                                       Default 1 */
+                enum update_order order; /* default: stop-first */
+                usec_t healthy;          /* a new task must have been ready this long. Default 0 */
+                usec_t pause;            /* between two steps. Default 0 */
+                usec_t deadline;         /* a new task must be ready within. Default 10m */
+                bool revert;             /* when it is not: back to the version before */
+                uint32_t canary;         /* <= count; tasks that get the new version and then wait
+                                            for a word. Default 0: none */
         } update;
+
+        struct {
+                uint32_t retries;  /* runs after a failed first one; JOB_RETRIES_ANY (default) */
+                uint32_t parallel; /* tasks that run at the same time; 0: all. Default 0 */
+                usec_t deadline;   /* for all of its tasks together; 0: none. Default 0 */
+                usec_t keep;       /* its results after it ended; 0: until removed. Default 0 */
+        } batch;
+
+        struct {
+                char *cron;                      /* set exactly if the kind is JOB_CRON */
+                struct cron_expression times;    /* what it says; not a field */
+                char *zone;                      /* of time; NULL: UTC */
+                enum schedule_overlap overlap;   /* the last slot's tasks still run. Default skip */
+                enum schedule_catch_up catch_up; /* slots that were missed. Default last */
+                usec_t jitter; /* every slot begins up to so much later. Default 0 */
+        } schedule;
 };
+
+/* There is no count: each node that the job may use has one task of it (kind system, or `with`). */
+bool job_spec_per_node(const struct job_spec *spec);
+
+/* Its tasks run to their end (batch, cron), they are not kept up (service, system). */
+bool job_spec_is_batch(const struct job_spec *spec);
 
 struct job_spec *job_spec_ref(struct job_spec *spec);
 void job_spec_unref(struct job_spec *spec);

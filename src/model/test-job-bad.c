@@ -21,6 +21,11 @@ struct row {
 /* The first lines of a file with one good job, so that what follows begins on line 4. */
 #define WEB "jobs:\n  web:\n    command: [run]\n"
 
+#define FIELDS                                                                                     \
+        "there are kind, template, count, command, user, group, directory, env, success_codes, "   \
+        "priority, owner, singleton, lease, resources, place, queue, lost, restart, stop, logs, "  \
+        "update, batch and schedule"
+
 static const struct row yaml_rows[] = {
         /* the file */
         { "", "f:1: the file is empty; a job file has \"jobs\"" },
@@ -82,26 +87,25 @@ static const struct row yaml_rows[] = {
                 "f:4: jobs.web.restart.brust: unknown field; did you mean \"burst\"?" },
         { WEB "    stop:\n      timeout: 3\n",
                 "f:5: jobs.web.stop.timeout: unknown field; there are signal and grace" },
-        { WEB "    update: {zzz: 1}\n",
-                "f:4: jobs.web.update.zzz: unknown field; there is only parallel" },
-        { WEB "    resources: {}\n",
-                "f:4: jobs.web.resources: unknown field; there are kind, count, command, user, "
-                "group, directory, env, success_codes, restart, stop, logs and update" },
+        { WEB "    update: {zzz: 1}\n", "f:4: jobs.web.update.zzz: unknown field; there are "
+                                        "parallel, order, healthy, pause, "
+                                        "deadline, revert and canary" },
+        { WEB "    artifacts: {}\n", "f:4: jobs.web.artifacts: unknown field; " FIELDS },
         { WEB "    ? \"x\\ny\\e[31m\"\n    : 1\n",
-                "f:4: jobs.web.\"x\\ny\\u001b[31m\": unknown field; there are kind, count, "
-                "command, user, group, directory, env, success_codes, restart, stop, logs and "
-                "update" },
-        { WEB "    <<: {}\n",
-                "f:4: jobs.web.\"<<\": unknown field; there are kind, count, command, user, "
-                "group, directory, env, success_codes, restart, stop, logs and update" },
+                "f:4: jobs.web.\"x\\ny\\u001b[31m\": unknown field; " FIELDS },
+        { WEB "    <<: {}\n", "f:4: jobs.web.\"<<\": unknown field; " FIELDS },
         /* kind, count */
-        { WEB "    kind: servise\n", "f:4: jobs.web.kind: expected \"service\" or \"batch\", got "
-                                     "\"servise\"; did you mean \"service\"?" },
-        { WEB "    kind: cron\n", "f:4: jobs.web.kind: expected \"service\" or \"batch\", got "
-                                  "\"cron\"" },
-        { WEB "    kind: Service\n", "f:4: jobs.web.kind: expected \"service\" or \"batch\", got "
-                                     "\"Service\"; did you mean \"service\"?" },
-        { WEB "    kind: 1\n", "f:4: jobs.web.kind: expected \"service\" or \"batch\", got 1" },
+        { WEB "    kind: servise\n",
+                "f:4: jobs.web.kind: expected \"service\", \"batch\", \"cron\" or \"system\", got "
+                "\"servise\"; did you mean \"service\"?" },
+        { WEB "    kind: daemon\n",
+                "f:4: jobs.web.kind: expected \"service\", \"batch\", \"cron\" or \"system\", got "
+                "\"daemon\"" },
+        { WEB "    kind: Service\n",
+                "f:4: jobs.web.kind: expected \"service\", \"batch\", \"cron\" or \"system\", got "
+                "\"Service\"; did you mean \"service\"?" },
+        { WEB "    kind: 1\n", "f:4: jobs.web.kind: expected \"service\", \"batch\", \"cron\" or "
+                               "\"system\", got 1" },
         { WEB "    count: x\n", "f:4: jobs.web.count: expected a number, got \"x\"" },
         { WEB "    count: \"3\"\n", "f:4: jobs.web.count: expected a number, got \"3\"" },
         { WEB "    count: 03\n", "f:4: jobs.web.count: expected a number, got \"03\"" },
@@ -421,15 +425,14 @@ static void long_values_are_cut_in_messages(void **state)
         (void) state;
         fill(&b, "jobs: {a: {command: x, kind: \"", "\xc3\xa9", 100000, "\"}}");
         check(b.data, b.len, JOB_FORMAT_YAML,
-                "f:1: jobs.a.kind: expected \"service\" or \"batch\", got "
+                "f:1: jobs.a.kind: expected \"service\", \"batch\", \"cron\" or \"system\", got "
                 "\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
                 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
                 "\xc3\xa9\xc3\xa9...\"");
         fill(&b, "jobs: {a: {command: x, ", "k", 500, ": 1}}");
         check(b.data, b.len, JOB_FORMAT_YAML,
-                "f:1: jobs.a.\"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk...\": unknown field; there "
-                "are kind, count, command, user, group, directory, env, success_codes, restart, "
-                "stop, logs and update");
+                "f:1: jobs.a.\"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk...\": unknown "
+                "field; " FIELDS);
 }
 
 static void too_many_rules_are_refused(void **state)

@@ -105,44 +105,61 @@ static void null_is_not_given(void **state)
         assert_null(s->user);
 }
 
-static const char full[] = "# every field\n"
-                           "jobs:\n"
-                           "  sweep:\n"
-                           "    command: exec sweep \"$HOME\" | tee log # comment\n"
-                           "    kind: batch\n"
-                           "    count: 0\n"
-                           "    user: 1000\n"
-                           "    group: www-data\n"
-                           "    directory: /srv/web\n"
-                           "    env:\n"
-                           "      ZONE: no\n"
-                           "      VERSION: 1.10\n"
-                           "      BIG: 1E3\n"
-                           "      A.B: 012\n"
-                           "      A: true\n"
-                           "      DAY: 2026-03-01\n"
-                           "      EMPTY: \"\"\n"
-                           "      EQUAL: a=b\n"
-                           "      WORDS: |\n"
-                           "        one\n"
-                           "        two\n"
-                           "    success_codes: [3, 0, 3]\n"
-                           "    restart:\n"
-                           "      policy: never\n"
-                           "      delay: 250ms\n"
-                           "      max_delay: 1m30s\n"
-                           "      burst: 0\n"
-                           "      window: 90\n"
-                           "      healthy: 0.5\n"
-                           "      rules:\n"
-                           "      - exit: 78\n"
-                           "        then: end\n"
-                           "      - signal: [SIGKILL, hup, 9]\n"
-                           "        exit: [2, 1]\n"
-                           "        then: restart\n"
-                           "    stop: {signal: INT, grace: 0}\n"
-                           "    logs: {size: 4096, files: 0, when_full: drop}\n"
-                           "    update: {parallel: 100000}\n";
+static const char full[] =
+        "# every field\n"
+        "jobs:\n"
+        "  sweep:\n"
+        "    command: exec sweep \"$HOME\" | tee log # comment\n"
+        "    kind: batch\n"
+        "    count: 0\n"
+        "    user: 1000\n"
+        "    group: www-data\n"
+        "    directory: /srv/web\n"
+        "    env:\n"
+        "      ZONE: no\n"
+        "      VERSION: 1.10\n"
+        "      BIG: 1E3\n"
+        "      A.B: 012\n"
+        "      A: true\n"
+        "      DAY: 2026-03-01\n"
+        "      EMPTY: \"\"\n"
+        "      EQUAL: a=b\n"
+        "      WORDS: |\n"
+        "        one\n"
+        "        two\n"
+        "    success_codes: [3, 0, 3]\n"
+        "    restart:\n"
+        "      policy: never\n"
+        "      delay: 250ms\n"
+        "      max_delay: 1m30s\n"
+        "      burst: 0\n"
+        "      window: 90\n"
+        "      healthy: 0.5\n"
+        "      rules:\n"
+        "      - exit: 78\n"
+        "        then: end\n"
+        "      - signal: [SIGKILL, hup, 9]\n"
+        "        exit: [2, 1]\n"
+        "        then: restart\n"
+        "    stop: {signal: INT, grace: 0}\n"
+        "    logs: {size: 4096, files: 0, when_full: drop}\n"
+        "    update: {parallel: 100000}\n"
+        "    priority: 70\n"
+        "    owner: data team\n"
+        "    resources: {cpu: 0.5, memory: 256MiB, disk: 1000, ports: [http, admin]}\n"
+        "    place:\n"
+        "      zone: [west, 1]\n"
+        "      node: n1\n"
+        "      where: [memory >= 4GiB, \"gpu   exists\"]\n"
+        "      prefer: [{where: a=b, weight: -100}, {where: \"k >= version 6.1\", weight: 50}]\n"
+        "      spread: rack.row\n"
+        "      by: pack\n"
+        "      exclusive: gpu\n"
+        "      gang: true\n"
+        "    queue: {mode: start-only, preempt: true}\n"
+        "    lost: {then: wait, after: 5m}\n"
+        "    lease: 5s\n"
+        "    batch: {retries: 3, parallel: 2, deadline: 1h, keep: 7d}\n";
 
 static void every_field_is_read(void **state)
 {
@@ -173,6 +190,40 @@ static void every_field_is_read(void **state)
         assert_int_equal(s->logs.files, 0);
         assert_int_equal(s->logs.when_full, LOGS_DROP);
         assert_int_equal(s->update.parallel, 100000);
+}
+
+static void every_field_of_the_cluster_is_read(void **state)
+{
+        AUTO(job_spec_unrefp) struct job_spec *s = parse_one(full);
+
+        (void) state;
+        assert_int_equal(s->priority, 70);
+        assert_string_equal(s->owner, "data team");
+        assert_int_equal(s->resources.cpu, 500);
+        assert_int_equal(s->resources.memory, 256 << 20);
+        assert_int_equal(s->resources.disk, 1000);
+        assert_texts(s->resources.ports, TEXTS("http", "admin"));
+        assert_texts(s->place.zones, TEXTS("west", "1"));
+        assert_string_equal(s->place.node, "n1");
+        assert_int_equal(s->place.constraints_len, 2);
+        assert_int_equal(s->place.constraints[0].op, CONSTRAINT_GREATER_EQUAL);
+        assert_string_equal(s->place.constraints[1].attribute, "gpu");
+        assert_int_equal(s->place.preferences_len, 2);
+        assert_int_equal(s->place.preferences[0].weight, -100);
+        assert_string_equal(s->place.preferences[1].where->attribute, "k");
+        assert_string_equal(s->place.spread, "rack.row");
+        assert_int_equal(s->place.by, PLACE_PACK);
+        assert_string_equal(s->place.exclusive, "gpu");
+        assert_true(s->place.gang);
+        assert_int_equal(s->queue.mode, QUEUE_START_ONLY);
+        assert_true(s->queue.preempt);
+        assert_int_equal(s->lost.then, LOST_WAIT);
+        assert_int_equal(s->lost.after, 5 * USEC_MINUTE);
+        assert_int_equal(s->lease, 5 * USEC_SEC);
+        assert_int_equal(s->batch.retries, 3);
+        assert_int_equal(s->batch.parallel, 2);
+        assert_int_equal(s->batch.deadline, USEC_HOUR);
+        assert_int_equal(s->batch.keep, 7 * USEC_DAY);
 }
 
 static void rules_are_read_in_order(void **state)
@@ -280,12 +331,26 @@ static void a_spec_is_written_in_full(void **state)
 
         (void) state;
         assert_string_equal(text,
-                "{\"kind\":\"service\",\"count\":1,\"command\":[\"run\",\"1.0\"],\"user\":null,"
-                "\"group\":null,\"directory\":null,\"env\":{},\"success_codes\":[0],\"restart\":{"
+                "{\"kind\":\"service\",\"template\":false,\"count\":1,\"command\":[\"run\",\"1.0\"]"
+                ",\"user\":null,"
+                "\"group\":null,\"directory\":null,\"env\":{},\"success_codes\":[0],"
+                "\"priority\":50,\"owner\":null,\"singleton\":false,\"lease\":\"10s\","
+                "\"resources\":{\"cpu\":\"0\",\"memory\":"
+                "\"0B\",\"disk\":\"0B\",\"ports\":[]},\"place\":{\"zone\":[],\"node\":null,"
+                "\"where\":[],\"prefer\":[],\"spread\":null,"
+                "\"by\":\"spread\",\"exclusive\":null,\"with\":null,\"gang\":false},\"queue\":{"
+                "\"mode\":\"always\",\"preempt\":false},"
+                "\"lost\":{\"then\":\"move\",\"after\":\"0s\"},\"restart\":{"
                 "\"policy\":\"always\",\"delay\":\"1s\",\"max_delay\":\"1m\",\"burst\":5,"
                 "\"window\":\"1m\",\"healthy\":\"10s\",\"rules\":[]},\"stop\":{\"signal\":"
                 "\"TERM\",\"grace\":\"10s\"},\"logs\":{\"size\":\"10MiB\",\"files\":5,"
-                "\"when_full\":\"block\"},\"update\":{\"parallel\":1}}");
+                "\"when_full\":\"block\"},\"update\":{\"parallel\":1,\"order\":\"stop-first\","
+                "\"healthy\":\"0s\",\"pause\":\"0s\","
+                "\"deadline\":\"10m\",\"revert\":false,\"canary\":0},\"batch\":{\"retries\":"
+                "\"none\",\"parallel\":0,"
+                "\"deadline\":\"0s\",\"keep\":\"0s\"},\"schedule\":{\"cron\":null,\"zone\":null,"
+                "\"overlap\":\"skip\","
+                "\"catch_up\":\"last\",\"jitter\":\"0s\"}}");
         json_decref(json);
 }
 
@@ -555,7 +620,7 @@ static void the_schema_has_every_field(void **state)
                 json_string_value(json_object_get(schema_find(schema, "restart.delay"), "default")),
                 "1s");
         assert_null(json_object_get(schema_find(schema, "restart.policy"), "default"));
-        assert_int_equal(json_array_size(json_object_get(schema_find(schema, "kind"), "enum")), 2);
+        assert_int_equal(json_array_size(json_object_get(schema_find(schema, "kind"), "enum")), 4);
         check_closed(schema);
         json_decref(schema);
         json_decref(json);
@@ -593,6 +658,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(a_spec_has_defaults),
                 cmocka_unit_test(null_is_not_given),
                 cmocka_unit_test(every_field_is_read),
+                cmocka_unit_test(every_field_of_the_cluster_is_read),
                 cmocka_unit_test(rules_are_read_in_order),
                 cmocka_unit_test(defaults_depend_on_each_other),
                 cmocka_unit_test(a_command_takes_what_is_written),

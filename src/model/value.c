@@ -72,6 +72,13 @@ bool value_find(
         return false;
 }
 
+bool value_is_given(const struct value *parent, const char *key)
+{
+        const json_t *member = json_object_get(parent->json, key);
+
+        return member != NULL && !json_is_null(member);
+}
+
 /* Appends @s as a JSON string, cut to QUOTE_MAX bytes. */
 static void put_quoted(struct buffer *b, const char *s)
 {

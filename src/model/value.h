@@ -46,6 +46,9 @@ bool value_next(const struct reader *r, const struct value *parent, struct value
 bool value_find(
         const struct reader *r, const struct value *parent, const char *key, struct value *ret);
 
+/* The object @parent has a member @key that is not null. */
+bool value_is_given(const struct value *parent, const char *key);
+
 /* Sets ERR_INVALID: `web.yaml:7: jobs.web.count: ` and what is given. Returns -1. */
 int value_fail(const struct reader *r, const struct value *value, const char *format, ...)
         PRINTF_LIKE(3, 4);

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include "model/job.h"
+#include "model/value.h"
+
+/* Completes a spec all of whose fields were read from @value: defaults that depend on other fields
+ * are set, and what fields say together is checked. Returns -1 with a message at the field that is
+ * to be changed. Internal to src/model. */
+int job_check(const struct reader *r, const struct value *value, struct job_spec *spec);
