@@ -132,6 +132,9 @@ static int check_schedule(const struct reader *r, const struct value *job, struc
                 return value_fail(r, find(r, job, "schedule", "cron", &at),
                         "only for a job of kind \"cron\"; this one is of kind \"%s\"",
                         job_kind_names[spec->kind]);
+        if (spec->schedule.zone != NULL && !zone_name_is_valid(spec->schedule.zone))
+                return value_fail_expected(r, find(r, job, "schedule", "zone", &at),
+                        "the name of a time zone such as \"Europe/Paris\"");
         if (spec->schedule.cron != NULL &&
                 cron_parse(spec->schedule.cron, &spec->schedule.times, &why) < 0)
                 return value_fail(r, find(r, job, "schedule", "cron", &at), "%s", why.message);
