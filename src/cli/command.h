@@ -43,8 +43,9 @@ struct command {
         /* @operands: NULL-terminated. Returns 0, or -1 with the reason, of which the exit status is
          * made. */
         int (*run)(const char *const *operands, struct error *err);
-        /* Instead of run: gets the arguments unparsed and returns the exit status (programs that
-         * the keeper starts). */
+        /* What the keeper starts under this name: gets the arguments unparsed and returns the exit
+         * status. With run as well, run is for people: who is started by a keeper has
+         * REEVE_KEEPER_FD in its environment. */
         int (*main)(int argc, char **argv);
         bool hidden; /* not in the list: not for people */
 };

@@ -15,6 +15,7 @@
 #include "cli/columns.h"
 #include "cli/command.h"
 #include "cli/terminal.h"
+#include "keeper/protocol.h"
 
 #define OPTIONS_MAX 24
 #define LONG_FIRST  256 /* what getopt calls our first long option: no letter */
@@ -258,6 +259,13 @@ static int run_command(const struct command *c, int argc, char **argv)
         return error_code_exit(err.code);
 }
 
+static int start(const struct command *c, int argc, char **argv)
+{
+        bool program = c->main != NULL && (c->run == NULL || getenv(KEEPER_FD_VARIABLE) != NULL);
+
+        return program ? c->main(argc, argv) : run_command(c, argc, argv);
+}
+
 static int unknown_command(const char *name)
 {
         const char *names[ARRAY_SIZE(commands)] = { NULL };
@@ -294,8 +302,6 @@ int main(int argc, char **argv)
         }
         for (size_t i = 0; commands[i] != NULL; i++)
                 if (strcmp(commands[i]->name, name) == 0)
-                        return commands[i]->main != NULL
-                                       ? commands[i]->main(argc - 1, argv + 1)
-                                       : run_command(commands[i], argc - 1, argv + 1);
+                        return start(commands[i], argc - 1, argv + 1);
         return unknown_command(name);
 }

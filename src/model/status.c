@@ -9,6 +9,7 @@
 
 #include "base/macros.h"
 #include "model/job.h"
+#include "model/token.h"
 
 const char *const task_state_names[] = {
         [TASK_QUEUED] = "queued",
@@ -172,6 +173,8 @@ void status_reference(struct buffer *out)
                 { "Job", "A job over all its tasks. Its spec is in job.md.", &job_table },
                 { "Node", "A machine with an agent.", &node_table },
                 { "Event", "Something that happened. It never changes.", &event_table },
+                { "Token", "What lets somebody in. The token itself is told only to who makes it.",
+                        &token_table },
         };
 
         buffer_puts(out,

@@ -50,6 +50,7 @@ void http_request_free(struct http_request *req)
         buffer_done(&req->decoded);
         buffer_done(&req->headers);
         free(req->parameters);
+        free(req->label);
         free(req);
 }
 
@@ -166,6 +167,17 @@ const char *http_request_body(const struct http_request *req, size_t *ret_len)
 bool http_request_is_unix(const struct http_request *req)
 {
         return req->is_unix;
+}
+
+void http_request_set_label(struct http_request *req, const char *label)
+{
+        free(req->label);
+        req->label = mem_strdup(label);
+}
+
+const char *http_request_label(const struct http_request *req)
+{
+        return req->label;
 }
 
 /* Writing an answer */

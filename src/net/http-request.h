@@ -62,6 +62,7 @@ struct http_request {
         size_t parameter_count;
         enum http_method method;
         bool is_http_1_0, keep_alive, is_unix;
+        char *label;
 
         bool dispatched; /* the application has it */
         bool begun;      /* the head of an answer in pieces is queued */

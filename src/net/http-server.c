@@ -561,6 +561,25 @@ static void server_free_listeners(struct http_server *s)
         s->listeners = NULL;
 }
 
+/* An on_close may answer or drop anything: after each one it begins anew. */
+static struct http_request *find_label(struct http_server *s, const char *label)
+{
+        struct http_request *req;
+
+        DL_FOREACH (s->requests, req)
+                if (req->hc != NULL && req->label != NULL && strcmp(req->label, label) == 0)
+                        return req;
+        return NULL;
+}
+
+void http_server_drop(struct http_server *s, const char *label)
+{
+        struct http_request *req;
+
+        while ((req = find_label(s, label)) != NULL)
+                http_conn_drop(req->hc);
+}
+
 void http_server_free(struct http_server *s)
 {
         if (s == NULL)

@@ -62,6 +62,10 @@ unsigned http_server_connections(const struct http_server *s);
  * live on. NULL is ignored. */
 void http_server_free(struct http_server *s);
 
+/* Ends the connections of all requests with this label that the application has; their on_close
+ * callbacks follow. */
+void http_server_drop(struct http_server *s, const char *label);
+
 /* The question. All strings are borrowed for the life of the request. */
 
 const char *http_request_method(const struct http_request *req); /* "GET" */
@@ -83,6 +87,10 @@ const char *http_request_header(const struct http_request *req, const char *name
 const char *http_request_body(const struct http_request *req, size_t *ret_len);
 
 bool http_request_is_unix(const struct http_request *req);
+
+/* What the application wants to know the request by. Copied; NULL until it is set. */
+void http_request_set_label(struct http_request *req, const char *label);
+const char *http_request_label(const struct http_request *req);
 
 /* The answer at once. */
 

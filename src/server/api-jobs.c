@@ -12,21 +12,30 @@
 #include "base/mem.h"
 #include "core/explain.h"
 #include "server/api.h"
+#include "server/auth.h"
 
 /* ---- Reading */
 
+struct job_list {
+        struct buffer body;
+        const char *jobs;
+};
+
 static void list_job(void *data, const struct job_status *job)
 {
-        api_list_add(data, &job_table, job);
+        struct job_list *list = data;
+
+        if (token_jobs_cover(list->jobs, job->name))
+                api_list_add(&list->body, &job_table, job);
 }
 
 void api_jobs_list(struct server *server, struct http_request *req, const char *name)
 {
-        struct buffer body = { 0 };
+        struct job_list list = { .jobs = auth_grant(server, req).jobs };
 
         (void) name;
-        cluster_each_job(state_cluster(server->state), list_job, &body);
-        api_reply_list(server, req, &body);
+        cluster_each_job(state_cluster(server->state), list_job, &list);
+        api_reply_list(server, req, &list.body);
 }
 
 void api_job_get(struct server *server, struct http_request *req, const char *name)
@@ -41,7 +50,7 @@ void api_job_get(struct server *server, struct http_request *req, const char *na
         char *text;
 
         if (api_query_int(req, "version", 1, UINT32_MAX, &version, &err) < 0 ||
-                (!cluster_get_job(c, name, &job) && api_no_job(server, name, &err) < 0)) {
+                (!cluster_get_job(c, name, &job) && api_no_job(server, req, name, &err) < 0)) {
                 api_reply_error(server, req, &err);
                 return;
         }
@@ -118,6 +127,15 @@ static int check_all(struct server *server, const struct job_file *file, struct 
                                 strncmp(job.source, "file:", 5) == 0 ? job.source + 5 : job.source);
         }
         return 0;
+}
+
+/* False: one of them is not the token's affair, and that was answered. */
+static bool may_all(struct server *server, struct http_request *req, const struct job_file *file)
+{
+        for (size_t i = 0; i < file->jobs_len; i++)
+                if (!auth_allows_job(server, req, file->jobs[i]->name))
+                        return false;
+        return true;
 }
 
 struct apply {
@@ -200,6 +218,10 @@ void api_jobs_apply(struct server *server, struct http_request *req, const char 
                 rc = error_set(&err, ERR_INVALID, "there is no job in it");
         if (rc == 0 && if_version != 0 && file.jobs_len != 1)
                 rc = error_set(&err, ERR_INVALID, "if_version: only when there is one job");
+        if (rc == 0 && !may_all(server, req, &file)) {
+                job_file_done(&file);
+                return;
+        }
         if (rc == 0)
                 rc = check_all(server, &file, &err);
         if (rc == 0)
@@ -216,9 +238,16 @@ void api_jobs_plan(struct server *server, struct http_request *req, const char *
         struct error err;
 
         (void) name;
-        if (parse_body(req, &file, &err) < 0 ||
-                explain_plan(state_cluster(server->state), file.jobs, file.jobs_len, NULL,
-                        time_wall(), &body, &err) < 0) {
+        if (parse_body(req, &file, &err) < 0) {
+                api_reply_error(server, req, &err);
+                return;
+        }
+        if (!may_all(server, req, &file)) {
+                job_file_done(&file);
+                return;
+        }
+        if (explain_plan(state_cluster(server->state), file.jobs, file.jobs_len, NULL, time_wall(),
+                    &body, &err) < 0) {
                 buffer_done(&body);
                 api_reply_error(server, req, &err);
         } else {
@@ -237,7 +266,7 @@ static bool job_is_there(struct server *server, struct http_request *req, const 
 
         if (cluster_get_job(state_cluster(server->state), name, &job))
                 return true;
-        api_no_job(server, name, &err);
+        api_no_job(server, req, name, &err);
         api_reply_error(server, req, &err);
         return false;
 }

@@ -8,9 +8,11 @@
 #include "base/mem.h"
 #include "core/explain.h"
 #include "server/api.h"
+#include "server/auth.h"
 #include "server/events.h"
 #include "server/feeds.h"
 #include "server/links.h"
+#include "server/tokens.h"
 
 #define EVENTS_DEFAULT 1000
 #define EVENTS_MAX     10000
@@ -144,7 +146,8 @@ void api_events(struct server *server, struct http_request *req, const char *nam
         const char *accept = http_request_header(req, "Accept");
         bool follow = accept != NULL && strstr(accept, "text/event-stream") != NULL, newest;
         struct event_filter filter = { .job = http_request_query(req, "job"),
-                .task = http_request_query(req, "task") };
+                .task = http_request_query(req, "task"),
+                .jobs = auth_grant(server, req).jobs };
         AUTO(page_done) struct page p = { 0 };
         int64_t after = follow ? (int64_t) state_durable_event(server->state) : 0;
         int64_t limit = EVENTS_DEFAULT;
@@ -194,6 +197,10 @@ void api_why(struct server *server, struct http_request *req, const char *name)
         struct error err;
 
         why_filter(server, name, &filter, &task, &job);
+        /* What is no job is a node, or nothing; neither is told of to a limited token. */
+        if (filter.job != NULL ? !auth_allows_job(server, req, filter.job)
+                               : !auth_allows_all(server, req))
+                return;
         if (page_read(server, &p, &filter, 0, true, &err) < 0 ||
                 explain_why(state_cluster(server->state), name, p.events, p.len, time_wall(), &body,
                         &err) < 0) {
@@ -251,10 +258,21 @@ void api_upgrade(struct server *server, struct http_request *req, const char *na
 
 void api_link(struct server *server, struct http_request *req, const char *name)
 {
+        const char *given = auth_bearer(req), *reason = "wrong-credential";
+        const struct token_status *credential = NULL;
+        struct error err;
+
         (void) name;
-        if (!http_request_is_unix(req))
-                api_reply_problem(server, req, 403, error_code_name(ERR_DENIED),
-                        "agents connect over the UNIX socket");
-        else
-                links_accept(server->links, req);
+        if (!http_request_is_unix(req)) {
+                error_set(&err, ERR_DENIED,
+                        "a node's credential is needed: Authorization: Bearer reeve-node-...");
+                if (given != NULL)
+                        credential = tokens_find(server->tokens, given, TOKEN_NODE, &reason, &err);
+                if (credential == NULL) {
+                        api_reply_reason(
+                                server, req, 401, error_code_name(err.code), reason, err.message);
+                        return;
+                }
+        }
+        links_accept(server->links, req, credential);
 }

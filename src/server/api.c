@@ -36,12 +36,20 @@ static void set_index(struct server *server, struct http_request *req)
 void api_reply_problem(struct server *server, struct http_request *req, int status,
         const char *title, const char *detail)
 {
+        api_reply_reason(server, req, status, title, NULL, detail);
+}
+
+void api_reply_reason(struct server *server, struct http_request *req, int status,
+        const char *title, const char *reason, const char *detail)
+{
         AUTO(buffer_done) struct buffer body = { 0 };
 
         buffer_puts(&body, "{\"type\":\"about:blank\",\"title\":");
         text_put_json_string(&body, title);
         buffer_printf(&body, ",\"status\":%d,\"detail\":", status);
         text_put_json_string(&body, detail);
+        if (reason != NULL)
+                buffer_printf(&body, ",\"reason\":\"%s\"", reason);
         buffer_puts(&body, "}\n");
         set_index(server, req);
         http_request_reply(req, status, "application/problem+json", body.data, body.len);
@@ -145,6 +153,7 @@ void api_command(struct server *server, struct http_request *req, const struct c
 struct names {
         const char **names;
         size_t len;
+        const char *jobs; /* only these; NULL: all */
 };
 
 static void names_add(struct names *n, const char *name)
@@ -156,12 +165,18 @@ static void names_add(struct names *n, const char *name)
 
 static void add_job(void *data, const struct job_status *job)
 {
-        names_add(data, job->name);
+        const struct names *n = data;
+
+        if (token_jobs_cover(n->jobs, job->name))
+                names_add(data, job->name);
 }
 
 static void add_task(void *data, const struct task_status *task)
 {
-        names_add(data, task->id);
+        const struct names *n = data;
+
+        if (token_jobs_cover(n->jobs, task->job))
+                names_add(data, task->id);
 }
 
 static int not_found(const char *noun, const char *name, struct names *n, struct error *err)
@@ -177,20 +192,22 @@ static int not_found(const char *noun, const char *name, struct names *n, struct
         return -1;
 }
 
-int api_no_job(struct server *server, const char *name, struct error *err)
+int api_no_job(
+        struct server *server, const struct http_request *req, const char *name, struct error *err)
 {
-        struct names n = { 0 };
+        struct names n = { .jobs = auth_grant(server, req).jobs };
 
         cluster_each_job(state_cluster(server->state), add_job, &n);
         return not_found("job", name, &n, err);
 }
 
-int api_no_task(struct server *server, const char *id, struct error *err)
+int api_no_task(
+        struct server *server, const struct http_request *req, const char *id, struct error *err)
 {
         AUTO(mem_freep) char *job = mem_strdup(id);
         char *dot = strrchr(job, '.');
         struct job_status status;
-        struct names n = { 0 };
+        struct names n = { .jobs = auth_grant(server, req).jobs };
 
         if (dot != NULL)
                 *dot = '\0';
@@ -258,10 +275,10 @@ void api_on_request(void *data, struct http_request *req)
         struct error err;
         int rc;
 
-        if (!auth_allows(server->auth, server, req))
-                return;
         route = api_match(
                 strcmp(method, "HEAD") == 0 ? "GET" : method, path, name, sizeof name, allow);
+        if (!auth_allows(server, req, route, name))
+                return;
         if (route == NULL && allow[0] != '\0') {
                 http_request_set_header(req, "Allow", allow);
                 api_reply_problem(server, req, 405, error_code_name(ERR_INVALID),

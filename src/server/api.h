@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/buffer.h"
+#include "model/token.h"
 #include "net/http-server.h"
 #include "server/server-internal.h"
 
@@ -12,6 +13,7 @@ struct route {
         const char *method;
         const char *pattern; /* "/v1/jobs/NAME/stop": a segment in capitals stands for one of any
                                 name */
+        enum role role;      /* the least that is needed; ROLE_NONE: no token of the API */
         void (*handle)(struct server *server, struct http_request *req, const char *name);
         bool waits;          /* takes ?index= and ?wait= */
         const char *takes;   /* column "body or query" of docs/http.md */
@@ -40,6 +42,9 @@ void api_reply_error(struct server *server, struct http_request *req, const stru
 /* The same with a status of one's own. */
 void api_reply_problem(struct server *server, struct http_request *req, int status,
         const char *title, const char *detail);
+/* The same with the member `reason`, a word for programs, unless it is NULL. */
+void api_reply_reason(struct server *server, struct http_request *req, int status,
+        const char *title, const char *reason, const char *detail);
 /* What was read from the state, as soon as it may be told. Takes the bytes of @body. */
 void api_reply_json(struct server *server, struct http_request *req, struct buffer *body);
 
@@ -54,9 +59,12 @@ void api_reply_done(struct server *server, struct http_request *req, struct buff
 void api_command(
         struct server *server, struct http_request *req, const struct cluster_event *event);
 
-/* Fills @err with "no job "wbe"; did you mean "web"?". Return -1. */
-int api_no_job(struct server *server, const char *name, struct error *err);
-int api_no_task(struct server *server, const char *id, struct error *err);
+/* Fills @err with "no job "wbe"; did you mean "web"?", of names that the request may see. Return
+ * -1. */
+int api_no_job(
+        struct server *server, const struct http_request *req, const char *name, struct error *err);
+int api_no_task(
+        struct server *server, const struct http_request *req, const char *id, struct error *err);
 
 /* A query parameter as number: *@ret is left alone if it is missing. */
 int api_query_int(struct http_request *req, const char *name, int64_t min, int64_t max,
@@ -71,6 +79,11 @@ void api_why(struct server *server, struct http_request *req, const char *name);
 void api_down(struct server *server, struct http_request *req, const char *name);
 void api_upgrade(struct server *server, struct http_request *req, const char *name);
 void api_nodes_list(struct server *server, struct http_request *req, const char *name);
+void api_tokens_list(struct server *server, struct http_request *req, const char *name);
+void api_token_make(struct server *server, struct http_request *req, const char *name);
+void api_token_revoke(struct server *server, struct http_request *req, const char *name);
+void api_node_forget(struct server *server, struct http_request *req, const char *name);
+void api_join(struct server *server, struct http_request *req, const char *name);
 void api_events(struct server *server, struct http_request *req, const char *name);
 void api_link(struct server *server, struct http_request *req, const char *name);
 

@@ -3,10 +3,12 @@
 
 #include <stdbool.h>
 
+#include "model/token.h"
 #include "server/server-internal.h"
 
-/* Who may use the API over TCP. */
+/* Who may use the API, and for what. */
 struct auth;
+struct route;
 
 #define AUTH_TOKEN_LEN 64 /* hexadecimal digits */
 
@@ -14,8 +16,28 @@ struct auth;
 int auth_new(const char *data_dir, struct auth **ret, struct error *err);
 void auth_free(struct auth *a);
 
-/* True if the request may be served. Otherwise it has been answered. */
-bool auth_allows(const struct auth *a, struct server *server, struct http_request *req);
+/* True if the request may be served by @route (NULL: there is none), for which @name stands in the
+ * path. Otherwise it has been answered. */
+bool auth_allows(struct server *server, struct http_request *req, const struct route *route,
+        const char *name);
+
+/* What a request that was let in may do; ROLE_NONE if its token has ceased to be good meanwhile. */
+struct grant {
+        enum role role;
+        const char *jobs; /* as in the token: NULL, or prefixes; borrowed for the loop turn */
+};
+
+struct grant auth_grant(const struct server *server, const struct http_request *req);
+
+/* For what is not said by the path: true if the token covers @job. Otherwise the request has been
+ * answered. */
+bool auth_allows_job(struct server *server, struct http_request *req, const char *job);
+
+/* The same for what is of no job, or of all. */
+bool auth_allows_all(struct server *server, struct http_request *req);
+
+/* The text behind "Bearer" of the Authorization header, or NULL. */
+const char *auth_bearer(const struct http_request *req);
 
 /* The decisions alone. */
 bool auth_token_is_right(const struct auth *a, const char *given); /* NULL: no */

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "model/token.h"
 #include "server/state.h"
 
 static bool is(const char *wanted, const char *name)
@@ -21,6 +22,10 @@ static bool is(const char *wanted, const char *name)
 bool event_filter_takes(const struct event_filter *filter, const struct event *event)
 {
         bool whole_job = filter->job_too && event->task == NULL;
+
+        if (filter->jobs != NULL &&
+                (event->job == NULL || !token_jobs_cover(filter->jobs, event->job)))
+                return false;
 
         return is(filter->job, event->job) && (whole_job || is(filter->task, event->task)) &&
                is(filter->node, event->node);

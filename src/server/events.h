@@ -13,6 +13,7 @@
 struct event_filter {
         const char *job, *task, *node; /* NULL: any */
         bool job_too;                  /* with job and task: also what concerns the whole job */
+        const char *jobs; /* only of jobs with these beginnings (model/token.h); NULL: all */
 };
 
 bool event_filter_takes(const struct event_filter *filter, const struct event *event);

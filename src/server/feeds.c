@@ -46,7 +46,7 @@ struct follower {
         struct feeds *feeds;
         struct http_request *req;
         uint64_t next_event;
-        char *job, *task;
+        char *job, *task, *jobs;
         struct follower *next, *prev;
 };
 
@@ -149,6 +149,7 @@ static void follower_free(void *data)
         DL_DELETE(w->feeds->followers, w);
         free(w->job);
         free(w->task);
+        free(w->jobs);
         free(w);
 }
 
@@ -181,7 +182,7 @@ static void follower_pump(struct follower *w)
 {
         struct feeds *f = w->feeds;
         AUTO(buffer_done) struct buffer text = { 0 };
-        struct events_query query = { .filter = { .job = w->job, .task = w->task },
+        struct events_query query = { .filter = { .job = w->job, .task = w->task, .jobs = w->jobs },
                 .first = w->next_event,
                 .last = state_durable_event(f->server->state),
                 .rows = PAGE_ROWS };
@@ -224,6 +225,7 @@ void feeds_follow(struct feeds *f, struct http_request *req, uint64_t after,
         w->next_event = MIN(after, state_durable_event(f->server->state)) + 1;
         w->job = mem_strdup(filter->job);
         w->task = mem_strdup(filter->task);
+        w->jobs = mem_strdup(filter->jobs);
         http_request_set_header(req, "Cache-Control", "no-store");
         http_request_begin(req, 200, "text/event-stream");
         http_request_write(
@@ -254,7 +256,7 @@ void feeds_event(struct feeds *f, const struct event *event)
                 if (w->next_event != index || http_request_queued(w->req) >= QUEUE_MARK)
                         continue; /* it is behind: follower_pump() sees to it */
                 w->next_event++;
-                filter = (struct event_filter){ .job = w->job, .task = w->task };
+                filter = (struct event_filter){ .job = w->job, .task = w->task, .jobs = w->jobs };
                 if (!event_filter_takes(&filter, event))
                         continue;
                 block = block == NULL ? block_from_event(event) : block;

@@ -16,8 +16,8 @@ void feeds_free(struct feeds *f); /* after http_server_free(); NULL is ignored *
 void feeds_wait(struct feeds *f, struct http_request *req, uint64_t index, usec_t wait,
         const struct route *route, const char *name);
 
-/* Answers with server-sent events: those after number @after that @filter takes. Of the filter job
- * and task count. */
+/* Answers with server-sent events: those after number @after that @filter takes. Of the filter job,
+ * task and jobs count. */
 void feeds_follow(struct feeds *f, struct http_request *req, uint64_t after,
         const struct event_filter *filter);
 

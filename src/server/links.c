@@ -30,12 +30,17 @@
 #include "server/logs.h"
 #include "server/witness.h"
 
-#define PROTOCOL 1
+#define PROTOCOL_MIN 1
 /* An agent that reads nothing is as good as gone. */
 #define QUEUED_MAX      ((size_t) 64 * 1024 * 1024)
 #define CLOSE_PROTOCOL  1002
 #define CLOSE_GOING     1001
 #define CLOSE_RESTARTED 1012
+/* Of docs/link.md: trying again at once is of no use. */
+#define CLOSE_REVOKED    4401
+#define CLOSE_WRONG_NODE 4403
+#define CLOSE_TWO_AGENTS 4409
+#define CLOSE_VERSION    4426
 
 struct gathered_spec {
         char *key; /* "web 3" */
@@ -46,7 +51,9 @@ struct connection {
         struct links *links;
         struct websocket *ws; /* NULL: closed */
         unsigned refs;
-        char *node; /* NULL: no hello yet */
+        char *node;                         /* NULL: no hello yet */
+        char *credential, *credential_node; /* the token's id and node; NULL: UNIX socket */
+        uint16_t close_code;                /* for a peer that breaks the protocol */
         bool welcomed;
         struct cluster_effects all;             /* what the first assign says, until welcomed */
         struct buffer specs_text, assigns_text; /* gathered, until send_gathered() */
@@ -82,6 +89,8 @@ static void connection_unref(struct connection *c)
         forget_gathered(c);
         cluster_effects_done(&c->all);
         free(c->node);
+        free(c->credential);
+        free(c->credential_node);
         free(c);
 }
 
@@ -367,6 +376,15 @@ static void replace_older(struct connection *c, const char *node)
         }
 }
 
+static int check_credential(struct connection *c, const char *name, struct error *err)
+{
+        if (c->credential == NULL || strcmp(c->credential_node, name) == 0)
+                return 0;
+        c->close_code = CLOSE_WRONG_NODE;
+        return error_set(err, ERR_DENIED, "the credential is node %s's, and not that of %s",
+                c->credential_node, name);
+}
+
 static int hello(
         struct connection *c, struct node_status *node, struct reports *reports, struct error *err)
 {
@@ -377,6 +395,8 @@ static int hello(
 
         if (node->name == NULL || !text_is_name(node->name))
                 return error_set(err, ERR_INVALID, "node.name: expected a name");
+        if (check_credential(c, node->name, err) < 0)
+                return -1;
         if (state_submit(c->links->server->state, &event, on_hello_durable, c, NULL, err) < 0)
                 return -1;
         c->refs++;
@@ -390,16 +410,19 @@ static int hello(
 static int on_hello(struct connection *c, const json_t *message, struct error *err)
 {
         json_int_t protocol = json_integer_value(json_object_get(message, "protocol"));
+        const json_t *protocol_min = json_object_get(message, "protocol_min");
+        const char *reason;
         AUTO(reports_done) struct reports reports = { 0 };
         struct node_status node = { 0 };
         int rc;
 
         if (c->node != NULL)
                 return error_set(err, ERR_INVALID, "a second hello");
-        if (protocol != PROTOCOL)
-                return error_set(err, ERR_INVALID,
-                        "protocol %" JSON_INTEGER_FORMAT "; this server speaks %d", protocol,
-                        PROTOCOL);
+        c->close_code = CLOSE_VERSION;
+        if (links_check_protocol(protocol_min == NULL ? protocol : json_integer_value(protocol_min),
+                    protocol, NULL, &reason, err) < 0)
+                return -1;
+        c->close_code = CLOSE_PROTOCOL;
         if (read_reports(message, &reports, err) < 0 ||
                 record_read(&node_table, json_object_get(message, "node"), &node, err) < 0)
                 return -1;
@@ -599,7 +622,7 @@ static void on_message(void *data, bool text, const void *bytes, size_t len)
         if (rc < 0 && c->ws != NULL) {
                 log_warning("node %s: breaks the protocol: %s", c->node == NULL ? "?" : c->node,
                         err.message);
-                websocket_close(c->ws, CLOSE_PROTOCOL, err.message);
+                websocket_close(c->ws, c->close_code, err.message);
                 on_close(c, "protocol error");
         }
         connection_unref(c);
@@ -607,7 +630,27 @@ static void on_message(void *data, bool text, const void *bytes, size_t len)
 
 /* ---- Life */
 
-void links_accept(struct links *l, struct http_request *req)
+int links_check_protocol(
+        int64_t min, int64_t max, const char *version, const char **ret_reason, struct error *err)
+{
+        if (max < PROTOCOL_MIN) {
+                *ret_reason = "too-old";
+                return error_set(err, ERR_CONFLICT,
+                        "the agent (Reeve %s) speaks protocol %" PRId64 " of the link, this server "
+                        "(Reeve " REEVE_VERSION ") %d to %d: upgrade the agent",
+                        version == NULL ? "?" : version, max, PROTOCOL_MIN, LINK_PROTOCOL);
+        }
+        if (min > LINK_PROTOCOL) {
+                *ret_reason = "too-new";
+                return error_set(err, ERR_CONFLICT,
+                        "the agent (Reeve %s) speaks protocol %" PRId64 " of the link, this server "
+                        "(Reeve " REEVE_VERSION ") %d to %d: upgrade the server first",
+                        version == NULL ? "?" : version, min, PROTOCOL_MIN, LINK_PROTOCOL);
+        }
+        return 0;
+}
+
+void links_accept(struct links *l, struct http_request *req, const struct token_status *credential)
 {
         static const struct websocket_handlers handlers = {
                 .on_message = on_message, .on_close = on_close, .max_message = 64 * 1024 * 1024
@@ -617,13 +660,30 @@ void links_accept(struct links *l, struct http_request *req)
 
         c->links = l;
         c->refs = 1;
+        c->close_code = CLOSE_PROTOCOL;
+        if (credential != NULL) {
+                c->credential = mem_strdup(credential->id);
+                c->credential_node = mem_strdup(credential->node);
+        }
         if (http_request_upgrade(req, &handlers, c, &c->ws, &err) < 0) {
-                free(c);
+                connection_unref(c);
                 http_request_set_header(req, "Upgrade", "websocket");
                 api_reply_problem(l->server, req, 426, error_code_name(ERR_INVALID), err.message);
                 return;
         }
         DL_APPEND(l->connections, c);
+}
+
+void links_revoke(struct links *l, const char *id)
+{
+        struct connection *c, *next;
+
+        DL_FOREACH_SAFE (l->connections, c, next) {
+                if (c->credential == NULL || strcmp(c->credential, id) != 0)
+                        continue;
+                websocket_close(c->ws, CLOSE_REVOKED, "the node's credential is void now");
+                on_close(c, "its credential is void");
+        }
 }
 
 void links_reset(struct links *l)

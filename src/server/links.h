@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/cluster.h"
+#include "model/token.h"
 #include "server/server-internal.h"
 
 /* The server's end of the links to the agents (docs/link.md). */
@@ -10,8 +11,18 @@ struct links;
 struct links *links_new(struct server *server);
 void links_free(struct links *l); /* says goodbye to every agent; NULL is ignored */
 
-/* Makes a link of a request for one; answers it otherwise. */
-void links_accept(struct links *l, struct http_request *req);
+/* Makes a link of a request for one; answers it otherwise. @credential: with which it comes; NULL:
+ * over the UNIX socket, where none is needed. */
+void links_accept(struct links *l, struct http_request *req, const struct token_status *credential);
+
+/* Ends the link that came with this credential, if there is one. */
+void links_revoke(struct links *l, const char *id);
+
+/* The newest protocol of docs/link.md that is spoken here, and whether one of those from @min to
+ * @max is spoken. @version: of the other side, or NULL. @ret_reason: the word for why not. */
+#define LINK_PROTOCOL 2
+int links_check_protocol(
+        int64_t min, int64_t max, const char *version, const char **ret_reason, struct error *err);
 
 /* Gathers an assign for its agent, if it is connected; links_flush() sends what was gathered. */
 void links_assign(struct links *l, const struct cluster_assign *assign);

@@ -523,7 +523,7 @@ void api_task_logs(struct server *server, struct http_request *req, const char *
 
         if (read_query(r, &err) < 0 ||
                 (!cluster_get_task(state_cluster(server->state), name, &task) &&
-                        api_no_task(server, name, &err) < 0)) {
+                        api_no_task(server, req, name, &err) < 0)) {
                 fail(r, &err);
                 return;
         }
@@ -552,7 +552,7 @@ void api_job_logs(struct server *server, struct http_request *req, const char *n
 
         if (read_query(r, &err) < 0 ||
                 (!cluster_get_job(state_cluster(server->state), name, &job) &&
-                        api_no_job(server, name, &err) < 0)) {
+                        api_no_job(server, req, name, &err) < 0)) {
                 fail(r, &err);
                 return;
         }

@@ -12,43 +12,60 @@
 #define DELETE "DELETE"
 
 const struct route api_routes[] = {
-        { GET, "/v1/version", api_version, false, "", "`{version, pid, data, listen, node}`" },
-        { GET, "/v1/schema/job", api_schema_job, false, "", "JSON schema of a job file" },
-        { GET, "/v1/jobs", api_jobs_list, true, "", "array of jobs" },
-        { POST, "/v1/jobs", api_jobs_apply, false,
+        { GET, "/v1/version", ROLE_READ, api_version, false, "",
+                "`{version, pid, data, listen, node}`" },
+        { GET, "/v1/schema/job", ROLE_READ, api_schema_job, false, "",
+                "JSON schema of a job file" },
+        { GET, "/v1/jobs", ROLE_READ, api_jobs_list, true, "", "array of jobs" },
+        { POST, "/v1/jobs", ROLE_OPERATE, api_jobs_apply, false,
                 "a job file (`{jobs: {...}}`; JSON, or YAML with `Content-Type: application/yaml`);"
                 " `?if_version=N` when it has one job",
                 "`{index, jobs: [{job, version, action}]}`; all or none" },
-        { POST, "/v1/plan", api_jobs_plan, false, "a job file",
+        { POST, "/v1/plan", ROLE_READ, api_jobs_plan, false, "a job file",
                 "what applying it would do (core/explain.h)" },
-        { GET, "/v1/jobs/NAME", api_job_get, true, "`?version=N`", "the job with its `spec`" },
-        { DELETE, "/v1/jobs/NAME", api_job_remove, false, "`?purge=true`: the logs, too",
+        { GET, "/v1/jobs/NAME", ROLE_READ, api_job_get, true, "`?version=N`",
+                "the job with its `spec`" },
+        { DELETE, "/v1/jobs/NAME", ROLE_OPERATE, api_job_remove, false,
+                "`?purge=true`: the logs, too", "`{index}`" },
+        { POST, "/v1/jobs/NAME/stop", ROLE_OPERATE, api_job_stop, false, "", "`{index}`" },
+        { POST, "/v1/jobs/NAME/restart", ROLE_OPERATE, api_job_restart, false, "", "`{index}`" },
+        { POST, "/v1/jobs/NAME/scale", ROLE_OPERATE, api_job_scale, false, "`{\"count\": N}`",
                 "`{index}`" },
-        { POST, "/v1/jobs/NAME/stop", api_job_stop, false, "", "`{index}`" },
-        { POST, "/v1/jobs/NAME/restart", api_job_restart, false, "", "`{index}`" },
-        { POST, "/v1/jobs/NAME/scale", api_job_scale, false, "`{\"count\": N}`", "`{index}`" },
-        { GET, "/v1/jobs/NAME/logs", api_job_logs, false, "as for a task; merged", "bytes" },
-        { GET, "/v1/tasks", api_tasks_list, true, "`?job=NAME`", "array of tasks" },
-        { GET, "/v1/tasks/ID", api_task_get, true, "", "a task" },
-        { POST, "/v1/tasks/ID/stop", api_task_stop, false, "", "`{index}`" },
-        { POST, "/v1/tasks/ID/restart", api_task_restart, false, "", "`{index}`" },
-        { GET, "/v1/tasks/ID/logs", api_task_logs, false,
+        { GET, "/v1/jobs/NAME/logs", ROLE_READ, api_job_logs, false, "as for a task; merged",
+                "bytes" },
+        { GET, "/v1/tasks", ROLE_READ, api_tasks_list, true, "`?job=NAME`", "array of tasks" },
+        { GET, "/v1/tasks/ID", ROLE_READ, api_task_get, true, "", "a task" },
+        { POST, "/v1/tasks/ID/stop", ROLE_OPERATE, api_task_stop, false, "", "`{index}`" },
+        { POST, "/v1/tasks/ID/restart", ROLE_OPERATE, api_task_restart, false, "", "`{index}`" },
+        { GET, "/v1/tasks/ID/logs", ROLE_READ, api_task_logs, false,
                 "`?stream=stdout\\|stderr\\|both` (both), `?lines=N` (only the last ones), "
                 "`?follow=true`, `?from=BYTE` (one stream only)",
                 "`text/plain`, streamed. With `?format=json`: one object per line "
                 "`{\"task\",\"stream\",\"offset\",\"text\"}`" },
-        { GET, "/v1/nodes", api_nodes_list, true, "", "array of nodes" },
-        { GET, "/v1/events", api_events, false,
+        { GET, "/v1/nodes", ROLE_READ, api_nodes_list, true, "", "array of nodes" },
+        { GET, "/v1/events", ROLE_READ, api_events, false,
                 "`Accept: text/event-stream` follows (`Last-Event-ID` or `?after=`); else a page: "
                 "`?after=`, `?limit=` (1000), `?job=`, `?task=`, `?newest=true`",
                 "server-sent events, or an array" },
-        { GET, "/v1/why/SUBJECT", api_why, false, "a job, task or node",
+        { GET, "/v1/why/SUBJECT", ROLE_READ, api_why, false, "a job, task or node",
                 "`{subject, kind, summary, chain, next}`" },
-        { POST, "/v1/down", api_down, false, "",
+        { GET, "/v1/tokens", ROLE_ADMIN, api_tokens_list, false, "", "array of tokens" },
+        { POST, "/v1/tokens", ROLE_ADMIN, api_token_make, false,
+                "`{kind: \"api\"\\|\"join\", role, jobs, ttl, uses, note}`: all optional (`read`, "
+                "no "
+                "limit, never; `join`: `1h`, any number)",
+                "the token, with its text as `token`: told only now" },
+        { DELETE, "/v1/tokens/ID", ROLE_ADMIN, api_token_revoke, false, "",
+                "`{}`; connections that it opened are ended" },
+        { POST, "/v1/nodes/NAME/forget", ROLE_ADMIN, api_node_forget, false, "",
+                "`{}`; its credential is void and its link ended" },
+        { POST, "/v1/join", ROLE_NONE, api_join, false, "docs/link.md", "a node's credential" },
+        { POST, "/v1/down", ROLE_ADMIN, api_down, false, "",
                 "`{}`, then all tasks are stopped in order and Reeve ends" },
-        { POST, "/v1/upgrade", api_upgrade, false, "`{\"keeper\": PATH\\|null}`",
+        { POST, "/v1/upgrade", ROLE_ADMIN, api_upgrade, false, "`{\"keeper\": PATH\\|null}`",
                 "`{}`, then keeper, agent and server are replaced; tasks run on" },
-        { GET, "/v1/link", api_link, false, "WebSocket, UNIX socket only", "docs/link.md" },
+        { GET, "/v1/link", ROLE_NONE, api_link, false,
+                "WebSocket; over TCP with a node's credential", "docs/link.md" },
         { 0 },
 };
 
@@ -89,8 +106,10 @@ const struct route *api_match(
 
 void api_reference(struct buffer *out)
 {
-        buffer_puts(out, "| method and path | body or query | answer |\n|---|---|---|\n");
+        buffer_puts(
+                out, "| method and path | role | body or query | answer |\n|---|---|---|---|\n");
         for (const struct route *r = api_routes; r->method != NULL; r++)
-                buffer_printf(out, "| `%s %s` | %s%s%s |\n", r->method, r->pattern, r->takes,
+                buffer_printf(out, "| `%s %s` | %s | %s%s%s |\n", r->method, r->pattern,
+                        r->role == ROLE_NONE ? "-" : role_names[r->role], r->takes,
                         *r->takes == '\0' ? "| " : " | ", r->answers);
 }

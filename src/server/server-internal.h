@@ -14,6 +14,7 @@ struct feeds;
 struct jobfiles;
 struct links;
 struct logs;
+struct tokens;
 struct witness;
 
 struct server_options {
@@ -28,6 +29,8 @@ struct server {
         uv_loop_t *loop;
         struct server_options options;
         char listen_text[ADDRESS_TEXT_MAX]; /* the TCP address with its real port, or empty */
+        char *ca;             /* PEM that our certificate is to be traced to; NULL without TLS */
+        char fingerprint[33]; /* 32 hexadecimal digits of its SHA-256, or empty */
         struct store *store;
         struct state *state;
         struct http_server *http;
@@ -36,5 +39,6 @@ struct server {
         struct jobfiles *jobfiles;
         struct links *links;
         struct logs *logs;
+        struct tokens *tokens;
         struct witness *witness;
 };

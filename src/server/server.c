@@ -32,6 +32,7 @@
 #include "server/jobfiles.h"
 #include "server/links.h"
 #include "server/logs.h"
+#include "server/tokens.h"
 #include "server/witness.h"
 
 #define EVENTS_KEPT        100000
@@ -97,6 +98,14 @@ static void on_recovered(void *data)
         jobfiles_recovered(((struct server *) data)->jobfiles);
 }
 
+static void on_token_ended(void *data, const struct token_status *token)
+{
+        struct server *server = data;
+
+        http_server_drop(server->http, token->id);
+        links_revoke(server->links, token->id);
+}
+
 static void on_forget(uv_timer_t *timer)
 {
         struct server *server = timer->data;
@@ -128,6 +137,7 @@ static void end_now(struct program *p)
         feeds_free(take_ptr(s->feeds));
         witness_free(take_ptr(s->witness));
         state_free(take_ptr(s->state));
+        tokens_free(take_ptr(s->tokens));
         store_close(take_ptr(s->store), NULL, NULL);
         close_handles(p);
 }
@@ -264,7 +274,8 @@ static int start(struct server *s, struct error *err)
 {
         struct http_server_options http = { .on_request = api_on_request, .data = s };
 
-        if (open_state(s, err) < 0 || auth_new(s->options.data, &s->auth, err) < 0)
+        if (open_state(s, err) < 0 || auth_new(s->options.data, &s->auth, err) < 0 ||
+                tokens_new(s->loop, s->store, s->state, on_token_ended, s, &s->tokens, err) < 0)
                 return -1;
         s->feeds = feeds_new(s);
         s->logs = logs_new(s);

@@ -163,6 +163,8 @@ static int load_row(void *data, const char *key, const char *value, size_t len, 
 
         if (strlen(value) != len)
                 return error_set(err, ERR_INVALID, "row %s of the store is damaged", key);
+        if (strncmp(key, "token/", 6) == 0)
+                return 0; /* not the cluster's: tokens.c */
         if (strncmp(key, "event/", 6) == 0) {
                 uint64_t index = strtoull(key + 6, NULL, 10);
 
@@ -434,6 +436,29 @@ int state_submit(struct state *s, const struct cluster_event *event, state_done_
         }
         turn_add(s->open, e);
         s->open->commands = s->open->commands || is_command(event);
+        return 0;
+}
+
+int state_write(struct state *s, const struct state_row *rows, size_t len, state_done_cb *done,
+        void *data, struct error *err)
+{
+        struct entry *e;
+
+        if (s->degraded) {
+                if (err != NULL)
+                        *err = s->degraded_error;
+                return -1;
+        }
+        e = mem_alloc(sizeof *e);
+        e->done = done;
+        e->data = data;
+        e->effects.writes = mem_resize(NULL, len, sizeof *e->effects.writes);
+        e->effects.writes_len = e->effects.writes_allocated = len;
+        for (size_t i = 0; i < len; i++)
+                e->effects.writes[i] = (struct cluster_write){ .key = mem_strdup(rows[i].key),
+                        .value = mem_strdup(rows[i].value) };
+        turn_add(s->open, e);
+        s->open->commands = true;
         return 0;
 }
 

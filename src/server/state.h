@@ -54,6 +54,16 @@ struct state_outcome {
 int state_submit(struct state *s, const struct cluster_event *event, state_done_cb *done,
         void *data, struct state_outcome *ret, struct error *err);
 
+/* Rows that are the server's own (token/...), which the cluster does not know. They are written in
+ * one batch with what else the loop turn decides, and reported like a person's command. */
+struct state_row {
+        const char *key;
+        const char *value; /* NULL deletes */
+};
+
+int state_write(struct state *s, const struct state_row *rows, size_t len, state_done_cb *done,
+        void *data, struct error *err);
+
 /* Calls @done when all that the cluster shows now may be told to the outside; from within if it may
  * at once. */
 void state_barrier(struct state *s, state_done_cb *done, void *data);

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The routes of tokens, and of machines that become nodes and cease to be.
+ *
+ * The text of a token is in the answer to who made it, and nowhere else: not in the store, not in
+ * the log. POST /v1/join is the one request that needs no token of the API; what it needs is in its
+ * body (docs/link.md, "Joining"). */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "server/api.h"
+#include "server/auth.h"
+#include "server/links.h"
+#include "server/tokens.h"
+
+#define JOIN_TTL_DEFAULT USEC_HOUR
+#define NOTE_MAX         200
+#define SKEW_MAX         USEC_MINUTE
+
+/* ---- Reading bodies */
+
+/* The caller's, or NULL. */
+static json_t *read_object(struct http_request *req, struct error *err)
+{
+        size_t len;
+        const char *body = http_request_body(req, &len);
+        json_error_t why;
+        json_t *json =
+                len == 0 ? json_object() : json_loadb(body, len, JSON_REJECT_DUPLICATES, &why);
+
+        if (json_is_object(json))
+                return json;
+        if (json == NULL)
+                error_set(err, ERR_INVALID, "request:%d: %s", why.line, why.text);
+        else
+                error_set(err, ERR_INVALID, "request: expected an object");
+        json_decref(json);
+        return NULL;
+}
+
+/* A member that may be missing or null. Borrowed from @object. */
+static int get_text(const json_t *object, const char *name, char **ret, struct error *err)
+{
+        json_t *member = json_object_get(object, name);
+
+        if (member != NULL && !json_is_null(member) && !json_is_string(member))
+                return error_set(err, ERR_INVALID, "%s: expected text", name);
+        /* json_string_value() is const only to say that the bytes are jansson's */
+        *ret = member == NULL ? NULL : (char *) (uintptr_t) json_string_value(member);
+        return 0;
+}
+
+static int get_number(const json_t *object, const char *name, int64_t *ret, struct error *err)
+{
+        json_t *member = json_object_get(object, name);
+
+        if (member == NULL || json_is_null(member))
+                return 0;
+        if (!json_is_integer(member) || json_integer_value(member) < 1)
+                return error_set(err, ERR_INVALID, "%s: expected a number from 1", name);
+        *ret = json_integer_value(member);
+        return 0;
+}
+
+/* ---- Tokens */
+
+static void list_token(void *data, const struct token_status *token)
+{
+        api_list_add(data, &token_table, token);
+}
+
+void api_tokens_list(struct server *server, struct http_request *req, const char *name)
+{
+        struct buffer body = { 0 };
+
+        (void) name;
+        tokens_each(server->tokens, list_token, &body);
+        api_reply_list(server, req, &body);
+}
+
+static int read_kind(const json_t *object, struct token_status *wish, struct error *err)
+{
+        char *kind, *role;
+
+        if (get_text(object, "kind", &kind, err) < 0 || get_text(object, "role", &role, err) < 0)
+                return -1;
+        if (kind == NULL || strcmp(kind, "api") == 0)
+                wish->kind = TOKEN_API;
+        else if (strcmp(kind, "join") == 0)
+                wish->kind = TOKEN_JOIN;
+        else
+                return error_set(err, ERR_INVALID, "kind: expected api or join, got \"%s\"", kind);
+        wish->role = role == NULL ? ROLE_READ : role_parse(role);
+        if (wish->role < 0)
+                return error_set(err, ERR_INVALID,
+                        "role: expected read, operate or admin, got \"%s\"", role);
+        if (wish->kind == TOKEN_JOIN && role != NULL)
+                return error_set(err, ERR_INVALID, "role: a join token has none");
+        return 0;
+}
+
+static int read_expiry(const json_t *object, struct token_status *wish, struct error *err)
+{
+        usec_t ttl = wish->kind == TOKEN_JOIN ? JOIN_TTL_DEFAULT : USEC_NEVER;
+        char *text;
+
+        if (get_text(object, "ttl", &text, err) < 0)
+                return -1;
+        if (text != NULL && (!time_parse_span(text, &ttl) || ttl == 0))
+                return error_set(
+                        err, ERR_INVALID, "ttl: expected a duration such as 30d, got \"%s\"", text);
+        wish->expires = ttl >= USEC_NEVER - time_wall() ? 0 : time_wall() + ttl;
+        return 0;
+}
+
+/* Strings of @wish are borrowed from @object. */
+static int read_wish(const json_t *object, struct token_status *wish, struct error *err)
+{
+        if (read_kind(object, wish, err) < 0 || read_expiry(object, wish, err) < 0 ||
+                get_text(object, "jobs", &wish->jobs, err) < 0 ||
+                get_text(object, "note", &wish->note, err) < 0 ||
+                get_number(object, "uses", &wish->uses, err) < 0)
+                return -1;
+        if (wish->kind == TOKEN_JOIN && wish->jobs != NULL)
+                return error_set(err, ERR_INVALID, "jobs: a join token is not limited to jobs");
+        if (wish->kind == TOKEN_API && wish->uses != RECORD_NULL)
+                return error_set(err, ERR_INVALID, "uses: only a join token is counted");
+        if (wish->note != NULL && strlen(wish->note) > NOTE_MAX)
+                return error_set(err, ERR_INVALID, "note: longer than %d bytes", NOTE_MAX);
+        return wish->jobs == NULL ? 0 : token_jobs_check(wish->jobs, err);
+}
+
+struct making {
+        struct server *server;
+        struct http_request *req;
+        char text[TOKEN_TEXT_MAX];
+        char *warning; /* of a join */
+        int protocol;
+};
+
+static struct making *making_new(struct server *server, struct http_request *req)
+{
+        struct making *m = mem_alloc(sizeof *m);
+
+        m->server = server;
+        m->req = req;
+        return m;
+}
+
+static void making_free(struct making *m)
+{
+        free(m->warning);
+        free(m);
+}
+
+static void put_member(struct buffer *body, const char *name, const char *text)
+{
+        buffer_printf(body, "%c\"%s\":", body->len == 0 ? '{' : ',', name);
+        if (text == NULL)
+                buffer_puts(body, "null");
+        else
+                text_put_json_string(body, text);
+}
+
+static void on_made(void *data, const struct token_status *token, const struct error *err)
+{
+        struct making *m = data;
+        struct buffer body = { 0 };
+
+        if (err != NULL) {
+                api_reply_error(m->server, m->req, err);
+        } else {
+                log_info("token %s made: %s%s%s", token->id, token_kind_names[token->kind],
+                        token->role < 0 ? "" : ", ",
+                        token->role < 0 ? "" : role_names[token->role]);
+                record_write(&token_table, token, &body);
+                body.len--; /* the closing brace */
+                put_member(&body, "token", m->text);
+                buffer_putc(&body, '}');
+                api_reply_done(m->server, m->req, &body);
+        }
+        making_free(m);
+}
+
+void api_token_make(struct server *server, struct http_request *req, const char *name)
+{
+        struct token_status wish = { .uses = RECORD_NULL };
+        struct error err;
+        json_t *object = read_object(req, &err);
+        struct making *m = making_new(server, req);
+        int rc = object == NULL ? -1 : read_wish(object, &wish, &err);
+
+        (void) name;
+        if (rc == 0)
+                rc = tokens_make(server->tokens, &wish,
+                        wish.kind == TOKEN_JOIN && *server->fingerprint != '\0'
+                                ? server->fingerprint
+                                : NULL,
+                        m->text, on_made, m, &err);
+        if (rc < 0) {
+                making_free(m);
+                api_reply_error(server, req, &err);
+        }
+        json_decref(object);
+}
+
+static void on_revoked(void *data, const struct token_status *token, const struct error *err)
+{
+        struct making *m = data;
+        struct buffer body = { 0 };
+
+        if (err != NULL) {
+                api_reply_error(m->server, m->req, err);
+        } else {
+                log_info("token %s revoked%s%s", token->id, token->node == NULL ? "" : ": of node ",
+                        token->node == NULL ? "" : token->node);
+                buffer_puts(&body, "{}");
+                api_reply_done(m->server, m->req, &body);
+        }
+        making_free(m);
+}
+
+static void revoke_token(struct server *server, struct http_request *req, const char *id)
+{
+        struct making *m = making_new(server, req);
+        struct error err;
+
+        if (tokens_revoke(server->tokens, id, on_revoked, m, &err) == 0)
+                return;
+        making_free(m);
+        api_reply_error(server, req, &err);
+}
+
+void api_token_revoke(struct server *server, struct http_request *req, const char *name)
+{
+        revoke_token(server, req, name);
+}
+
+/* ---- Nodes */
+
+void api_node_forget(struct server *server, struct http_request *req, const char *name)
+{
+        const struct token_status *credential = tokens_of_node(server->tokens, name);
+        struct error err;
+
+        if (credential != NULL) {
+                revoke_token(server, req, credential->id);
+                return;
+        }
+        if (server->options.node != NULL && strcmp(server->options.node, name) == 0)
+                error_set(&err, ERR_CONFLICT,
+                        "node %s is the server's own machine; it cannot be forgotten", name);
+        else
+                error_set(&err, ERR_NOT_FOUND, "no node \"%s\" has joined", name);
+        api_reply_error(server, req, &err);
+}
+
+static void on_joined(void *data, const struct token_status *token, const struct error *err)
+{
+        struct making *m = data;
+        struct buffer body = { 0 };
+
+        if (err != NULL) {
+                api_reply_error(m->server, m->req, err);
+        } else {
+                log_info("node %s has joined", token->node);
+                put_member(&body, "node", token->node);
+                put_member(&body, "credential", m->text);
+                put_member(&body, "ca", m->server->ca);
+                put_member(&body, "server", REEVE_VERSION);
+                buffer_printf(&body, ",\"protocol\":%d", m->protocol);
+                put_member(&body, "warning", m->warning);
+                buffer_putc(&body, '}');
+                api_reply_done(m->server, m->req, &body);
+        }
+        making_free(m);
+}
+
+/* What a machine says of itself that wants to become a node. Borrowed from the request's object. */
+struct joiner {
+        char *token, *name, *version, *time;
+        int64_t protocol, protocol_min;
+};
+
+static int read_joiner(const json_t *object, struct joiner *j, struct error *err)
+{
+        if (get_text(object, "token", &j->token, err) < 0 ||
+                get_text(object, "name", &j->name, err) < 0 ||
+                get_text(object, "version", &j->version, err) < 0 ||
+                get_text(object, "time", &j->time, err) < 0 ||
+                get_number(object, "protocol", &j->protocol, err) < 0)
+                return -1;
+        j->protocol_min = j->protocol;
+        if (get_number(object, "protocol_min", &j->protocol_min, err) < 0)
+                return -1;
+        if (j->token == NULL || j->name == NULL)
+                return error_set(
+                        err, ERR_INVALID, "%s: missing", j->token == NULL ? "token" : "name");
+        return 0;
+}
+
+/* Returns -1 with the word for what is wrong in @reason. */
+static int check_joiner(
+        struct server *server, const struct joiner *j, const char **reason, struct error *err)
+{
+        if (links_check_protocol(j->protocol_min, j->protocol, j->version, reason, err) < 0)
+                return -1;
+        if (!text_is_name(j->name)) {
+                *reason = "name-invalid";
+                return error_set(err, ERR_INVALID,
+                        "\"%s\" is not a node's name: 1 to %d letters, digits, - and _, the first "
+                        "of them a letter or digit",
+                        j->name, TEXT_NAME_MAX);
+        }
+        if (links_is_up(server->links, j->name)) {
+                *reason = "name-taken";
+                return error_set(err, ERR_CONFLICT,
+                        "a node of the name %s is connected: give this one another name, or end "
+                        "the other",
+                        j->name);
+        }
+        return 0;
+}
+
+/* A heap string, or NULL if there is nothing to warn of. */
+static char *compare_clocks(const struct joiner *j)
+{
+        char span[TIME_TEXT_MAX];
+        usec_t theirs, ours = time_wall();
+        bool ahead;
+
+        if (j->time == NULL || !time_parse_wall(j->time, &theirs))
+                return NULL;
+        ahead = theirs > ours;
+        if ((ahead ? theirs - ours : ours - theirs) <= SKEW_MAX)
+                return NULL;
+        return mem_printf("the clock of node %s is %s %s the server's: certificates, schedules and "
+                          "times in logs go by it; set it",
+                j->name, time_format_span(span, ahead ? theirs - ours : ours - theirs),
+                ahead ? "ahead of" : "behind");
+}
+
+static int begin_join(
+        struct making *m, const struct joiner *j, const char **reason, struct error *err)
+{
+        if (check_joiner(m->server, j, reason, err) < 0)
+                return -1;
+        m->protocol = (int) MIN(j->protocol, LINK_PROTOCOL);
+        m->warning = compare_clocks(j);
+        if (m->warning != NULL)
+                log_warning("%s", m->warning);
+        return tokens_join(
+                m->server->tokens, j->token, j->name, m->text, on_joined, m, reason, err);
+}
+
+void api_join(struct server *server, struct http_request *req, const char *name)
+{
+        struct joiner j = { .protocol = 1 };
+        const char *reason = NULL;
+        struct error err;
+        json_t *object = read_object(req, &err);
+        struct making *m = making_new(server, req);
+        int rc = object == NULL ? -1 : read_joiner(object, &j, &err);
+
+        (void) name;
+        if (rc == 0)
+                rc = begin_join(m, &j, &reason, &err);
+        if (rc < 0) {
+                making_free(m);
+                if (reason != NULL)
+                        log_info("node %s may not join: %s", j.name == NULL ? "?" : j.name,
+                                err.message);
+                api_reply_reason(server, req, error_code_http(err.code), error_code_name(err.code),
+                        reason, err.message);
+        }
+        json_decref(object);
+}
