@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/error.h"
 
@@ -34,10 +35,11 @@ struct option_row {
 };
 
 struct command {
-        const char *name;
-        const char *operands;             /* "FILE...", "JOB|TASK"; "" for none */
-        const char *summary;              /* one line */
-        const char *details;              /* paragraphs for --help; NULL */
+        const char *name;     /* "jobs"; or of two words: "token create". Those with the same first
+                                 word stand together in the table */
+        const char *operands; /* "FILE...", "JOB|TASK"; "" for none */
+        const char *summary;  /* one line */
+        const char *details;  /* paragraphs for --help; NULL */
         const struct option_row *options; /* NULL: only --help */
         int operands_min, operands_max;   /* max -1: any number */
         /* @operands: NULL-terminated. Returns 0, or -1 with the reason, of which the exit status is
@@ -54,7 +56,22 @@ struct command {
 extern const struct command command_agent, command_apply, command_completion, command_down,
         command_events, command_job, command_jobs, command_logs, command_plan, command_ps,
         command_reference, command_remove, command_restart, command_scale, command_schema,
-        command_server, command_stop, command_up, command_upgrade, command_version, command_why;
+        command_server, command_stop, command_token_create, command_token_list,
+        command_token_revoke, command_up, command_upgrade, command_version, command_why;
 
 /* All of them, in the order of `reeve help`; ends with NULL. */
 extern const struct command *const commands[];
+
+/* Length of the first word of the name. */
+static inline size_t command_word_len(const struct command *c)
+{
+        return strcspn(c->name, " ");
+}
+
+/* True if @word is that first word. */
+static inline bool command_begins(const struct command *c, const char *word)
+{
+        size_t len = command_word_len(c);
+
+        return strncmp(c->name, word, len) == 0 && word[len] == '\0';
+}

@@ -28,7 +28,7 @@ static const char *kind_of(const char *word)
 /* `--data=dir -d=dir --json`: an option that takes a value is followed by what it is. */
 static void print_options(const struct command *c)
 {
-        printf("        %s) operand='%s' options='", c->name, kind_of(c->operands));
+        printf("        '%s') operand='%s' options='", c->name, kind_of(c->operands));
         for (const struct option_row *o = c->options; o != NULL && o->name != NULL; o++) {
                 const char *kind = o->argument != NULL ? kind_of(o->argument) : "";
 
@@ -37,6 +37,36 @@ static void print_options(const struct command *c)
                         printf("-%c%s%s ", o->letter, *kind != '\0' ? "=" : "", kind);
         }
         puts("--help -h' ;;");
+}
+
+/* The first words of the commands, each once. */
+static void print_words(void)
+{
+        const struct command *before = NULL;
+
+        for (size_t i = 0; commands[i] != NULL; i++) {
+                size_t len = command_word_len(commands[i]);
+
+                if (commands[i]->hidden)
+                        continue;
+                if (before == NULL || command_word_len(before) != len ||
+                        strncmp(before->name, commands[i]->name, len) != 0)
+                        printf("%.*s ", (int) len, commands[i]->name);
+                before = commands[i];
+        }
+}
+
+/* `token) verbs+='create ' ;;&`: what follows the first word of a name of two. */
+static void print_verbs(void)
+{
+        for (size_t i = 0; commands[i] != NULL; i++) {
+                const struct command *c = commands[i];
+                size_t len = command_word_len(c);
+
+                if (!c->hidden && c->name[len] == ' ')
+                        printf("        %.*s) verbs+='%s ' ;;&\n", (int) len, c->name,
+                                c->name + len + 1);
+        }
 }
 
 static void print_script(void)
@@ -64,6 +94,7 @@ static void print_script(void)
              "_reeve() {\n"
              "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
              "    local operand='none' options='' option names='' equals=''\n"
+             "    local command=${COMP_WORDS[1]} verbs=''\n"
              "    COMPREPLY=()\n"
              "    if [[ $word == = ]]; then # --data=DIR is three words for bash\n"
              "        equals=yes word=''\n"
@@ -72,20 +103,26 @@ static void print_script(void)
              "    fi\n"
              "    if ((COMP_CWORD == 1)); then");
         fputs("        COMPREPLY=($(compgen -W '", stdout);
-        for (size_t i = 0; commands[i] != NULL; i++)
-                if (!commands[i]->hidden)
-                        printf("%s ", commands[i]->name);
+        print_words();
         puts("help' -- \"$word\"))\n"
              "        return\n"
              "    fi\n"
-             "    case \"${COMP_WORDS[1]}\" in");
+             "    case \"$command\" in");
+        print_verbs();
+        puts("    esac\n"
+             "    if [[ -n $verbs ]]; then\n"
+             "        if ((COMP_CWORD == 2)); then\n"
+             "            COMPREPLY=($(compgen -W \"$verbs\" -- \"$word\"))\n"
+             "            return\n"
+             "        fi\n"
+             "        command+=\" ${COMP_WORDS[2]}\"\n"
+             "    fi\n"
+             "    case \"$command\" in");
         for (size_t i = 0; commands[i] != NULL; i++)
                 if (!commands[i]->hidden)
                         print_options(commands[i]);
         fputs("        help) operand='words ", stdout);
-        for (size_t i = 0; commands[i] != NULL; i++)
-                if (!commands[i]->hidden)
-                        printf("%s ", commands[i]->name);
+        print_words();
         puts("' ;;\n"
              "    esac\n"
              "    for option in $options; do\n"

@@ -37,6 +37,9 @@ const struct command *const commands[] = {
         &command_remove,
         &command_events,
         &command_why,
+        &command_token_create,
+        &command_token_list,
+        &command_token_revoke,
         &command_schema,
         &command_upgrade,
         &command_version,
@@ -57,7 +60,7 @@ static void print_usage(FILE *to)
                 to);
         for (size_t i = 0; commands[i] != NULL; i++)
                 if (!commands[i]->hidden)
-                        fprintf(to, "  %-11s %s\n", commands[i]->name, commands[i]->summary);
+                        fprintf(to, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
         fputs("\n"
               "`reeve COMMAND --help` says more. The server is found by REEVE_ADDR (unix:PATH\n"
               "or http://HOST:PORT, with REEVE_TOKEN), or at the socket where `reeve up` puts\n"
@@ -283,25 +286,78 @@ static int unknown_command(const char *name)
         return error_code_exit(ERR_INVALID);
 }
 
+/* `reeve token`, and what may follow. */
+static int command_of_several(const char *word, FILE *to, int status)
+{
+        fprintf(to, "Usage: reeve %s COMMAND [OPTION...] [ARGUMENT...]\n\nCommands:\n", word);
+        for (size_t i = 0; commands[i] != NULL; i++)
+                if (command_begins(commands[i], word))
+                        fprintf(to, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
+        return status;
+}
+
+static int unknown_second_word(const char *word, const char *second)
+{
+        const char *names[ARRAY_SIZE(commands)] = { NULL };
+        const char *nearest;
+        size_t n = 0;
+
+        for (size_t i = 0; commands[i] != NULL; i++)
+                if (command_begins(commands[i], word))
+                        names[n++] = commands[i]->name + strlen(word) + 1;
+        nearest = text_nearest(second, names);
+        fprintf(stderr, "reeve %s: unknown command \"%s\"", word, second);
+        if (nearest != NULL)
+                fprintf(stderr, "; did you mean \"%s\"?", nearest);
+        fprintf(stderr, "\n`reeve help %s` lists them\n", word);
+        return error_code_exit(ERR_INVALID);
+}
+
+static bool is_help(const char *word)
+{
+        return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* @argv begins with the command's name, of one word or two. */
+static int find_and_start(int argc, char **argv)
+{
+        bool several = false;
+
+        for (size_t i = 0; commands[i] != NULL; i++) {
+                const struct command *c = commands[i];
+
+                if (!command_begins(c, argv[0]))
+                        continue;
+                if (c->name[command_word_len(c)] == '\0')
+                        return start(c, argc, argv);
+                if (argc > 1 && strcmp(c->name + command_word_len(c) + 1, argv[1]) == 0)
+                        return start(c, argc - 1, argv + 1);
+                several = true;
+        }
+        if (!several)
+                return unknown_command(argv[0]);
+        if (argc < 2)
+                return command_of_several(argv[0], stderr, error_code_exit(ERR_INVALID));
+        return is_help(argv[1]) ? command_of_several(argv[0], stdout, 0)
+                                : unknown_second_word(argv[0], argv[1]);
+}
+
 int main(int argc, char **argv)
 {
-        const char *name = argc > 1 ? argv[1] : "help";
+        static char version[] = "version", help[] = "--help";
 
-        if (strcmp(name, "--version") == 0)
-                name = "version";
-        if (strcmp(name, "help") == 0 && argc > 2) { /* `reeve help ps` is `reeve ps --help` */
-                static char help[] = "--help";
-
-                name = argv[2];
-                argv[2] = help;
-                argc = 3;
+        if (argc < 2) {
+                print_usage(stderr);
+                return error_code_exit(ERR_INVALID);
         }
-        if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-                print_usage(argc > 1 ? stdout : stderr);
-                return argc > 1 ? 0 : error_code_exit(ERR_INVALID);
+        if (strcmp(argv[1], "--version") == 0)
+                argv[1] = version;
+        if (strcmp(argv[1], "help") == 0 && argc > 2) { /* `reeve help ps` is `reeve ps --help` */
+                memmove(argv + 1, argv + 2, (size_t) (argc - 2) * sizeof *argv);
+                argv[argc - 1] = help;
+        } else if (strcmp(argv[1], "help") == 0 || is_help(argv[1])) {
+                print_usage(stdout);
+                return 0;
         }
-        for (size_t i = 0; commands[i] != NULL; i++)
-                if (strcmp(commands[i]->name, name) == 0)
-                        return start(commands[i], argc - 1, argv + 1);
-        return unknown_command(name);
+        return find_and_start(argc - 1, argv + 1);
 }

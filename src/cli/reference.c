@@ -81,6 +81,15 @@ static void print_command_markdown(const struct command *c)
                 print_option_row(o);
 }
 
+/* Headings are linked to with - for each space. */
+static void print_contents_row(const struct command *c)
+{
+        printf("| [`reeve %s`](#reeve-", c->name);
+        for (const char *p = c->name; *p != '\0'; p++)
+                putchar(*p == ' ' ? '-' : *p);
+        printf(") | %s |\n", c->summary);
+}
+
 static void print_markdown(void)
 {
         puts("# The commands\n"
@@ -96,8 +105,7 @@ static void print_markdown(void)
              "| command | |\n|---|---|");
         for (size_t i = 0; commands[i] != NULL; i++)
                 if (!commands[i]->hidden)
-                        printf("| [`reeve %s`](#reeve-%s) | %s |\n", commands[i]->name,
-                                commands[i]->name, commands[i]->summary);
+                        print_contents_row(commands[i]);
         puts("\n## Environment\n\n| variable | meaning |\n|---|---|");
         for (size_t i = 0; i < ARRAY_SIZE(variables); i++)
                 printf("| `%s` | %s |\n", variables[i].name, variables[i].help);
