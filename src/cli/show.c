@@ -146,6 +146,8 @@ enum table_style show_job_style(int state)
         case JOB_FAILED:
                 return TABLE_BAD;
         case JOB_STOPPED:
+        case JOB_SCHEDULED:
+        case JOB_TEMPLATE:
                 return TABLE_DIM;
         }
         return TABLE_PLAIN;
@@ -161,9 +163,16 @@ static enum table_style event_style(int kind)
         case EVENT_JOB_REFUSED:
         case EVENT_TASK_PARKED:
         case EVENT_NODE_LOST:
+        case EVENT_TASK_LOST:
+        case EVENT_TASK_REJECTED:
+        case EVENT_JOB_REVERTED:
+        case EVENT_JOB_DEADLINE:
                 return TABLE_BAD;
         case EVENT_TASK_WAITING:
         case EVENT_TASK_LOGS:
+        case EVENT_TASK_QUEUED:
+        case EVENT_TASK_PREEMPTED:
+        case EVENT_JOB_SKIPPED:
         case EVENT_STORE:
                 return TABLE_WARN;
         default:
@@ -186,10 +195,10 @@ static void put_event(struct buffer *line, const struct event *e)
         char time[TIME_TEXT_MAX];
 
         time_format_local(time, e->time, time_wall());
-        buffer_printf(line, "%s  %s%-13s%s  ", time, style,
+        buffer_printf(line, "%s  %s%-14s%s  ", time, style,
                 e->kind >= 0 ? event_kind_names[e->kind] : "-",
                 *style != '\0' ? TABLE_STYLE_END : "");
-        used = strlen(time) + 17;
+        used = strlen(time) + 18;
         subject = columns_put(line, event_subject(e), 0);
         fill = MAX(subject, SUBJECT_WIDTH) - subject + 2;
         buffer_printf(line, "%*s", (int) fill, "");

@@ -435,7 +435,9 @@ struct node *node_get(struct cluster *c, const char *name)
         node->status = (struct node_status){ .name = mem_strdup(name),
                 .state = NODE_READY,
                 .cores = RECORD_NULL,
+                .cpu = RECORD_NULL,
                 .memory = RECORD_NULL,
+                .disk = RECORD_NULL,
                 .agent_pid = RECORD_NULL,
                 .keeper_pid = RECORD_NULL };
         HASH_ADD_KEYPTR(hh, c->nodes, node->status.name, strlen(node->status.name), node);

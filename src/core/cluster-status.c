@@ -48,7 +48,8 @@ void task_fill_status(const struct job *job, const struct task *task, struct tas
                 .since = lost ? task->node->status.since : task->since,
                 .next_run_at = lost ? 0 : task->next_run_at,
                 .started_at = task->started_at,
-                .log_bytes = task->log_bytes };
+                .log_bytes = task->log_bytes,
+                .fence = RECORD_NULL };
 }
 
 bool cluster_get_task(const struct cluster *c, const char *id, struct task_status *ret)
@@ -183,6 +184,8 @@ static void put_reason(struct buffer *b, const struct job *job, enum job_state s
                 break;
         case JOB_RUNNING:
         case JOB_SUCCEEDED:
+        case JOB_SCHEDULED:
+        case JOB_TEMPLATE:
                 break;
         }
 }
@@ -216,7 +219,9 @@ static void fill_job(const struct cluster *c, const struct job *job, struct job_
                 .state = (int) state,
                 .source = job->source,
                 .reason = job_reason(c, job, state),
-                .since = job->since };
+                .since = job->since,
+                .priority = spec->priority,
+                .owner = spec->owner };
 }
 
 bool cluster_get_job(const struct cluster *c, const char *name, struct job_status *ret)

@@ -341,6 +341,8 @@ static const char *job_next(const struct job *job, enum job_state state)
                 return "nothing by itself";
         case JOB_RUNNING:
         case JOB_SUCCEEDED:
+        case JOB_SCHEDULED:
+        case JOB_TEMPLATE:
                 return NULL;
         }
         return NULL;

@@ -3,8 +3,8 @@
  *
  * Writing goes straight into the buffer, because a listing of a hundred thousand tasks is nothing
  * else; reading takes a jansson object, because what is read arrives one at a time. A record that
- * record_read() filled owns its strings; for writing it does not matter who does. A field that is
- * null in one Reeve and unknown in an older one looks the same to both. */
+ * record_read() filled owns its strings and maps; for writing it does not matter who does. A field
+ * that is null in one Reeve and unknown in an older one looks the same to both. */
 #include "model/record.h"
 
 #include <stdbool.h>
@@ -75,6 +75,24 @@ static void put_time(struct buffer *out, usec_t wall)
         put_word(out, time_format_wall(text, wall));
 }
 
+static void put_map(struct buffer *out, const struct attributes *map)
+{
+        char before = '{';
+
+        for (size_t i = 0; i < map->len; i++) {
+                const char *pair = map->pairs[i];
+                size_t len = strcspn(pair, "=");
+
+                buffer_putc(out, before);
+                before = ',';
+                buffer_putc(out, '"');
+                buffer_put(out, pair, len); /* the name of an attribute needs no escapes */
+                put_literal(out, "\":");
+                put_string(out, pair + len + 1);
+        }
+        put_literal(out, map->len == 0 ? "{}" : "}");
+}
+
 static bool is_null(const struct record_field *field, const void *at)
 {
         switch (field->type) {
@@ -90,6 +108,8 @@ static bool is_null(const struct record_field *field, const void *at)
                 return *(const int *) at == 0;
         case RECORD_ENUM:
                 return *(const int *) at < 0;
+        case RECORD_MAP:
+                return false;
         }
         abort();
 }
@@ -115,7 +135,15 @@ static void put_value(const struct record_field *field, const void *at, struct b
         case RECORD_ENUM:
                 put_word(out, field->names[*(const int *) at]);
                 break;
+        case RECORD_MAP:
+                put_map(out, at);
+                break;
         }
+}
+
+static bool is_empty(const struct record_field *field, const void *at)
+{
+        return field->type == RECORD_MAP && ((const struct attributes *) at)->len == 0;
 }
 
 static void write_fields(
@@ -128,7 +156,7 @@ static void write_fields(
                 const void *at = member(field, record);
                 bool null = is_null(field, at);
 
-                if (null && !nulls)
+                if (!nulls && (null || is_empty(field, at)))
                         continue;
                 buffer_putc(out, before);
                 before = ',';
@@ -174,6 +202,9 @@ static void set_null(const struct record_field *field, void *at)
                 break;
         case RECORD_ENUM:
                 *(int *) at = -1;
+                break;
+        case RECORD_MAP:
+                *(struct attributes *) at = (struct attributes){ 0 };
                 break;
         }
 }
@@ -238,6 +269,8 @@ static bool get_value(const struct record_field *field, const json_t *value, voi
                 return get_signal(value, at);
         case RECORD_ENUM:
                 return get_enum(value, field->names, at);
+        case RECORD_MAP:
+                return attributes_from_json(value, at, NULL) == 0;
         }
         abort();
 }
@@ -249,6 +282,7 @@ static const char *const type_names[] = {
         [RECORD_TIME] = "a time (RFC 3339)",
         [RECORD_SIGNAL] = "the name of a signal",
         [RECORD_ENUM] = "a known word",
+        [RECORD_MAP] = "an object of names and texts",
 };
 
 int record_read(
@@ -275,13 +309,16 @@ int record_read(
 
 void record_done(const struct record_table *table, void *record)
 {
-        for (size_t i = 0; i < table->len; i++)
-                if (table->fields[i].type == RECORD_STRING) {
-                        char **string = (void *) ((char *) record + table->fields[i].offset);
+        for (size_t i = 0; i < table->len; i++) {
+                void *at = (char *) record + table->fields[i].offset;
 
-                        free(*string);
-                        *string = NULL;
+                if (table->fields[i].type == RECORD_STRING) {
+                        free(*(char **) at);
+                        *(char **) at = NULL;
+                } else if (table->fields[i].type == RECORD_MAP) {
+                        attributes_done(at);
                 }
+        }
 }
 
 void record_reference(const struct record_table *table, struct buffer *out)

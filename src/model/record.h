@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "model/attributes.h"
 
 /* Flat nouns (task, job summary, node, event) as C structs with one field table each. The table
  * gives JSON out, JSON in (on the link and in the CLI), and the reference page. */
@@ -20,6 +21,8 @@ enum record_type {
         RECORD_TIME,   /* usec_t wall clock; RFC 3339 text in JSON, 0 is null */
         RECORD_SIGNAL, /* int; name in JSON ("KILL"), 0 is null */
         RECORD_ENUM,   /* int, through names; -1 is null */
+        RECORD_MAP, /* struct attributes; an object of texts, never null. record_done() frees what
+                       record_read() gave */
 };
 
 #define RECORD_NULL INT64_MIN
@@ -41,7 +44,8 @@ struct record_table {
 /* Appends the struct as one JSON object, fields in the order of the table, without line breaks. */
 void record_write(const struct record_table *table, const void *record, struct buffer *out);
 
-/* The same without the fields that are null: for a reader that knows the table (the link). */
+/* The same without the fields that are null or an empty map: for a reader that knows the table (the
+ * link). */
 void record_write_short(const struct record_table *table, const void *record, struct buffer *out);
 
 /* Fills the zeroed struct from a JSON object. Fields that the table does not know are ignored (a
@@ -50,7 +54,7 @@ void record_write_short(const struct record_table *table, const void *record, st
 int record_read(
         const struct record_table *table, const json_t *object, void *ret, struct error *err);
 
-/* Frees the strings of a struct that record_read() filled. */
+/* Frees the strings and maps of a struct that record_read() filled. */
 void record_done(const struct record_table *table, void *record);
 
 /* The table as rows of Markdown for the reference page. */

@@ -41,12 +41,22 @@ const char *const job_state_names[] = {
         [JOB_STOPPED] = "stopped",
         [JOB_SUCCEEDED] = "succeeded",
         [JOB_FAILED] = "failed",
+        [JOB_SCHEDULED] = "scheduled",
+        [JOB_TEMPLATE] = "template",
         NULL,
 };
 
 const char *const node_state_names[] = {
         [NODE_READY] = "ready",
         [NODE_LOST] = "lost",
+        NULL,
+};
+
+const char *const node_scheduling_names[] = {
+        [NODE_OPEN] = "open",
+        [NODE_CORDONED] = "cordoned",
+        [NODE_DRAINING] = "draining",
+        [NODE_DRAINED] = "drained",
         NULL,
 };
 
@@ -70,6 +80,22 @@ const char *const event_kind_names[] = {
         [EVENT_NODE_READY] = "node-ready",
         [EVENT_NODE_LOST] = "node-lost",
         [EVENT_STORE] = "store",
+        [EVENT_TASK_PLACED] = "task-placed",
+        [EVENT_TASK_QUEUED] = "task-queued",
+        [EVENT_TASK_LOST] = "task-lost",
+        [EVENT_TASK_MOVED] = "task-moved",
+        [EVENT_TASK_PREEMPTED] = "task-preempted",
+        [EVENT_TASK_REJECTED] = "task-rejected",
+        [EVENT_JOB_PROMOTED] = "job-promoted",
+        [EVENT_JOB_REVERTED] = "job-reverted",
+        [EVENT_JOB_DEADLINE] = "job-deadline",
+        [EVENT_JOB_FIRED] = "job-fired",
+        [EVENT_JOB_SKIPPED] = "job-skipped",
+        [EVENT_NODE_CORDONED] = "node-cordoned",
+        [EVENT_NODE_DRAINING] = "node-draining",
+        [EVENT_NODE_DRAINED] = "node-drained",
+        [EVENT_NODE_FORGOTTEN] = "node-forgotten",
+        [EVENT_TOKEN] = "token",
         [EVENT_KIND_COUNT] = NULL,
 };
 
@@ -105,6 +131,10 @@ static const struct record_field task_fields[] = {
         FIELD(task_status, next_run_at, RECORD_TIME, "when its next run is due; null if none is"),
         FIELD(task_status, started_at, RECORD_TIME, "when the current or last run began"),
         FIELD(task_status, log_bytes, RECORD_INT, "bytes of its logs; null when unknown"),
+        FIELD(task_status, ports, RECORD_STRING,
+                "the ports it was given: `http=20001 admin=20002`; null if it has none"),
+        FIELD(task_status, fence, RECORD_INT,
+                "the number that a singleton has in `REEVE_FENCE`; null for others"),
 };
 
 const struct record_table task_table = { "task", task_fields, ARRAY_SIZE(task_fields) };
@@ -123,6 +153,10 @@ static const struct record_field job_status_fields[] = {
         FIELD(job_status, reason, RECORD_STRING,
                 "why, in one sentence; null when there is nothing to say"),
         FIELD(job_status, since, RECORD_TIME, "when this version was accepted"),
+        FIELD(job_status, priority, RECORD_INT, "0 to 100; the higher is placed first"),
+        FIELD(job_status, owner, RECORD_STRING, "whose fair share it counts against, if anybody's"),
+        FIELD(job_status, queued, RECORD_INT, "tasks that wait for a node"),
+        FIELD(job_status, lost, RECORD_INT, "tasks whose node is not heard from"),
 };
 
 const struct record_table job_table = { "job", job_status_fields, ARRAY_SIZE(job_status_fields) };
@@ -130,16 +164,27 @@ const struct record_table job_table = { "job", job_status_fields, ARRAY_SIZE(job
 static const struct record_field node_fields[] = {
         FIELD(node_status, name, RECORD_STRING, "its name"),
         WORD(node_status, state, node_state_names, "whether it is heard from"),
+        WORD(node_status, scheduling, node_scheduling_names,
+                "whether tasks are placed there: not on one that is `cordoned`, and what is on one "
+                "that is `draining` moves away"),
+        FIELD(node_status, zone, RECORD_STRING, "its zone, if it has one"),
         FIELD(node_status, tasks, RECORD_INT, "tasks assigned to it"),
         FIELD(node_status, running, RECORD_INT, "tasks that run there"),
         FIELD(node_status, version, RECORD_STRING, "version of Reeve there"),
         FIELD(node_status, kernel, RECORD_STRING, "release of the kernel there"),
         FIELD(node_status, cores, RECORD_INT, "processors there"),
+        FIELD(node_status, cpu, RECORD_INT, "thousandths of a core that its tasks may have"),
         FIELD(node_status, memory, RECORD_INT, "bytes of memory there"),
+        FIELD(node_status, disk, RECORD_INT, "bytes of disk space there"),
+        FIELD(node_status, cpu_used, RECORD_INT, "thousandths of a core that its tasks ask for"),
+        FIELD(node_status, memory_used, RECORD_INT, "bytes of memory that its tasks ask for"),
+        FIELD(node_status, disk_used, RECORD_INT, "bytes of disk space that its tasks ask for"),
+        FIELD(node_status, attributes, RECORD_MAP, "what else is known of it"),
         FIELD(node_status, agent_pid, RECORD_INT, "process id of the agent"),
         FIELD(node_status, keeper_pid, RECORD_INT, "process id of the keeper"),
         FIELD(node_status, reason, RECORD_STRING, "why it is in this state, in one sentence"),
         FIELD(node_status, since, RECORD_TIME, "when it came into this state"),
+        FIELD(node_status, heard, RECORD_TIME, "when it was last heard of"),
 };
 
 const struct record_table node_table = { "node", node_fields, ARRAY_SIZE(node_fields) };
@@ -161,7 +206,8 @@ const struct record_table event_table = { "event", event_fields, ARRAY_SIZE(even
 static_assert(ARRAY_SIZE(task_state_names) == TASK_STATE_COUNT + 1, "a state without a name");
 static_assert(ARRAY_SIZE(event_kind_names) == EVENT_KIND_COUNT + 1, "an event without a name");
 static_assert(ARRAY_SIZE(task_result_names) == RESULT_UNKNOWN + 2, "a result without a name");
-static_assert(ARRAY_SIZE(job_state_names) == JOB_FAILED + 2, "a job state without a name");
+static_assert(ARRAY_SIZE(node_scheduling_names) == NODE_DRAINED + 2, "a scheduling without a name");
+static_assert(ARRAY_SIZE(job_state_names) == JOB_TEMPLATE + 2, "a job state without a name");
 
 void status_reference(struct buffer *out)
 {

@@ -51,6 +51,8 @@ struct task_status {
         usec_t next_run_at;
         usec_t started_at; /* wall: of the current or last run */
         int64_t log_bytes; /* null when unknown */
+        char *ports;       /* "http=20001 admin=20002"; null if it has none */
+        int64_t fence;     /* of a singleton: grows with every placement; else null */
 };
 extern const struct record_table task_table;
 
@@ -63,6 +65,8 @@ enum job_state {
         JOB_STOPPED,   /* by a person */
         JOB_SUCCEEDED, /* batch: all tasks ended well */
         JOB_FAILED,    /* all tasks ended, one or more badly */
+        JOB_SCHEDULED, /* cron: waits for its next slot */
+        JOB_TEMPLATE,  /* is never run */
 };
 extern const char *const job_state_names[];
 
@@ -77,25 +81,45 @@ struct job_status {
         char *source; /* "api" or "file:/path/of/job.yaml" */
         char *reason; /* null when there is nothing to say */
         usec_t since; /* wall: this version was accepted */
+        int64_t priority;
+        char *owner;
+        int64_t queued; /* tasks that wait for a node */
+        int64_t lost;   /* tasks whose node is lost */
 };
 extern const struct record_table job_table;
 
 enum node_state { NODE_READY, NODE_LOST };
 extern const char *const node_state_names[];
 
+/* Whether tasks are placed on a node, as people want it. */
+enum node_scheduling {
+        NODE_OPEN,
+        NODE_CORDONED, /* nothing new is placed there */
+        NODE_DRAINING, /* and what is there moves away */
+        NODE_DRAINED,  /* all of it has */
+};
+extern const char *const node_scheduling_names[];
+
 struct node_status {
         char *name;
         int state;
+        int scheduling; /* enum node_scheduling */
+        char *zone;
         int64_t tasks; /* assigned to it */
         int64_t running;
         char *version; /* of Reeve there */
         char *kernel;
         int64_t cores;
-        int64_t memory; /* bytes */
+        int64_t cpu;                              /* thousandths of a core that tasks may have */
+        int64_t memory;                           /* bytes */
+        int64_t disk;                             /* bytes */
+        int64_t cpu_used, memory_used, disk_used; /* asked for by what is placed there */
+        struct attributes attributes;
         int64_t agent_pid;
         int64_t keeper_pid;
         char *reason;
         usec_t since;
+        usec_t heard; /* wall: last heard of */
 };
 extern const struct record_table node_table;
 
@@ -119,6 +143,22 @@ enum event_kind {
         EVENT_NODE_READY,
         EVENT_NODE_LOST,
         EVENT_STORE, /* the store fails or works again */
+        EVENT_TASK_PLACED,
+        EVENT_TASK_QUEUED,    /* waits for a node; message says why there is none */
+        EVENT_TASK_LOST,      /* its node is not heard from */
+        EVENT_TASK_MOVED,     /* to another node */
+        EVENT_TASK_PREEMPTED, /* stopped to make room for one of a higher priority */
+        EVENT_TASK_REJECTED,  /* there is no room and it does not wait */
+        EVENT_JOB_PROMOTED,   /* its canary was good: the other tasks follow */
+        EVENT_JOB_REVERTED,   /* an update failed: back to the version before */
+        EVENT_JOB_DEADLINE,   /* a batch or an update took too long */
+        EVENT_JOB_FIRED,      /* a slot of its timetable began */
+        EVENT_JOB_SKIPPED,    /* a slot was left out; message says why */
+        EVENT_NODE_CORDONED,  /* or opened again */
+        EVENT_NODE_DRAINING,
+        EVENT_NODE_DRAINED,
+        EVENT_NODE_FORGOTTEN,
+        EVENT_TOKEN, /* a token was made, used to join, or revoked */
         EVENT_KIND_COUNT
 };
 extern const char *const event_kind_names[]; /* "job-applied", ... */

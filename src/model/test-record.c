@@ -39,6 +39,7 @@ static const struct task_status running = {
         .next_run_at = 0,
         .started_at = 1772366400000000,
         .log_bytes = INT64_MIN + 1,
+        .fence = RECORD_NULL,
 };
 
 static void a_task_is_one_line_of_json(void **state)
@@ -53,7 +54,79 @@ static void a_task_is_one_line_of_json(void **state)
                 "\"restarts\":2,\"exit_code\":null,\"signal\":\"KILL\",\"reason\":\"exited with "
                 "\\\"3\\\"\\n\xc3\xa9 \xef\xbf\xbd\\u0001\\\\\",\"since\":"
                 "\"2026-03-01T12:00:00.250Z\",\"next_run_at\":null,\"started_at\":"
-                "\"2026-03-01T12:00:00.000Z\",\"log_bytes\":-9223372036854775807}");
+                "\"2026-03-01T12:00:00.000Z\",\"log_bytes\":-9223372036854775807,\"ports\":null,"
+                "\"fence\":null}");
+}
+
+static struct node_status make_node(void)
+{
+        struct node_status n = { .name = node, .heard = 1772366400250000 };
+
+        assert_int_equal(attributes_set(&n.attributes, "rack", "a \"1\" \xc3\xa9 \\", NULL), 0);
+        assert_int_equal(attributes_set(&n.attributes, "arch", "x=y", NULL), 0);
+        return n;
+}
+
+static void attributes_are_an_object(void **state)
+{
+        static const char expected[] =
+                "\"attributes\":{\"arch\":\"x=y\",\"rack\":\"a \\\"1\\\" \xc3\xa9 \\\\\"},";
+        AUTO(buffer_done) struct buffer full = { 0 }, brief = { 0 }, none = { 0 };
+        struct node_status n = make_node();
+
+        (void) state;
+        record_write(&node_table, &n, &full);
+        record_write_short(&node_table, &n, &brief);
+        assert_non_null(strstr(buffer_str(&full), expected));
+        assert_non_null(strstr(buffer_str(&brief), expected));
+        attributes_done(&n.attributes);
+        record_write_short(&node_table, &n, &none);
+        assert_null(strstr(buffer_str(&none), "attributes"));
+        record_write(&node_table, &n, &none);
+        assert_non_null(strstr(buffer_str(&none), "\"attributes\":{},"));
+}
+
+static void attributes_are_read(void **state)
+{
+        json_t *json = json_pack("{s:s,s:{s:s,s:s,s:n}}", "name", "n1", "attributes", "zone",
+                "west", "arch", "arm64", "rack");
+        struct node_status n = { 0 };
+        struct error err = ERROR_INIT;
+
+        (void) state;
+        assert_int_equal(record_read(&node_table, json, &n, &err), 0);
+        assert_int_equal(n.attributes.len, 2);
+        assert_string_equal(attributes_get(&n.attributes, "zone"), "west");
+        assert_int_equal(n.scheduling, -1);
+        assert_true(n.cpu == RECORD_NULL);
+        record_done(&node_table, &n);
+        assert_int_equal(n.attributes.len, 0);
+        json_decref(json);
+}
+
+static void bad_attributes_are_refused(void **state)
+{
+        static const char *const rows[] = {
+                "{\"name\": \"a\", \"attributes\": []}",
+                "{\"name\": \"a\", \"attributes\": {\"a\": 1}}",
+                "{\"name\": \"a\", \"attributes\": {\"b\": \"1\", \"a b\": \"1\"}}",
+                "{\"name\": \"a\", \"attributes\": {\"b\": \"1\", \"a\": \"\"}}",
+                "{\"name\": \"a\", \"attributes\": {\"a\": \"1\\u0000\"}}",
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                json_t *json = json_loads(rows[i], JSON_ALLOW_NUL, NULL);
+                struct node_status n = { 0 };
+                struct error err = ERROR_INIT;
+
+                assert_non_null(json);
+                assert_int_equal(record_read(&node_table, json, &n, &err), -1);
+                assert_string_equal(
+                        err.message, "node.attributes: expected an object of names and texts");
+                assert_null(n.name);
+                json_decref(json);
+        }
 }
 
 static void nothing_is_null(void **state)
@@ -98,11 +171,14 @@ static void every_noun_survives_the_way(void **state)
                 .name = text, .kind = 1, .state = JOB_DEGRADED, .since = 1000
         };
         const struct node_status ns = { .name = text, .state = NODE_LOST, .memory = INT64_MAX };
+        struct node_status with_attributes = make_node();
 
         (void) state;
         check_roundtrip(&task_table, &running, sizeof running);
         check_roundtrip(&job_table, &js, sizeof js);
         check_roundtrip(&node_table, &ns, sizeof ns);
+        check_roundtrip(&node_table, &with_attributes, sizeof with_attributes);
+        attributes_done(&with_attributes.attributes);
         for (int i = -1; i < EVENT_KIND_COUNT; i++) {
                 const struct event event = { .kind = i, .task = text, .index = i };
 
@@ -187,6 +263,8 @@ static void promised_names_are_there(void **state)
         check_names(&task_table, " id job version node state ready result pid runs restarts "
                                  "exit_code signal reason since next_run_at ");
         check_names(&job_table, " name kind version count running ready state ");
+        check_names(&node_table, " name state scheduling zone tasks running cores cpu memory disk "
+                                 "attributes reason since heard ");
 }
 
 static const char *reference_path;
@@ -221,6 +299,9 @@ int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_task_is_one_line_of_json),
+                cmocka_unit_test(attributes_are_an_object),
+                cmocka_unit_test(attributes_are_read),
+                cmocka_unit_test(bad_attributes_are_refused),
                 cmocka_unit_test(nothing_is_null),
                 cmocka_unit_test(every_noun_survives_the_way),
                 cmocka_unit_test(unknown_fields_are_ignored_and_missing_ones_null),

@@ -583,6 +583,7 @@ void task_report(const struct task *t, struct buffer *out)
                 .next_run_at = m->next_run_wall,
                 .started_at = m->started_wall,
                 .log_bytes = RECORD_NULL,
+                .fence = RECORD_NULL,
         };
 
         snprintf(id, sizeof id, "%s", t->id);
