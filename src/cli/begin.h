@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+/* Beginning Reeve on this machine, by becoming its keeper: what the commands share that do. */
+
+struct begin {
+        char *data;           /* state directory, absolute, there and writable */
+        char *reeve, *keeper; /* programs */
+        char **arguments;     /* of the keeper, ended by NULL */
+        size_t arguments_len;
+};
+
+/* Checks what can be checked while a person looks. @data NULL: the default. */
+int begin_init(struct begin *b, const char *data, struct error *err);
+void begin_done(struct begin *b);
+
+/* A program for the keeper to start ("server", "agent"), with --data. Its options follow by
+ * begin_add(), which leaves out one whose value is NULL. */
+void begin_add_program(struct begin *b, const char *name);
+void begin_add(struct begin *b, const char *option, const char *value);
+
+/* The path of a UNIX socket, absolute, its directory made. @path NULL: the default. Heap string. */
+int begin_socket(const char *path, char **ret, struct error *err);
+
+char *begin_absolute(const char *path); /* heap string */
+
+/* A name for this machine's node: the host's, as far as it can be one. Heap string. */
+char *begin_default_node(void);
+
+/* When it is up, and what a person is then told. */
+struct begin_watch {
+        bool (*is_up)(void *data);
+        void (*tell)(void *data);
+        void *data;
+};
+
+/* Becomes the keeper: returns only on failure; with @detach also when it is up. */
+int begin_run(struct begin *b, bool detach, const struct begin_watch *watch, struct error *err);
