@@ -62,20 +62,24 @@ void buffer_putc(struct buffer *b, char c)
         buffer_put(b, &c, 1);
 }
 
+/* Into the room that there is; only what does not fit is formatted twice. */
 void buffer_printf(struct buffer *b, const char *format, ...)
 {
+        size_t room = b->allocated - b->len;
         va_list ap;
         int len;
 
         va_start(ap, format);
-        len = vsnprintf(NULL, 0, format, ap);
+        len = vsnprintf(b->data == NULL ? NULL : b->data + b->len, room, format, ap);
         va_end(ap);
         assert(len >= 0);
 
-        buffer_reserve(b, (size_t) len);
-        va_start(ap, format);
-        vsnprintf(b->data + b->len, (size_t) len + 1, format, ap);
-        va_end(ap);
+        if ((size_t) len >= room) {
+                buffer_reserve(b, (size_t) len);
+                va_start(ap, format);
+                vsnprintf(b->data + b->len, (size_t) len + 1, format, ap);
+                va_end(ap);
+        }
         b->len += (size_t) len;
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/calendar.h"
 #include "base/macros.h"
 
 static const struct unit {
@@ -45,16 +46,39 @@ usec_t time_wall(void)
         return clock_read(CLOCK_REALTIME);
 }
 
+static char *put_digits(char *to, uint64_t value, int digits)
+{
+        for (int i = digits; i-- > 0; value /= 10)
+                to[i] = (char) ('0' + value % 10);
+        return to + digits;
+}
+
+/* A listing of a hundred thousand tasks has three times as many of these. */
 const char *time_format_wall(char text[TIME_TEXT_MAX], usec_t wall)
 {
-        time_t sec = (time_t) (wall / USEC_SEC);
-        struct tm tm;
-        size_t len;
+        usec_t rest = wall % USEC_DAY;
+        struct calendar_date date = calendar_date((int64_t) (wall / USEC_DAY));
+        char *to = text;
 
-        gmtime_r(&sec, &tm);
-        len = strftime(text, TIME_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
-        snprintf(text + len, TIME_TEXT_MAX - len, ".%03uZ",
-                (unsigned) (wall % USEC_SEC / USEC_MSEC));
+        if (date.year > 9999) { /* a clock gone wild; the text keeps its form */
+                date = (struct calendar_date){ 9999, 12, 31 };
+                rest = USEC_DAY - 1;
+        }
+        to = put_digits(to, (uint64_t) date.year, 4);
+        *to++ = '-';
+        to = put_digits(to, (uint64_t) date.month, 2);
+        *to++ = '-';
+        to = put_digits(to, (uint64_t) date.day, 2);
+        *to++ = 'T';
+        to = put_digits(to, rest / USEC_HOUR, 2);
+        *to++ = ':';
+        to = put_digits(to, rest / USEC_MINUTE % 60, 2);
+        *to++ = ':';
+        to = put_digits(to, rest / USEC_SEC % 60, 2);
+        *to++ = '.';
+        to = put_digits(to, rest / USEC_MSEC % 1000, 3);
+        *to++ = 'Z';
+        *to = '\0';
         return text;
 }
 
@@ -184,15 +208,36 @@ static bool parse_offset(const char *s, long *ret)
         return true;
 }
 
+/* So many digits as the letters 'N' in @form, and all else as it stands there: "NNNN-NN". */
+static bool parse_form(const char *text, const char *form, int *ret)
+{
+        for (; *form != '\0'; form++, text++) {
+                if (*form == 'N' ? !is_digit(*text) : *text != *form)
+                        return false;
+                if (*form != 'N')
+                        *++ret = 0;
+                else
+                        *ret = *ret * 10 + (*text - '0');
+        }
+        return true;
+}
+
+static bool is_date_and_time(const int n[6])
+{
+        return n[1] >= 1 && n[1] <= 12 && n[2] >= 1 && n[2] <= calendar_month_length(n[0], n[1]) &&
+               n[3] <= 23 && n[4] <= 59 && n[5] <= 60;
+}
+
 bool time_parse_wall(const char *text, usec_t *ret_wall)
 {
-        struct tm tm = { 0 };
-        const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+        static const char form[] = "NNNN-NN-NNTNN:NN:NN";
+        const char *rest = text + sizeof form - 1;
+        int n[6] = { 0 };
         usec_t fraction = 0;
         long offset = 0;
-        time_t sec;
+        int64_t sec;
 
-        if (rest == NULL)
+        if (!parse_form(text, form, n) || !is_date_and_time(n))
                 return false;
         if (*rest == '.') {
                 usec_t scale = USEC_SEC / 10;
@@ -204,7 +249,7 @@ bool time_parse_wall(const char *text, usec_t *ret_wall)
         }
         if (strcmp(rest, "Z") != 0 && !parse_offset(rest, &offset))
                 return false;
-        sec = timegm(&tm) - offset;
+        sec = calendar_days(n[0], n[1], n[2]) * 86400 + n[3] * 3600 + n[4] * 60 + n[5] - offset;
         if (sec < 0)
                 return false;
         *ret_wall = (usec_t) sec * USEC_SEC + fraction;

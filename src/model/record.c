@@ -285,6 +285,11 @@ static const char *const type_names[] = {
         [RECORD_MAP] = "an object of names and texts",
 };
 
+const char *record_type_name(enum record_type type)
+{
+        return type_names[type];
+}
+
 int record_read(
         const struct record_table *table, const json_t *object, void *ret, struct error *err)
 {

@@ -57,5 +57,8 @@ int record_read(
 /* Frees the strings and maps of a struct that record_read() filled. */
 void record_done(const struct record_table *table, void *record);
 
+/* What a value of the type is, for messages: "a whole number". */
+const char *record_type_name(enum record_type type);
+
 /* The table as rows of Markdown for the reference page. */
 void record_reference(const struct record_table *table, struct buffer *out);
