@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Events: read back from the store for pages, followers and `why`.
  *
- * There may be 100,000, of which one task has three. Most rows are passed over without being
- * parsed: a row of the job "web" contains the text "job":"web", because it was written by
- * record_write(); only the rows that do are parsed and judged. */
+ * There may be 100,000, of which one task has three. Most are passed over without being parsed: an
+ * event of the job "web" contains the text "job":"web", because it was written by record_write();
+ * only the lines that do are parsed and judged.
+ *
+ * A row has the events of one commit, up to some number, as lines in their order, under the number
+ * of its first one (state.c). So an event is in the last row that does not begin behind it. Each
+ * line begins with the event's number, as record_write() puts it. */
 #include "server/events.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,33 +57,130 @@ static void put_needle(struct buffer *out, const struct event_filter *f)
         text_put_json_string(out, name);
 }
 
-static bool take_row(struct reading *r, const char *key, const char *value, size_t len)
+/* ---- Rows */
+
+static uint64_t line_index(const char *line, size_t len, uint64_t otherwise)
+{
+        static const char begin[] = "{\"index\":";
+
+        if (len < sizeof begin || memcmp(line, begin, sizeof begin - 1) != 0)
+                return otherwise;
+        return strtoull(line + sizeof begin - 1, NULL, 10);
+}
+
+static uint64_t key_index(const char *key)
+{
+        return strtoull(key + strlen("event/"), NULL, 10);
+}
+
+struct events_row events_row(const char *key, const char *value, size_t len)
+{
+        const char *before = memrchr(value, '\n', len);
+        struct events_row row = { .first = key_index(key) };
+
+        row.last_line = before == NULL ? value : before + 1;
+        row.last_len = (size_t) (value + len - row.last_line);
+        row.last = line_index(row.last_line, row.last_len, row.first);
+        return row;
+}
+
+struct row_search {
+        uint64_t index, found;
+};
+
+static int on_found(void *data, const char *key, const char *value, size_t len, struct error *err)
+{
+        struct row_search *search = data;
+        struct events_row row = events_row(key, value, len);
+
+        (void) err;
+        if (row.last >= search->index)
+                search->found = row.first;
+        return 1;
+}
+
+uint64_t events_row_of(struct store *store, uint64_t index)
+{
+        struct row_search search = { index, index };
+        char first[STATE_KEY_MAX], end[STATE_KEY_MAX];
+        struct error err;
+
+        if (store_scan_range(store, state_event_key(first, 0), state_event_key(end, index + 1),
+                    true, 1, on_found, &search, &err) < 0)
+                log_warning("look for event %" PRIu64 ": %s", index, err.message);
+        return search.found;
+}
+
+/* ---- Reading */
+
+static bool take_line(struct reading *r, uint64_t index, const char *line, size_t len)
 {
         struct event event = { 0 };
-        json_t *json = json_loadb(value, len, 0, NULL);
+        json_t *json = json_loadb(line, len, 0, NULL);
         struct error err;
         bool on = true;
 
         if (record_read(&event_table, json, &event, &err) < 0)
-                log_warning("row %s of the store cannot be read: %s", key, err.message);
+                log_warning(
+                        "event %" PRIu64 " of the store cannot be read: %s", index, err.message);
         else if (event.kind >= 0 && event_filter_takes(&r->query->filter, &event))
-                on = r->each(r->data, &event, value, len);
+                on = r->each(r->data, &event, line, len);
         record_done(&event_table, &event);
         json_decref(json);
+        return on;
+}
+
+/* Returns whether to go on. */
+static bool on_line(struct reading *r, uint64_t otherwise, const char *line, size_t len)
+{
+        struct events_query *q = r->query;
+        uint64_t index = line_index(line, len, otherwise);
+
+        if (index < q->first || index > q->last)
+                return true;
+        r->rows++;
+        q->next = MAX(q->next, index + 1);
+        if (memmem(line, len, buffer_str(&r->needle), r->needle.len) != NULL)
+                r->stopped = !take_line(r, index, line, len);
+        return !r->stopped && (q->rows == 0 || r->rows < q->rows);
+}
+
+static bool lines_up(struct reading *r, uint64_t first, const char *at, const char *end)
+{
+        bool on = true;
+
+        while (on && at < end) {
+                const char *newline = memchr(at, '\n', (size_t) (end - at));
+                const char *stop = newline == NULL ? end : newline;
+
+                on = on_line(r, first, at, (size_t) (stop - at));
+                at = stop + 1;
+        }
+        return on;
+}
+
+static bool lines_down(struct reading *r, uint64_t first, const char *begin, const char *end)
+{
+        bool on = true;
+
+        while (on && end > begin) {
+                const char *newline = memrchr(begin, '\n', (size_t) (end - begin));
+                const char *at = newline == NULL ? begin : newline + 1;
+
+                on = on_line(r, first, at, (size_t) (end - at));
+                end = newline == NULL ? begin : newline;
+        }
         return on;
 }
 
 static int on_row(void *data, const char *key, const char *value, size_t len, struct error *err)
 {
         struct reading *r = data;
-        struct events_query *q = r->query;
+        bool on = r->query->newest ? lines_down(r, key_index(key), value, value + len)
+                                   : lines_up(r, key_index(key), value, value + len);
 
         (void) err;
-        r->rows++;
-        q->next = MAX(q->next, strtoull(key + strlen("event/"), NULL, 10) + 1);
-        if (memmem(value, len, buffer_str(&r->needle), r->needle.len) != NULL)
-                r->stopped = !take_row(r, key, value, len);
-        return r->stopped ? 1 : 0;
+        return on ? 0 : 1;
 }
 
 int events_read(struct store *store, struct events_query *query, events_each_cb *each, void *data,
@@ -92,8 +194,8 @@ int events_read(struct store *store, struct events_query *query, events_each_cb 
         if (query->first > query->last)
                 return 0;
         put_needle(&r.needle, &query->filter);
-        rc = store_scan_range(store, state_event_key(first, query->first),
-                state_event_key(end, query->last + 1), query->newest, query->rows, on_row, &r, err);
+        rc = store_scan_range(store, state_event_key(first, events_row_of(store, query->first)),
+                state_event_key(end, query->last + 1), query->newest, 0, on_row, &r, err);
         if (rc == 0 && !r.stopped && (query->rows == 0 || r.rows < query->rows))
                 query->next = query->last + 1;
         buffer_done(&r.needle);

@@ -10,6 +10,17 @@
 
 /* Reading the events that are stored. */
 
+/* A row of the store: the events of one commit, or some of them, in order, a line each. */
+struct events_row {
+        uint64_t first, last; /* their numbers */
+        const char *last_line;
+        size_t last_len;
+};
+struct events_row events_row(const char *key, const char *value, size_t len);
+
+/* The first number in the row that has event @index, if that is stored; else @index. */
+uint64_t events_row_of(struct store *store, uint64_t index);
+
 struct event_filter {
         const char *job, *task, *node; /* NULL: any */
         bool job_too;                  /* with job and task: also what concerns the whole job */

@@ -26,13 +26,16 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/scan.h"
 #include "server/api.h"
+#include "server/link-read.h"
 #include "server/logs.h"
 #include "server/witness.h"
 
 #define PROTOCOL_MIN 1
 /* An agent that reads nothing is as good as gone. */
 #define QUEUED_MAX      ((size_t) 64 * 1024 * 1024)
+#define SPEC_TEXTS_MAX  1024
 #define CLOSE_PROTOCOL  1002
 #define CLOSE_GOING     1001
 #define CLOSE_RESTARTED 1012
@@ -42,8 +45,14 @@
 #define CLOSE_TWO_AGENTS 4409
 #define CLOSE_VERSION    4426
 
-struct gathered_spec {
-        char *key; /* "web 3" */
+/* A spec as the agents get it. A thousand tasks of a job go to a thousand agents, each of which
+ * needs it: it is written once. */
+struct spec_text {
+        struct spec_key {
+                struct job_spec *spec; /* a reference, so that it stays the one that was written */
+                uint64_t version;      /* two versions may share one */
+        } key;
+        struct buffer text;
         UT_hash_handle hh;
 };
 
@@ -57,27 +66,30 @@ struct connection {
         bool welcomed;
         struct cluster_effects all;             /* what the first assign says, until welcomed */
         struct buffer specs_text, assigns_text; /* gathered, until send_gathered() */
-        struct gathered_spec *specs;            /* what is in specs_text */
+        const struct spec_text **specs;         /* what is in specs_text */
+        size_t specs_len, specs_allocated;
         bool unknown_type_logged;
+        bool gathering; /* in links.gathering: has something to send */
         struct connection *next, *prev;
+        struct connection *next_gathering, *prev_gathering;
+        UT_hash_handle hh; /* by node, once there was a hello */
 };
 
 struct links {
         struct server *server;
         struct connection *connections;
+        struct connection *by_node;
+        struct connection *gathering;
+        struct spec_text *spec_texts; /* dropped when nothing is gathered and they are many */
 };
 
 /* ---- Connections */
 
 static void forget_gathered(struct connection *c)
 {
-        struct gathered_spec *s, *next;
-
-        HASH_ITER (hh, c->specs, s, next) {
-                HASH_DEL(c->specs, s);
-                free(s->key);
-                free(s);
-        }
+        free(c->specs);
+        c->specs = NULL;
+        c->specs_len = c->specs_allocated = 0;
         buffer_done(&c->specs_text);
         buffer_done(&c->assigns_text);
 }
@@ -98,10 +110,8 @@ static struct connection *find(const struct links *l, const char *node)
 {
         struct connection *c;
 
-        DL_FOREACH (l->connections, c)
-                if (c->node != NULL && strcmp(c->node, node) == 0)
-                        return c;
-        return NULL;
+        HASH_FIND_STR(l->by_node, node, c);
+        return c;
 }
 
 /* The WebSocket is gone already. */
@@ -109,6 +119,11 @@ static void connection_gone(struct connection *c)
 {
         c->ws = NULL;
         DL_DELETE(c->links->connections, c);
+        if (c->gathering)
+                DL_DELETE2(c->links->gathering, c, prev_gathering, next_gathering);
+        c->gathering = false;
+        if (c->node != NULL)
+                HASH_DEL(c->links->by_node, c);
         if (c->welcomed)
                 logs_node_down(c->links->server->logs, c->node);
         connection_unref(c);
@@ -150,37 +165,96 @@ static void send_text(struct connection *c, const struct buffer *text)
         websocket_send(c->ws, true, text->data, text->len);
 }
 
-static bool is_new_spec(struct connection *c, const char *job, uint32_t version)
+static const struct spec_text *get_spec_text(
+        struct links *l, const struct job_spec *spec, uint32_t version)
 {
-        AUTO(mem_freep) char *key = mem_printf("%s %" PRIu32, job, version);
-        struct gathered_spec *s;
+        struct spec_key key = { (struct job_spec *) (uintptr_t) spec, version };
+        struct spec_text *t;
+        json_t *json;
+        char *text;
 
-        HASH_FIND_STR(c->specs, key, s);
-        if (s != NULL)
-                return false;
-        s = mem_alloc(sizeof *s);
-        s->key = take_ptr(key);
-        HASH_ADD_KEYPTR(hh, c->specs, s->key, strlen(s->key), s);
+        HASH_FIND(hh, l->spec_texts, &key, sizeof key, t);
+        if (t != NULL)
+                return t;
+        t = mem_alloc(sizeof *t);
+        t->key = key;
+        job_spec_ref(key.spec);
+        HASH_ADD(hh, l->spec_texts, key, sizeof key, t);
+        json = job_spec_to_json(spec);
+        text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15));
+        buffer_printf(&t->text, "{\"job\":\"%s\",\"version\":%" PRIu32 ",\"spec\":%s}", spec->name,
+                version, text);
+        free(text);
+        json_decref(json);
+        return t;
+}
+
+static void forget_spec_texts(struct links *l)
+{
+        struct spec_text *t, *next;
+
+        HASH_ITER (hh, l->spec_texts, t, next) {
+                HASH_DEL(l->spec_texts, t);
+                job_spec_unref(t->key.spec);
+                buffer_done(&t->text);
+                free(t);
+        }
+}
+
+/* Tasks of one job come one after the other: the one that is looked for is mostly the last. */
+static bool is_new_spec(struct connection *c, const struct spec_text *t)
+{
+        for (size_t i = c->specs_len; i-- > 0;)
+                if (c->specs[i] == t)
+                        return false;
+        if (c->specs_len == c->specs_allocated) {
+                c->specs_allocated = MAX((size_t) 4, c->specs_allocated * 2);
+                c->specs = mem_resize(c->specs, c->specs_allocated, sizeof(void *));
+        }
+        c->specs[c->specs_len++] = t;
         return true;
 }
 
 static void put_spec(struct connection *c, const struct cluster_assign *a)
 {
+        struct links *l = c->links;
         const struct job_spec *spec =
-                cluster_get_spec(state_cluster(c->links->server->state), a->job, a->desire.version);
-        json_t *json;
-        char *text;
+                cluster_get_spec(state_cluster(l->server->state), a->job, a->desire.version);
+        const struct spec_text *t;
 
         /* Gone again meanwhile: what replaced it is already on its way. */
-        if (spec == NULL || !is_new_spec(c, a->job, a->desire.version))
+        if (spec == NULL)
                 return;
-        json = job_spec_to_json(spec);
-        text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15));
-        buffer_printf(&c->specs_text, "%s{\"job\":\"%s\",\"version\":%" PRIu32 ",\"spec\":%s}",
-                c->specs_text.len == 0 ? "{\"type\":\"specs\",\"specs\":[" : ",", a->job,
-                a->desire.version, text);
-        free(text);
-        json_decref(json);
+        t = get_spec_text(l, spec, a->desire.version);
+        if (!is_new_spec(c, t))
+                return;
+        buffer_puts(
+                &c->specs_text, c->specs_text.len == 0 ? "{\"type\":\"specs\",\"specs\":[" : ",");
+        buffer_put(&c->specs_text, t->text.data, t->text.len);
+}
+
+static void put_number(struct buffer *out, const char *before, uint64_t number)
+{
+        char digits[20], *at = digits + sizeof digits;
+
+        do
+                *--at = (char) ('0' + number % 10);
+        while ((number /= 10) > 0);
+        buffer_puts(out, before);
+        buffer_put(out, at, (size_t) (digits + sizeof digits - at));
+}
+
+static void put_desire(struct buffer *out, const struct cluster_assign *a)
+{
+        buffer_puts(out, "\",\"job\":\"");
+        buffer_puts(out, a->job);
+        put_number(out, "\",\"index\":", a->index);
+        buffer_puts(
+                out, a->desire.run ? ",\"desire\":{\"run\":true" : ",\"desire\":{\"run\":false");
+        put_number(out, ",\"version\":", a->desire.version);
+        put_number(out, ",\"restart_version\":", a->desire.restart_version);
+        put_number(out, ",\"generation\":", a->desire.generation);
+        buffer_puts(out, "}}");
 }
 
 static void put_assign(struct connection *c, const struct cluster_assign *a, bool all)
@@ -192,16 +266,13 @@ static void put_assign(struct connection *c, const struct cluster_assign *a, boo
         buffer_puts(out, out->len > 0 ? ","
                          : all        ? "{\"type\":\"assign\",\"all\":true,\"tasks\":["
                                       : "{\"type\":\"assign\",\"tasks\":[");
+        buffer_puts(out, "{\"task\":\"");
+        buffer_puts(out, a->task);
         if (a->forget)
-                buffer_printf(out, "{\"task\":\"%s\",\"forget\":true,\"purge_logs\":%s}", a->task,
-                        a->purge_logs ? "true" : "false");
+                buffer_puts(out, a->purge_logs ? "\",\"forget\":true,\"purge_logs\":true}"
+                                               : "\",\"forget\":true,\"purge_logs\":false}");
         else
-                buffer_printf(out,
-                        "{\"task\":\"%s\",\"job\":\"%s\",\"index\":%" PRIu32
-                        ",\"desire\":{\"run\":%s,\"version\":%" PRIu32
-                        ",\"restart_version\":%" PRIu32 ",\"generation\":%" PRIu64 "}}",
-                        a->task, a->job, a->index, a->desire.run ? "true" : "false",
-                        a->desire.version, a->desire.restart_version, a->desire.generation);
+                put_desire(out, a);
 }
 
 static void send_gathered(struct connection *c)
@@ -221,23 +292,29 @@ void links_assign(struct links *l, const struct cluster_assign *assign)
 {
         struct connection *c = find(l, assign->node);
 
-        if (c != NULL && c->welcomed)
-                put_assign(c, assign, false);
+        if (c == NULL || !c->welcomed)
+                return;
+        put_assign(c, assign, false);
+        if (!c->gathering)
+                DL_APPEND2(l->gathering, c, prev_gathering, next_gathering);
+        c->gathering = true;
 }
 
 void links_flush(struct links *l)
 {
-        struct connection *c, *next;
+        struct connection *c;
 
-        DL_FOREACH_SAFE (l->connections, c, next) {
-                if (!c->welcomed)
-                        continue;
+        while ((c = l->gathering) != NULL) {
+                DL_DELETE2(l->gathering, c, prev_gathering, next_gathering);
+                c->gathering = false;
                 send_gathered(c);
                 if (websocket_queued(c->ws) > QUEUED_MAX) {
                         websocket_close(c->ws, CLOSE_GOING, "nothing is read");
                         on_close(c, "the agent reads nothing");
                 }
         }
+        if (HASH_COUNT(l->spec_texts) > SPEC_TEXTS_MAX)
+                forget_spec_texts(l);
 }
 
 bool links_send(struct links *l, const char *node, const char *json)
@@ -262,53 +339,6 @@ bool links_is_up(const struct links *l, const char *node)
 }
 
 /* ---- Receiving */
-
-struct reports {
-        struct cluster_report *reports;
-        size_t len;
-};
-
-static void reports_done(struct reports *r)
-{
-        for (size_t i = 0; i < r->len; i++)
-                record_done(&task_table, &r->reports[i].status);
-        free(r->reports);
-}
-
-static void read_desire(const json_t *object, struct task_desire *ret)
-{
-        const json_t *desire = json_object_get(object, "desire");
-
-        ret->run = json_is_true(json_object_get(desire, "run"));
-        ret->version = (uint32_t) json_integer_value(json_object_get(desire, "version"));
-        ret->restart_version =
-                (uint32_t) json_integer_value(json_object_get(desire, "restart_version"));
-        ret->generation = (uint64_t) json_integer_value(json_object_get(desire, "generation"));
-}
-
-static int read_reports(const json_t *message, struct reports *ret, struct error *err)
-{
-        const json_t *tasks = json_object_get(message, "tasks");
-        size_t i;
-        json_t *task;
-
-        if (!json_is_array(tasks))
-                return error_set(err, ERR_INVALID, "tasks: expected an array");
-        ret->reports = mem_resize(NULL, json_array_size(tasks) + 1, sizeof *ret->reports);
-        json_array_foreach (tasks, i, task) {
-                struct cluster_report *r = &ret->reports[i];
-
-                memset(r, 0, sizeof *r);
-                if (record_read(&task_table, task, &r->status, err) < 0)
-                        return error_wrap(err, "tasks[%zu]", i);
-                ret->len++;
-                if (r->status.id == NULL)
-                        return error_set(err, ERR_INVALID, "tasks[%zu]: id: missing", i);
-                read_desire(task, &r->desire);
-                r->parked = json_is_true(json_object_get(task, "parked"));
-        }
-        return 0;
-}
 
 static int read_note_seq(
         void *data, const char *key, const char *value, size_t len, struct error *err)
@@ -385,8 +415,8 @@ static int check_credential(struct connection *c, const char *name, struct error
                 c->credential_node, name);
 }
 
-static int hello(
-        struct connection *c, struct node_status *node, struct reports *reports, struct error *err)
+static int hello(struct connection *c, struct node_status *node, struct link_reports *reports,
+        struct error *err)
 {
         struct cluster_event event = { .type = CLUSTER_NODE_UP,
                 .node = node,
@@ -402,42 +432,46 @@ static int hello(
         c->refs++;
         replace_older(c, node->name);
         c->node = mem_strdup(node->name);
+        HASH_ADD_KEYPTR(hh, c->links->by_node, c->node, strlen(c->node), c);
         cluster_assigns_of(state_cluster(c->links->server->state), c->node, &c->all);
         witness_reports(c->links->server->witness, c->node, reports->reports, reports->len, true);
         return 0;
 }
 
-static int on_hello(struct connection *c, const json_t *message, struct error *err)
+/* One of another protocol may be unreadable just for that. */
+static int check_hello(struct connection *c, const struct link_hello *h, struct error *err)
 {
-        json_int_t protocol = json_integer_value(json_object_get(message, "protocol"));
-        const json_t *protocol_min = json_object_get(message, "protocol_min");
         const char *reason;
-        AUTO(reports_done) struct reports reports = { 0 };
-        struct node_status node = { 0 };
+
+        c->close_code = CLOSE_VERSION;
+        if (links_check_protocol(h->protocol_min, h->protocol, NULL, &reason, err) < 0)
+                return -1;
+        c->close_code = CLOSE_PROTOCOL;
+        return 0;
+}
+
+static int on_hello(struct connection *c, struct scan *s, struct error *err)
+{
+        AUTO(link_hello_done) struct link_hello h = { 0 };
         int rc;
 
         if (c->node != NULL)
                 return error_set(err, ERR_INVALID, "a second hello");
-        c->close_code = CLOSE_VERSION;
-        if (links_check_protocol(protocol_min == NULL ? protocol : json_integer_value(protocol_min),
-                    protocol, NULL, &reason, err) < 0)
+        rc = link_read_hello(s, &h, err);
+        if (rc < 0 && h.protocol == 0)
                 return -1;
-        c->close_code = CLOSE_PROTOCOL;
-        if (read_reports(message, &reports, err) < 0 ||
-                record_read(&node_table, json_object_get(message, "node"), &node, err) < 0)
+        if (check_hello(c, &h, err) < 0 || rc < 0)
                 return -1;
-        rc = hello(c, &node, &reports, err);
-        record_done(&node_table, &node);
-        return rc;
+        return hello(c, &h.node, &h.reports, err);
 }
 
-static int on_report(struct connection *c, const json_t *message, struct error *err)
+static int on_report(struct connection *c, struct scan *s, struct error *err)
 {
-        AUTO(reports_done) struct reports reports = { 0 };
+        AUTO(link_reports_done) struct link_reports reports = { 0 };
         struct node_status node = { .name = c->node };
         struct cluster_event event = { .type = CLUSTER_REPORT, .node = &node };
 
-        if (read_reports(message, &reports, err) < 0)
+        if (link_read_report(s, &reports, err) < 0)
                 return -1;
         event.reports = reports.reports;
         event.reports_len = reports.len;
@@ -465,52 +499,39 @@ static void on_notes_durable(void *data, const struct error *err)
         free(ack);
 }
 
-/* A note that cannot be read would be sent again forever: it is logged and counts as taken. */
-static int take_note(struct connection *c, uint64_t seq, const json_t *object, struct note_ack *ack,
-        struct error *err)
+static int take_note(
+        struct connection *c, struct link_note *note, struct note_ack *ack, struct error *err)
 {
         struct node_status node = { .name = c->node };
-        struct event note = { 0 };
-        struct cluster_event event = {
-                .type = CLUSTER_NOTE, .node = &node, .note = &note, .note_seq = seq
-        };
-        int rc;
+        struct cluster_event event = { .type = CLUSTER_NOTE,
+                .node = &node,
+                .note = &note->event,
+                .note_seq = (uint64_t) note->seq };
 
-        if (record_read(&event_table, object, &note, err) < 0 || note.kind < 0) {
-                record_done(&event_table, &note);
-                log_warning("node %s: note %" PRIu64 " cannot be read", c->node, seq);
-                note = (struct event){ .time = time_wall(),
+        if (note->event.kind < 0) /* what has no kind could not be read, and would come for ever */
+                log_warning("node %s: note %" PRId64 " cannot be read", c->node, note->seq);
+        if (note->event.kind < 0)
+                note->event = (struct event){ .time = time_wall(),
                         .kind = EVENT_TASK_LOGS,
                         .version = RECORD_NULL,
                         .run = RECORD_NULL,
                         .message = mem_strdup("a note of the agent could not be read") };
-        }
-        rc = state_submit(c->links->server->state, &event, ack == NULL ? NULL : on_notes_durable,
+        return state_submit(c->links->server->state, &event, ack == NULL ? NULL : on_notes_durable,
                 ack, NULL, err);
-        record_done(&event_table, &note);
-        return rc;
 }
 
-static int on_notes(struct connection *c, const json_t *message, struct error *err)
+static int take_notes(struct connection *c, const struct link_notes *notes, struct error *err)
 {
-        const json_t *notes = json_object_get(message, "notes");
-        size_t i, len = json_array_size(notes);
-        json_t *pair;
-
-        json_array_foreach (notes, i, pair) {
-                const json_t *number = json_array_get(pair, 0);
+        for (size_t i = 0; i < notes->len; i++) {
                 struct note_ack *ack = NULL;
 
-                if (json_integer_value(number) <= 0)
-                        return error_set(err, ERR_INVALID, "notes[%zu]: expected [seq, event]", i);
-                if (i + 1 == len) { /* one acknowledgement for all */
+                if (i + 1 == notes->len) { /* one acknowledgement for all */
                         ack = mem_alloc(sizeof *ack);
                         ack->connection = c;
-                        ack->seq = (uint64_t) json_integer_value(number);
+                        ack->seq = (uint64_t) notes->notes[i].seq;
                         c->refs++;
                 }
-                if (take_note(c, (uint64_t) json_integer_value(number), json_array_get(pair, 1),
-                            ack, err) < 0) {
+                if (take_note(c, &notes->notes[i], ack, err) < 0) {
                         if (ack != NULL)
                                 connection_unref(c);
                         free(ack);
@@ -518,6 +539,15 @@ static int on_notes(struct connection *c, const json_t *message, struct error *e
                 }
         }
         return 0;
+}
+
+static int on_notes(struct connection *c, struct scan *s, struct error *err)
+{
+        AUTO(link_notes_done) struct link_notes notes = { 0 };
+
+        if (link_read_notes(s, &notes, err) < 0)
+                return -1;
+        return take_notes(c, &notes, err);
 }
 
 static int on_log_end(struct connection *c, const json_t *message, struct error *err)
@@ -547,50 +577,61 @@ static int on_bye(struct connection *c, const json_t *message, struct error *err
         return 0;
 }
 
+/* What comes for every run of every task is read straight from the text, the rest as a tree. */
 static const struct {
         const char *type;
+        int (*scan)(struct connection *c, struct scan *s, struct error *err);
         int (*handle)(struct connection *c, const json_t *message, struct error *err);
         bool before_hello;
 } messages[] = {
-        { "hello", on_hello, true },
-        { "report", on_report, false },
-        { "notes", on_notes, false },
-        { "log-end", on_log_end, false },
-        { "bye", on_bye, false },
+        { "hello", on_hello, NULL, true },
+        { "report", on_report, NULL, false },
+        { "notes", on_notes, NULL, false },
+        { "log-end", NULL, on_log_end, false },
+        { "bye", NULL, on_bye, false },
 };
 
-static int dispatch(struct connection *c, const json_t *message, struct error *err)
+static int handle_tree(
+        struct connection *c, size_t which, const char *bytes, size_t len, struct error *err)
 {
-        const char *type = json_string_value(json_object_get(message, "type"));
+        json_error_t why;
+        json_t *message = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &why);
+        int rc = message != NULL ? messages[which].handle(c, message, err)
+                                 : error_set(err, ERR_INVALID, "not a JSON object: %s", why.text);
 
-        if (type == NULL)
-                return error_set(err, ERR_INVALID, "a message without type");
+        json_decref(message);
+        return rc;
+}
+
+static int dispatch(struct connection *c, const struct scan_text *type, const char *bytes,
+        size_t len, struct error *err)
+{
+        struct scan s;
+
         for (size_t i = 0; i < ARRAY_SIZE(messages); i++) {
-                if (strcmp(messages[i].type, type) != 0)
+                if (!scan_text_is(type, messages[i].type))
                         continue;
                 if (c->node == NULL && !messages[i].before_hello)
-                        return error_set(err, ERR_INVALID, "%s before hello", type);
-                return messages[i].handle(c, message, err);
+                        return error_set(err, ERR_INVALID, "%s before hello", messages[i].type);
+                if (messages[i].scan == NULL)
+                        return handle_tree(c, i, bytes, len, err);
+                scan_init(&s, bytes, len);
+                return messages[i].scan(c, &s, err);
         }
         if (!c->unknown_type_logged)
-                log_info("node %s: messages of type %.40s are not known here and are ignored",
-                        c->node == NULL ? "?" : c->node, type);
+                log_info("node %s: messages of type %.*s are not known here and are ignored",
+                        c->node == NULL ? "?" : c->node, (int) MIN(type->len, 40), type->at);
         c->unknown_type_logged = true;
         return 0;
 }
 
 static int on_text(struct connection *c, const char *bytes, size_t len, struct error *err)
 {
-        json_error_t why;
-        json_t *message = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &why);
-        int rc;
+        struct scan_text type;
 
-        if (!json_is_object(message))
-                rc = error_set(err, ERR_INVALID, "not a JSON object: %s", why.text);
-        else
-                rc = dispatch(c, message, err);
-        json_decref(message);
-        return rc;
+        if (link_read_type(bytes, len, &type, err) < 0)
+                return -1;
+        return dispatch(c, &type, bytes, len, err);
 }
 
 static uint64_t big_endian(const unsigned char *p, size_t len)
@@ -713,5 +754,6 @@ void links_free(struct links *l)
                 return;
         DL_FOREACH_SAFE (l->connections, c, next)
                 connection_close(c, CLOSE_GOING, "the server ends");
+        forget_spec_texts(l);
         free(l);
 }

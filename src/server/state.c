@@ -10,6 +10,11 @@
  * in the order of their making: assigns to the agents, events to the followers, answers to the
  * waiting.
  *
+ * Events are most of what is written, and are never changed: those of a turn go into one row, or a
+ * few of EVENTS_PER_ROW, under the number of the first one, as lines. Whoever looks for an event
+ * begins with the row before it (events.c). Other rows that were written several times in a turn
+ * are stored once, as they were written last.
+ *
  * Readers see the memory. Their answer is made at once, but held back by state_barrier() until
  * everything that they could have seen is durable: nobody learns of a thing which a crash could
  * undo.
@@ -40,12 +45,15 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/events.h"
 
 #define RETRY_FIRST_MSEC 250
 #define RETRY_LAST_MSEC  2000
 
 /* Rows looked at in one go when old events are forgotten. */
 #define FORGET_ROWS 10000
+
+#define EVENTS_PER_ROW 64
 
 struct entry {
         struct cluster_effects effects;
@@ -133,11 +141,106 @@ const char *state_event_key(char key[STATE_KEY_MAX], uint64_t index)
         return key;
 }
 
+static bool is_event(const char *key)
+{
+        return strncmp(key, "event/", 6) == 0;
+}
+
+/* The events of a turn on their way into rows. */
+struct event_rows {
+        struct store_batch *batch;
+        const char *key; /* of the row that is being filled */
+        struct buffer lines;
+        size_t count;
+};
+
+static void event_rows_end(struct event_rows *r)
+{
+        if (r->count > 0)
+                store_batch_put(r->batch, r->key, r->lines.data, r->lines.len);
+        buffer_reset(&r->lines);
+        r->count = 0;
+}
+
+static void event_rows_add(struct event_rows *r, const struct cluster_write *w)
+{
+        if (r->count == EVENTS_PER_ROW)
+                event_rows_end(r);
+        if (r->count == 0)
+                r->key = w->key;
+        else
+                buffer_putc(&r->lines, '\n');
+        buffer_puts(&r->lines, w->value);
+        r->count++;
+}
+
+/* The last write of each key that is not an event's: a table of pointers with free places. */
+struct last_writes {
+        const struct cluster_write **table;
+        size_t mask;
+};
+
+static size_t hash_key(const char *key)
+{
+        size_t hash = 14695981039346656037u;
+
+        for (; *key != '\0'; key++)
+                hash = (hash ^ (unsigned char) *key) * 1099511628211u;
+        return hash ^ hash >> 32;
+}
+
+static const struct cluster_write **last_writes_find(const struct last_writes *l, const char *key)
+{
+        size_t at = hash_key(key) & l->mask;
+
+        while (l->table[at] != NULL && strcmp(l->table[at]->key, key) != 0)
+                at = (at + 1) & l->mask;
+        return &l->table[at];
+}
+
+static size_t count_others(const struct turn *t)
+{
+        struct entry *e;
+        size_t count = 0;
+
+        DL_FOREACH (t->entries, e)
+                for (size_t i = 0; i < e->effects.writes_len; i++)
+                        count += !is_event(e->effects.writes[i].key);
+        return count;
+}
+
+static void last_writes_init(struct last_writes *l, const struct turn *t)
+{
+        size_t count = count_others(t), size = 16;
+        struct entry *e;
+
+        while (size < count * 2)
+                size *= 2;
+        l->mask = size - 1;
+        l->table = mem_alloc(size * sizeof(void *));
+        DL_FOREACH (t->entries, e)
+                for (size_t i = 0; i < e->effects.writes_len; i++)
+                        if (!is_event(e->effects.writes[i].key))
+                                *last_writes_find(l, e->effects.writes[i].key) =
+                                        &e->effects.writes[i];
+}
+
+static void put_write(struct store_batch *batch, const struct cluster_write *w)
+{
+        if (w->value == NULL)
+                store_batch_delete(batch, w->key);
+        else
+                store_batch_put(batch, w->key, w->value, strlen(w->value));
+}
+
 static void turn_to_batch(const struct turn *t, struct store_batch *batch)
 {
         char first[STATE_KEY_MAX], last[STATE_KEY_MAX];
+        struct event_rows rows = { .batch = batch };
+        struct last_writes newest;
         struct entry *e;
 
+        last_writes_init(&newest, t);
         if (t->forget_before > 0)
                 store_batch_delete_range(
                         batch, state_event_key(first, 0), state_event_key(last, t->forget_before));
@@ -145,12 +248,15 @@ static void turn_to_batch(const struct turn *t, struct store_batch *batch)
                 for (size_t i = 0; i < e->effects.writes_len; i++) {
                         const struct cluster_write *w = &e->effects.writes[i];
 
-                        if (w->value == NULL)
-                                store_batch_delete(batch, w->key);
-                        else
-                                store_batch_put(batch, w->key, w->value, strlen(w->value));
+                        if (is_event(w->key))
+                                event_rows_add(&rows, w);
+                        else if (*last_writes_find(&newest, w->key) == w)
+                                put_write(batch, w);
                 }
         }
+        event_rows_end(&rows);
+        buffer_done(&rows.lines);
+        free(newest.table);
 }
 
 /* ---- Loading */
@@ -160,16 +266,18 @@ static int load_row(void *data, const char *key, const char *value, size_t len, 
         struct state *s = data;
         struct cluster_event event = { .type = CLUSTER_LOAD, .key = key, .value = value };
         AUTO(cluster_effects_done) struct cluster_effects effects = { 0 };
+        char last[STATE_KEY_MAX];
 
         if (strlen(value) != len)
                 return error_set(err, ERR_INVALID, "row %s of the store is damaged", key);
         if (strncmp(key, "token/", 6) == 0)
-                return 0; /* not the cluster's: tokens.c */
-        if (strncmp(key, "event/", 6) == 0) {
-                uint64_t index = strtoull(key + 6, NULL, 10);
+                return 0;    /* not the cluster's: tokens.c */
+        if (is_event(key)) { /* the cluster only wants to know of the newest one */
+                struct events_row row = events_row(key, value, len);
 
-                s->oldest_event = s->oldest_event == 0 ? index : s->oldest_event;
-                s->durable_event = MAX(s->durable_event, index);
+                s->oldest_event = s->oldest_event == 0 ? row.first : s->oldest_event;
+                s->durable_event = MAX(s->durable_event, row.last);
+                event.key = state_event_key(last, row.last);
         }
         return cluster_handle(s->cluster, &event, time_wall(), &effects, err);
 }
@@ -409,6 +517,15 @@ static bool has_effects(const struct cluster_effects *e)
         return e->assigns_len > 0 || e->writes_len > 0 || e->events_len > 0;
 }
 
+/* The last entry, if nobody waits for it: what follows can be put behind it. In the list it has a
+ * `prev`, as utlist keeps it. */
+static struct entry *last_open(struct turn *t)
+{
+        struct entry *last = t->entries == NULL ? NULL : t->entries->prev;
+
+        return last != NULL && last->done == NULL ? last : NULL;
+}
+
 int state_submit(struct state *s, const struct cluster_event *event, state_done_cb *done,
         void *data, struct state_outcome *ret, struct error *err)
 {
@@ -419,9 +536,14 @@ int state_submit(struct state *s, const struct cluster_event *event, state_done_
                         *err = s->degraded_error;
                 return -1;
         }
-        e = mem_alloc(sizeof *e);
+        e = last_open(s->open);
+        if (e == NULL)
+                e = mem_alloc(sizeof *e);
+        e->effects.version = 0;
+        e->effects.unchanged = false;
         if (cluster_handle(s->cluster, event, time_wall(), &e->effects, err) < 0) {
-                entry_free(e);
+                if (e->prev == NULL)
+                        entry_free(e);
                 return -1;
         }
         if (ret != NULL)
@@ -430,11 +552,13 @@ int state_submit(struct state *s, const struct cluster_event *event, state_done_
                         .unchanged = e->effects.unchanged };
         e->done = done;
         e->data = data;
-        if (done == NULL && !has_effects(&e->effects)) {
+        if (e->prev == NULL && done == NULL && !has_effects(&e->effects)) {
                 entry_free(e);
                 return 0;
         }
-        turn_add(s->open, e);
+        if (e->prev == NULL)
+                DL_APPEND(s->open->entries, e);
+        s->open->writes = s->open->writes || e->effects.writes_len > 0;
         s->open->commands = s->open->commands || is_command(event);
         return 0;
 }
@@ -558,20 +682,23 @@ bool state_is_idle(const struct state *s)
 
 struct forget {
         usec_t before;
-        uint64_t first_kept;
+        uint64_t newest, first_kept;
 };
 
+/* A row is as old as the last event in it. */
 static int forget_row(void *data, const char *key, const char *value, size_t len, struct error *err)
 {
         struct forget *f = data;
-        json_t *object = json_loadb(value, len, 0, NULL);
+        struct events_row row = events_row(key, value, len);
+        json_t *object = json_loadb(row.last_line, row.last_len, 0, NULL);
         const char *text = json_string_value(json_object_get(object, "time"));
         usec_t time = 0;
         bool old = text == NULL || !time_parse_wall(text, &time) || time < f->before;
 
         (void) err;
         json_decref(object);
-        f->first_kept = strtoull(key + 6, NULL, 10) + (old ? 1 : 0);
+        old = old && row.last < f->newest;
+        f->first_kept = old ? row.last + 1 : row.first;
         return old ? 0 : 1;
 }
 
@@ -585,16 +712,17 @@ void state_forget_events(struct state *s, uint64_t keep, usec_t max_age)
         char first[STATE_KEY_MAX];
         uint64_t before = s->durable_event > keep ? s->durable_event - keep + 1 : 0;
         usec_t now = time_wall(); /* a machine without a clock of its own begins in 1970 */
-        struct forget f = { .before = now > max_age ? now - max_age : 0 };
+        struct forget f = { .before = now > max_age ? now - max_age : 0,
+                .newest = s->durable_event };
         struct error err;
 
         if (s->degraded || s->durable_event == 0)
                 return;
+        before = events_row_of(s->store, before);
         if (store_scan_range(s->store, state_event_key(first, MAX(before, s->oldest_event)),
                     "event/:", false, FORGET_ROWS, forget_row, &f, &err) < 0)
                 log_warning("look for old events: %s", err.message);
-        before = MIN(MAX(before, f.first_kept),
-                s->durable_event); /* the numbers go on from the newest */
+        before = MAX(before, f.first_kept);
         if (before <= s->oldest_event)
                 return;
         s->oldest_event = before;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "server/events.h"
 #include "server/state.h"
 #include "server/test-loop.h"
 
@@ -359,6 +360,100 @@ static void test_loads_and_forgets(void **state)
         assert_int_equal(stored_events(f), 1);
 }
 
+struct seen {
+        uint64_t first, last;
+        size_t count, limit;
+        bool down;
+};
+
+static bool see_event(void *data, struct event *event, const char *json, size_t len)
+{
+        struct seen *seen = data;
+        uint64_t index = (uint64_t) event->index;
+
+        assert_true(len > 2 && json[0] == '{' && json[len - 1] == '}');
+        if (seen->count == 0)
+                seen->first = index;
+        else
+                assert_int_equal(index, seen->down ? seen->last - 1 : seen->last + 1);
+        seen->last = index;
+        return ++seen->count < seen->limit;
+}
+
+static struct seen see(struct fixture *f, struct events_query *query, size_t limit)
+{
+        struct seen seen = { .limit = limit, .down = query->newest };
+        struct error err;
+
+        assert_int_equal(events_read(f->store, query, see_event, &seen, &err), 0);
+        return seen;
+}
+
+static void apply_many(struct fixture *f, int from, int upto)
+{
+        struct answer a = { 0 };
+        struct error err;
+
+        for (int i = from; i < upto; i++) {
+                AUTO(mem_freep) char *name = mem_printf("j%d", i);
+
+                assert_int_equal(apply(f, name, &a, &err), 0);
+        }
+        RUN_UNTIL(f, a.calls == (unsigned) (upto - from));
+}
+
+/* The events of a turn share rows, and are found one by one all the same. */
+static void test_events_share_rows(void **state)
+{
+        struct fixture *f = *state;
+        struct events_query all = { .first = 1, .last = 150 },
+                            down = { .first = 40, .last = 100, .newest = true };
+        struct events_query some = { .first = 70, .last = 150, .rows = 30 };
+        struct events_query one = { .first = 1, .last = 150, .filter = { .job = "j99" } };
+        struct seen seen;
+
+        apply_many(f, 0, 150);
+        assert_int_equal(state_durable_event(f->state), 150);
+        assert_true(stored_events(f) < 10);
+
+        seen = see(f, &all, 1000);
+        assert_true(seen.first == 1 && seen.last == 150 && seen.count == 150 && all.next == 151);
+        seen = see(f, &down, 1000);
+        assert_true(seen.first == 100 && seen.last == 40 && seen.count == 61);
+        seen = see(f, &some, 1000);
+        assert_true(seen.first == 70 && seen.last == 99 && seen.count == 30 && some.next == 100);
+        some.first = some.next;
+        some.rows = 0;
+        seen = see(f, &some, 3);
+        assert_true(seen.first == 100 && seen.count == 3 && some.next == 103);
+        seen = see(f, &one, 1000);
+        assert_true(seen.first == 100 && seen.count == 1 && one.next == 151);
+}
+
+/* A row is forgotten as a whole, when none of its events is to be kept. */
+static void test_shared_rows_are_forgotten(void **state)
+{
+        struct fixture *f = *state;
+        struct events_query all = { .first = 1, .last = 151 };
+        struct seen seen;
+
+        apply_many(f, 0, 150);
+        state_forget_events(f->state, 20, USEC_DAY);
+        RUN_UNTIL(f, state_is_idle(f->state));
+        seen = see(f, &all, 1000);
+        assert_true(seen.count >= 20 && seen.count < 100 && seen.last == 150);
+        assert_int_equal(state_events_stored(f->state), seen.count);
+
+        state_forget_events(f->state, 1000, 0); /* by age: the newest stays */
+        RUN_UNTIL(f, state_is_idle(f->state));
+        state_free(f->state);
+        open_state(f);
+        assert_int_equal(state_durable_event(f->state), 150);
+        apply_many(f, 150, 151);
+        seen = see(f, &all, 1000);
+        assert_int_equal(seen.last, 151);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -368,6 +463,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_reports_survive_failure, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_deadline_comes, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_loads_and_forgets, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_events_share_rows, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_shared_rows_are_forgotten, set_up, tear_down),
         };
 
         return cmocka_run_group_tests_name("state", tests, NULL, NULL);
