@@ -72,32 +72,6 @@ static uint64_t next_generation(const struct turn *turn)
 
 /* ---- Apply */
 
-/* "3 tasks on node a" */
-static void say_where(struct buffer *text, const struct job *job)
-{
-        uint32_t count = job_current_spec(job)->count, placed = 0, nodes = 0;
-        const struct node *node = NULL;
-        const struct task *task;
-
-        JOB_FOREACH_TASK(job, task)
-        {
-                if (task->node == NULL)
-                        continue;
-                placed++;
-                nodes += task->node != node;
-                node = task->node;
-        }
-        buffer_printf(text, "%" PRIu32 " task%s", count, plural(count));
-        if (count == 0)
-                return;
-        if (placed < count)
-                buffer_puts(text, ", no node is ready");
-        else if (nodes == 1)
-                buffer_printf(text, " on node %s", node->status.name);
-        else
-                buffer_printf(text, " on several nodes");
-}
-
 #define VALUE_MAX 60
 
 /* A value as people write it: text without its quotes, cut where it gets long. */
@@ -160,8 +134,8 @@ static void apply_new(struct turn *turn, struct job_spec *spec, const char *sour
         job_add_version(job, 1, spec);
         job_retarget(turn, job, ANEW_NONE, generation);
 
-        buffer_puts(&text, "version 1: ");
-        say_where(&text, job);
+        buffer_printf(
+                &text, "version 1: %" PRIu32 " task%s", job_count(job), plural(job_count(job)));
         put_source(&text, source);
         publish_applied(turn, job, &text);
 }
@@ -224,8 +198,8 @@ static void clear_stops(struct turn *turn, struct job *job)
 
         job->stopped = job->removing = job->purge = false;
         job_touch_row(turn->c, job);
-        JOB_FOREACH_TASK(job, task)
-        set_stopped(turn, job, task, false);
+        JOB_FOREACH_TASK (job, task)
+                set_stopped(turn, job, task, false);
 }
 
 static void apply_change(struct turn *turn, struct job *job, struct job_spec *spec,
@@ -362,9 +336,9 @@ static void restart_task(struct turn *turn, struct job *job, struct task *task)
 
         /* Only this one of a stopped job is asked for: the others stay stopped, each by itself. */
         if (job->stopped) {
-                JOB_FOREACH_TASK(job, other)
-                if (other->index < job_current_spec(job)->count)
-                        set_stopped(turn, job, other, true);
+                JOB_FOREACH_TASK (job, other)
+                        if (other->index < job_current_spec(job)->count)
+                                set_stopped(turn, job, other, true);
                 job->stopped = false;
                 job_touch_row(turn->c, job);
         }

@@ -35,15 +35,85 @@ enum task_mark {
         MARK_WAITING,     /* for its next run, after a failure */
         MARK_LOST,
         MARK_UNPLACED,
+        MARK_DISPLACED, /* shall leave its node, and has not been told so */
+        MARK_HOLDS,     /* something of its node's capacity */
         MARK_COUNT
+};
+
+#define AMOUNT_UNKNOWN UINT64_MAX /* of a capacity: without limit */
+#define NODE_TASKS_MAX 65536      /* as many as an agent takes */
+
+struct amounts {
+        uint64_t cpu; /* thousandths of a core */
+        uint64_t memory, disk;
+};
+
+/* A name of which a node has at most one: `place.exclusive`. */
+struct tag {
+        char *name;
+        unsigned refs;
+        UT_hash_handle hh;
+};
+
+/* What a task takes of its node. */
+struct demand {
+        unsigned refs;
+        struct amounts amounts;
+        uint32_t ports;
+        struct tag *exclusive; /* NULL: none */
+};
+
+/* Nodes with the same attributes, their names apart. The rest is place.c's, for one pass. */
+struct node_class {
+        char *key;
+        unsigned refs;
+        struct attributes attributes;
+        uint64_t pass;
+        int refusal; /* enum refusal */
+        uint32_t constraint, group;
+        int32_t preference;
+        UT_hash_handle hh;
+};
+
+/* The rule by which a task's node was chosen, in the order in which they are asked, the last first.
+ * Stored: values stay what they are. */
+enum choice_rule {
+        CHOICE_ONLY,
+        CHOICE_NAME,
+        CHOICE_TASKS,
+        CHOICE_LOAD,
+        CHOICE_JOB_TASKS,
+        CHOICE_SPREAD,
+        CHOICE_PREFERRED,
+        CHOICE_KEPT, /* it had the node before */
 };
 
 struct node {
         struct node_status status; /* own strings; tasks and running are counted here */
         struct task *tasks;        /* that have this node; linked by node_prev, node_next */
         uint64_t note_seq;         /* the newest note that was taken */
+        uint32_t order;            /* its place in cluster.by_name */
         bool connected;
-        struct timer due; /* not connected and not lost yet: when it is */
+        bool cordoned;         /* gets no new tasks */
+        bool draining;         /* and loses those that it has */
+        bool drained;          /* and has lost them: that was said */
+        usec_t drain_deadline; /* then whatever is left goes at once; USEC_NEVER: never */
+        usec_t heard;          /* last, once it is not connected any more */
+
+        struct amounts capacity, used; /* by the tasks that hold something of it */
+        uint16_t ports_first, ports_last;
+        uint64_t *ports_taken; /* bits; NULL: none */
+        size_t ports_used, ports_next;
+        struct tag **tags; /* held by tasks */
+        size_t tags_len;
+        struct node_class *class;
+        const struct job *kept_for; /* which had tasks stopped there to make room; NULL: nobody */
+
+        bool freed; /* in cluster.freed: something has become free since the queue was looked at */
+        struct node *freed_next;
+        uint64_t pass; /* of place.c, and how many tasks of its job are there */
+        uint32_t pass_tasks;
+        struct timer due; /* it is lost, tasks are moved, the drain's deadline has come */
         UT_hash_handle hh;
 };
 
@@ -53,16 +123,26 @@ struct task {
         uint64_t born;     /* generation it was made with: older reports are of a namesake */
         struct node *node; /* NULL: waits for one. Changed by task_set_node() only */
         struct task *node_prev, *node_next;
-        char *reason; /* NULL: none */
+        struct demand *held; /* what it has taken of its node; NULL: nothing */
+        uint16_t *ports;     /* of the node, while it holds them */
+        char *reason;        /* NULL: none */
         usec_t since, next_run_at, started_at;
         int64_t log_bytes;
         uint32_t index;
-        uint32_t runs, restarts;
-        uint32_t version; /* of the last run, as reported; 0: none */
+        uint32_t ports_len;
+        uint32_t runs, restarts;               /* on all the nodes it was on */
+        uint32_t runs_before, restarts_before; /* of these, on earlier nodes */
+        uint32_t fitting;                      /* how many nodes its node was chosen from */
+        uint16_t load;                         /* of that, thousandths */
+        uint8_t rule;                          /* enum choice_rule */
+        uint32_t version;                      /* of the last run, as reported; 0: none */
         int32_t pid, exit_code, signal;
         uint32_t marks; /* what it was counted as: bits of enum task_mark */
         uint8_t state;  /* enum task_state, never LOST: that is its node's */
         int8_t result;
+        bool moving : 1;   /* is told to end on its node, to be placed anew */
+        bool overdue : 1;  /* its node is lost for so long that it is placed anew if it can be */
+        bool has_run : 1;  /* once, on any node */
         bool stopped : 1;  /* a person stopped this one task */
         bool leaving : 1;  /* too many, or the job is removed */
         bool reported : 1; /* the state is known: from the agent or because it has ended */
@@ -78,9 +158,11 @@ struct task {
 struct job_version {
         uint32_t number;
         struct job_spec *spec;
+        struct demand *demand;
 };
 
 struct job {
+        struct cluster *cluster;
         char *name;
         char *source;
         struct job_version
@@ -99,10 +181,19 @@ struct job {
         size_t counts[MARK_COUNT];
         size_t roll_next; /* no task below it is movable */
 
-        bool dirty, row_dirty; /* in cluster.dirty; its row is to be written */
+        bool queued;         /* in cluster.queue: has tasks that wait for a node */
+        size_t unmet;        /* so many were tried, and fit nowhere but where something has become
+                                free since */
+        usec_t queued_since; /* for the order of those of one priority */
+        char *waits_for;     /* why none fits, in words */
+        struct job *queue_prev, *queue_next;
+
+        bool dirty;    /* in cluster.dirty: job_advance() is due */
+        bool unstored; /* in cluster.unstored: rows are to be written */
+        bool row_dirty;
         uint8_t *chunk_dirty;
         size_t chunks_allocated;
-        struct job *dirty_next;
+        struct job *dirty_next, *unstored_next;
 
         char *reason; /* of its status, made when asked for at `reason_changes` */
         uint64_t reason_changes;
@@ -114,9 +205,17 @@ struct job {
 struct cluster {
         struct job *jobs;
         struct node *nodes;
+        struct node **by_name; /* all nodes */
         struct timers timers;
-        usec_t now;        /* of the last turn */
-        struct job *dirty; /* touched in this turn */
+        struct job *queue;  /* with tasks that wait for a node */
+        struct node *freed; /* see there */
+        struct tag *tags;
+        struct node_class *classes;
+        uint64_t passes;              /* of place.c */
+        usec_t now;                   /* of the last turn */
+        usec_t lost_after;            /* a node's silence */
+        size_t displaced;             /* tasks that count as MARK_DISPLACED */
+        struct job *dirty, *unstored; /* touched in this turn */
         uint64_t index, changes;
         bool purge_due; /* an agent that just came back is to be told to delete logs */
 };
@@ -152,12 +251,13 @@ uint32_t job_version_number(const struct job *job);
 struct job_spec *job_current_spec(const struct job *job);
 struct job_spec *job_spec_of(const struct job *job, uint32_t version);
 void job_add_version(struct job *job, uint32_t number,
-        struct job_spec *spec);           /* takes a reference; drops versions nobody needs */
-bool job_runs(const struct job *job);     /* neither stopped nor being removed */
-size_t job_wanted(const struct job *job); /* tasks that shall run or have run */
-bool job_halted(const struct job *job);   /* its rollout */
+        struct job_spec *spec);            /* takes a reference; drops versions nobody needs */
+bool job_runs(const struct job *job);      /* neither stopped nor being removed */
+uint32_t job_count(const struct job *job); /* how many tasks there shall be */
+size_t job_wanted(const struct job *job);  /* tasks that shall run or have run */
+bool job_halted(const struct job *job);    /* its rollout */
 
-void job_touch(struct cluster *c, struct job *job);
+void job_touch(struct cluster *c, struct job *job); /* job_advance() is due */
 void job_touch_row(struct cluster *c, struct job *job);
 void task_touch(struct cluster *c, struct job *job,
         const struct task *task); /* its chunk is to be written */
@@ -197,8 +297,24 @@ enum job_state job_state_of(const struct job *job);
 /* cluster-status.c: what readers see */
 void task_fill_status(const struct job *job, const struct task *task, struct task_status *ret);
 
-/* place.c */
-struct node *place_pick(const struct cluster *c);
+/* capacity.c: what nodes have, and what tasks take of it */
+struct demand *demand_new(struct cluster *c, const struct job_spec *spec);
+void demand_unref(struct cluster *c, struct demand *demand);
+struct amounts node_free_amounts(const struct node *node);
+size_t node_free_ports(const struct node *node);
+bool node_has_tag(const struct node *node, const struct tag *tag);
+struct demand *task_demand(const struct task *task); /* of the version it shall have */
+void node_take(struct task *task);                   /* what its demand says, of its node */
+void node_give(struct task *task);
+void node_retake(struct task *task); /* its demand is another one now */
+void node_mark_freed(struct cluster *c, struct node *node);
+void node_measure(struct cluster *c, struct node *node); /* its status has what its agent told */
+void node_unmeasure(struct cluster *c, struct node *node);
+
+/* queue.c: jobs with tasks that wait for a node */
+void queue_update(struct cluster *c, struct job *job); /* its spec or its tasks have changed */
+void queue_leave(struct cluster *c, struct job *job);
+void queue_run(struct turn *turn); /* places what can be placed */
 
 /* reconcile.c: from what is wanted to desires */
 enum anew { /* which ended tasks a command takes up again */
@@ -208,6 +324,16 @@ enum anew { /* which ended tasks a command takes up again */
 };
 void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t generation);
 void task_begin_anew(struct turn *turn, struct job *job, struct task *task, uint64_t generation);
+struct choice;
+void task_put(struct turn *turn, struct task *task, const struct choice *choice); /* on its node */
+void task_reject(struct turn *turn, struct task *task, const char *reason);
+void task_fail(struct turn *turn, struct task *task, const char *reason);
+/* It leaves its node to be placed anew, elsewhere if need be: at once if its agent is away, else
+ * when it has ended there. */
+void task_leave(struct turn *turn, struct task *task);
+void task_queue_anew(struct turn *turn, struct task *task); /* at once */
+bool task_follow_leave(
+        struct turn *turn, struct task *task); /* it has ended: true if it was that */
 void task_end(struct turn *turn, struct job *job, struct task *task);
 void task_place_again(struct turn *turn, struct job *job, struct task *task);
 void task_settle_gone(struct turn *turn, struct job *job, struct task *task);
@@ -226,11 +352,28 @@ int cluster_command_scale(struct turn *turn, const struct cluster_event *event, 
 int cluster_command_remove(struct turn *turn, const struct cluster_event *event, struct error *err);
 
 /* cluster-node.c */
+void node_lose(struct turn *turn, struct node *node);
 void node_handle_up(struct turn *turn, const struct cluster_event *event);
 int node_handle_down(struct turn *turn, const struct cluster_event *event, struct error *err);
 int node_handle_report(struct turn *turn, const struct cluster_event *event, struct error *err);
 int node_handle_note(struct turn *turn, const struct cluster_event *event, struct error *err);
-void node_handle_tick(struct turn *turn);
+void node_recount(struct cluster *c, struct node *node); /* its tasks, and who waits for them */
+void node_say(
+        struct turn *turn, enum event_kind kind, const struct node *node, const char *message);
+
+/* leave.c: tasks that have to leave their nodes */
+void leave_node_lost(struct turn *turn, struct node *node); /* those whose time has come */
+usec_t leave_next(const struct node *node);                 /* when the next one's is */
+void leave_advance(struct turn *turn, struct job *job);     /* the next ones that can go */
+void leave_retry(struct turn *turn);                        /* something has become free */
+int leave_handle_cordon(struct turn *turn, const struct cluster_event *event, struct error *err);
+int leave_handle_drain(struct turn *turn, const struct cluster_event *event, struct error *err);
+int leave_handle_forget(struct turn *turn, const struct cluster_event *event, struct error *err);
+void leave_check_drained(struct turn *turn, struct node *node);
+void leave_deadline(struct turn *turn, struct node *node); /* of its drain */
+
+/* Sets when the node is to be looked at again. */
+void node_set_due(struct cluster *c, struct node *node);
 
 /* cluster-rows.c: what is stored */
 int rows_load(struct cluster *c, const char *key, const char *value, struct error *err);
@@ -238,6 +381,7 @@ int rows_loaded(struct turn *turn, struct error *err);
 void rows_write_job(struct cluster_effects *e, const struct job *job);
 void rows_write_chunk(struct cluster_effects *e, const struct job *job, size_t chunk);
 void rows_write_node(struct cluster_effects *e, const struct node *node);
+void rows_delete_node(struct cluster_effects *e, const struct node *node);
 void rows_delete_job(struct cluster_effects *e, const struct job *job);
 /* All rows but the events, as if just written: to make a copy by loading them. */
 void rows_dump(const struct cluster *c, struct cluster_effects *e);

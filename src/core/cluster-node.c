@@ -27,8 +27,7 @@ static int fail_no_node(const char *name, struct error *err)
         return error_set(err, ERR_NOT_FOUND, "no node \"%s\"", name);
 }
 
-static void say_of_node(
-        struct turn *turn, enum event_kind kind, const struct node *node, const char *message)
+void node_say(struct turn *turn, enum event_kind kind, const struct node *node, const char *message)
 {
         char text[400];
         struct event event = { .kind = (int) kind,
@@ -49,7 +48,7 @@ static void say_of_node(
 static bool is_stale(const struct task *task, const struct cluster_report *r, bool all)
 {
         bool ended = task->state == TASK_ENDED;
-        uint32_t runs = (uint32_t) MAX(r->status.runs, 0);
+        uint32_t runs = task->runs_before + (uint32_t) MAX(r->status.runs, 0);
 
         if (ended && r->desire.generation < task->desire.generation)
                 return true;
@@ -101,8 +100,9 @@ static void copy_report(struct task *task, const struct cluster_report *r)
         task->parked = task->state == TASK_ENDED && r->parked;
         task->ready = s->ready;
         task->pid = s->pid == RECORD_NULL ? 0 : (int32_t) s->pid;
-        task->runs = (uint32_t) MAX(s->runs, 0);
-        task->restarts = (uint32_t) MAX(s->restarts, 0);
+        task->runs = task->runs_before + (uint32_t) MAX(s->runs, 0);
+        task->restarts = task->restarts_before + (uint32_t) MAX(s->restarts, 0);
+        task->has_run |= task->state == TASK_RUNNING;
         task->has_exit_code = s->exit_code != RECORD_NULL && s->exit_code >= 0;
         task->exit_code = task->has_exit_code ? (int32_t) s->exit_code : 0;
         task->signal = s->signal;
@@ -172,7 +172,9 @@ static void handle_report(
         task->answered = true;
         task->namesake = false;
         take_status(turn, job, task, r);
-        task_let_go(turn, job, task);
+        if (!task_follow_leave(turn, task))
+                task_let_go(turn, job, task);
+        leave_check_drained(turn, node);
 }
 
 int node_handle_report(struct turn *turn, const struct cluster_event *event, struct error *err)
@@ -195,8 +197,13 @@ static void copy_identity(struct node *node, const struct node_status *from, use
         text_replace(&s->version, from->version);
         text_replace(&s->kernel, from->kernel);
         text_replace(&s->reason, NULL);
+        text_replace(&s->zone, from->zone);
+        attributes_done(&s->attributes);
+        attributes_copy(&from->attributes, &s->attributes);
         s->cores = from->cores;
+        s->cpu = from->cpu;
         s->memory = from->memory;
+        s->disk = from->disk;
         s->agent_pid = from->agent_pid;
         s->keeper_pid = from->keeper_pid;
         s->state = NODE_READY;
@@ -214,21 +221,23 @@ static void say_ready(struct turn *turn, const struct node *node, bool is_new, b
                 snprintf(text, sizeof text, "%s, agent pid %" PRIi64, how, node->status.agent_pid);
         else
                 snprintf(text, sizeof text, "%s", how);
-        say_of_node(turn, EVENT_NODE_READY, node, text);
+        node_say(turn, EVENT_NODE_READY, node, text);
 }
 
 static void begin_answers(struct node *node)
 {
         struct task *task;
 
-        DL_FOREACH2(node->tasks, task, node_next)
-        task->answered = task->namesake = false;
+        DL_FOREACH2 (node->tasks, task, node_next)
+                task->answered = task->namesake = task->overdue = false;
 }
 
 /* The agent has told all it has, and this is not among it. */
 static void settle_absent(struct turn *turn, struct job *job, struct task *task)
 {
-        if (task->state != TASK_ENDED && !task->desire.run)
+        if (task->state != TASK_ENDED && task->moving)
+                task_queue_anew(turn, task);
+        else if (task->state != TASK_ENDED && !task->desire.run)
                 task_settle_gone(turn, job, task);
         else if (task->state != TASK_ENDED)
                 task_place_again(turn, job, task);
@@ -238,17 +247,13 @@ static void end_answers(struct turn *turn, struct node *node)
 {
         struct task *task, *next;
 
-        DL_FOREACH_SAFE2(node->tasks, task, next, node_next)
-        {
+        DL_FOREACH_SAFE2 (node->tasks, task, next, node_next) {
                 job_touch(turn->c, task->job);
                 if (!task->answered)
                         settle_absent(turn, task->job, task);
                 task_recount(task->job, task);
                 task_let_go(turn, task->job, task);
         }
-        for (struct job *job = turn->c->jobs; job != NULL; job = job->hh.next)
-                if (job->counts[MARK_UNPLACED] > 0)
-                        job_touch(turn->c, job);
 }
 
 void node_handle_up(struct turn *turn, const struct cluster_event *event)
@@ -261,7 +266,8 @@ void node_handle_up(struct turn *turn, const struct cluster_event *event)
         turn->answering = node;
         copy_identity(node, event->node, turn->now);
         node->connected = true;
-        timers_set(&turn->c->timers, &node->due, USEC_NEVER);
+        node_measure(turn->c, node);
+        node_set_due(turn->c, node);
         rows_write_node(turn->effects, node);
         say_ready(turn, node, is_new, was_lost);
 
@@ -274,14 +280,13 @@ void node_handle_up(struct turn *turn, const struct cluster_event *event)
 /* ---- A link breaks */
 
 /* Rollouts may have to go on without the node's tasks. */
-static void recount_tasks_of(struct cluster *c, struct node *node)
+void node_recount(struct cluster *c, struct node *node)
 {
         struct task *task;
 
-        DL_FOREACH2(node->tasks, task, node_next)
-        {
+        DL_FOREACH2 (node->tasks, task, node_next) {
                 task_recount(task->job, task);
-                if (task->job->counts[MARK_OUTDATED] > 0)
+                if (task->job->counts[MARK_OUTDATED] + task->job->counts[MARK_DISPLACED] > 0)
                         job_touch(c, task->job);
         }
         c->changes++;
@@ -296,35 +301,25 @@ int node_handle_down(struct turn *turn, const struct cluster_event *event, struc
         if (!node->connected)
                 return 0;
         node->connected = false;
-        timers_set(&turn->c->timers, &node->due, turn->now + CLUSTER_LOST_AFTER);
-        recount_tasks_of(turn->c, node);
+        node->heard = event->heard == 0 ? turn->now : MIN(event->heard, turn->now);
+        node_set_due(turn->c, node);
+        node_recount(turn->c, node);
         return 0;
 }
 
-static void lose_node(struct turn *turn, struct node *node)
+void node_lose(struct turn *turn, struct node *node)
 {
         char span[TIME_TEXT_MAX], text[200];
 
-        timers_set(&turn->c->timers, &node->due, USEC_NEVER);
         node->status.state = NODE_LOST;
         node->status.since = turn->now;
         text_replace(&node->status.reason, "its agent is not heard from");
-        time_format_span(span, CLUSTER_LOST_AFTER);
+        time_format_span(span, turn->now - node->heard);
         snprintf(text, sizeof text,
                 "is lost: its agent has not been heard from for %s; what runs there goes on", span);
         rows_write_node(turn->effects, node);
-        say_of_node(turn, EVENT_NODE_LOST, node, text);
-        recount_tasks_of(turn->c, node);
-}
-
-void node_handle_tick(struct turn *turn)
-{
-        struct timer *timer;
-
-        if (turn->c->purge_due)
-                turn_purge(turn);
-        while ((timer = timers_first(&turn->c->timers)) != NULL && timer->at <= turn->now)
-                lose_node(turn, container_of(timer, struct node, due));
+        node_say(turn, EVENT_NODE_LOST, node, text);
+        node_recount(turn->c, node);
 }
 
 /* ---- Notes */

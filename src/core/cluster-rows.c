@@ -111,6 +111,16 @@ static void put_end(struct buffer *b, const struct task *t)
         put_number(b, "started_at", t->started_at);
 }
 
+static void put_ports(struct buffer *b, const struct task *t)
+{
+        if (t->ports_len == 0)
+                return;
+        put_member(b, "ports");
+        for (uint32_t i = 0; i < t->ports_len; i++)
+                buffer_printf(b, "%c%" PRIu16, i == 0 ? '[' : ',', t->ports[i]);
+        buffer_putc(b, ']');
+}
+
 static void put_task(struct buffer *b, const struct task *t)
 {
         buffer_printf(b, "%s{\"index\":%" PRIu32, b->len > 1 ? "," : "", t->index);
@@ -120,6 +130,14 @@ static void put_task(struct buffer *b, const struct task *t)
         put_number(b, "restart_version", t->desire.restart_version);
         put_number(b, "generation", t->desire.generation);
         put_number(b, "born", t->born);
+        put_number(b, "runs_before", t->runs_before);
+        put_number(b, "restarts_before", t->restarts_before);
+        put_number(b, "fitting", t->fitting);
+        put_number(b, "load", t->load);
+        put_number(b, "rule", t->rule);
+        put_ports(b, t);
+        put_flag(b, "moving", t->moving);
+        put_flag(b, "has_run", t->has_run);
         put_flag(b, "stopped", t->stopped);
         put_flag(b, "leaving", t->leaving);
         put_flag(b, "ended", t->state == TASK_ENDED);
@@ -152,10 +170,20 @@ void rows_write_node(struct cluster_effects *e, const struct node *node)
         status.tasks = status.running = 0; /* counted */
         buffer_putc(&b, '{');
         put_number(&b, "note_seq", node->note_seq);
+        put_flag(&b, "cordoned", node->cordoned);
+        put_flag(&b, "draining", node->draining);
+        put_flag(&b, "drained", node->drained);
+        put_number(&b, "drain_deadline",
+                node->drain_deadline == USEC_NEVER ? 0 : node->drain_deadline);
         put_member(&b, "node");
         record_write(&node_table, &status, &b);
         buffer_putc(&b, '}');
         effects_write(e, mem_printf("node/%s", node->status.name), buffer_take(&b));
+}
+
+void rows_delete_node(struct cluster_effects *e, const struct node *node)
+{
+        effects_write(e, mem_printf("node/%s", node->status.name), NULL);
 }
 
 void rows_dump(const struct cluster *c, struct cluster_effects *e)
@@ -211,7 +239,8 @@ static int load_version(struct job *job, const json_t *object, struct error *err
         if (len > 0 && job->versions[len - 1].number >= number)
                 return error_set(err, ERR_INVALID, "versions do not ascend");
         job->versions = mem_resize(job->versions, len + 1, sizeof job->versions[0]);
-        job->versions[len] = (struct job_version){ .number = number, .spec = take_ptr(spec) };
+        job->versions[len] = (struct job_version){ .number = number, .spec = spec };
+        job->versions[len].demand = demand_new(job->cluster, take_ptr(spec));
         job->versions_len = len + 1;
         return 0;
 }
@@ -265,6 +294,19 @@ static void load_end(struct task *task, const json_t *row)
         task->started_at = get_number(row, "started_at");
 }
 
+static void load_ports(struct task *task, const json_t *ports)
+{
+        const json_t *port;
+        size_t i;
+
+        if (json_array_size(ports) == 0)
+                return;
+        task->ports = mem_resize(NULL, json_array_size(ports), sizeof task->ports[0]);
+        json_array_foreach (ports, i, port)
+                task->ports[i] = (uint16_t) json_integer_value(port);
+        task->ports_len = (uint32_t) json_array_size(ports);
+}
+
 static int load_task(struct cluster *c, struct job *job, const json_t *row, struct error *err)
 {
         uint32_t index = get_small(row, "index");
@@ -281,6 +323,14 @@ static int load_task(struct cluster *c, struct job *job, const json_t *row, stru
                 .restart_version = get_small(row, "restart_version"),
                 .generation = get_number(row, "generation") };
         task->born = get_number(row, "born");
+        task->runs = task->runs_before = get_small(row, "runs_before");
+        task->restarts = task->restarts_before = get_small(row, "restarts_before");
+        task->fitting = get_small(row, "fitting");
+        task->load = (uint16_t) get_small(row, "load");
+        task->rule = (uint8_t) MIN(get_small(row, "rule"), CHOICE_KEPT);
+        load_ports(task, json_object_get(row, "ports"));
+        task->moving = get_flag(row, "moving");
+        task->has_run = get_flag(row, "has_run");
         task->stopped = get_flag(row, "stopped");
         task->leaving = get_flag(row, "leaving");
         if (node != NULL) {
@@ -326,7 +376,19 @@ static int load_node(struct cluster *c, const char *name, const json_t *row, str
         node->status.since = status.since;
         node->status.state = status.state == NODE_LOST ? NODE_LOST : NODE_READY;
         node->status.tasks = tasks;
+        text_replace(&node->status.zone, status.zone);
+        attributes_done(&node->status.attributes);
+        attributes_copy(&status.attributes, &node->status.attributes);
+        node->status.cpu = status.cpu;
+        node->status.disk = status.disk;
         node->note_seq = get_number(row, "note_seq");
+        node->cordoned = get_flag(row, "cordoned");
+        node->draining = get_flag(row, "draining");
+        node->drained = get_flag(row, "drained");
+        node->drain_deadline = get_number(row, "drain_deadline");
+        if (node->drain_deadline == 0)
+                node->drain_deadline = USEC_NEVER;
+        node_measure(c, node);
         record_done(&node_table, &status);
         return 0;
 }
@@ -373,15 +435,16 @@ int rows_loaded(struct turn *turn, struct error *err)
                 if (job->versions_len == 0)
                         return error_set(err, ERR_INVALID,
                                 "row tasks/%s is there without row job/%s", job->name, job->name);
-                JOB_FOREACH_TASK(job, task)
-                if (!task->reported)
-                        task->since = turn->now;
+                JOB_FOREACH_TASK (job, task)
+                        if (!task->reported)
+                                task->since = turn->now;
                 job_recount(job);
                 job_touch(c, job);
         }
         /* They have the usual time to connect before anybody is told that they are lost. */
-        for (struct node *node = c->nodes; node != NULL; node = node->hh.next)
-                if (node->status.state != NODE_LOST)
-                        timers_set(&c->timers, &node->due, turn->now + CLUSTER_LOST_AFTER);
+        for (struct node *node = c->nodes; node != NULL; node = node->hh.next) {
+                node->heard = node->status.state == NODE_LOST ? node->status.since : turn->now;
+                node_set_due(c, node);
+        }
         return 0;
 }

@@ -36,6 +36,7 @@ struct job *job_new(struct cluster *c, const char *name)
 {
         struct job *job = mem_alloc(sizeof *job);
 
+        job->cluster = c;
         job->name = mem_strdup(name);
         HASH_ADD_KEYPTR(hh, c->jobs, job->name, strlen(job->name), job);
         return job;
@@ -45,6 +46,11 @@ void task_set_node(struct task *task, struct node *node)
 {
         bool running = (task->marks & BIT(MARK_RUNNING)) != 0;
 
+        if (task->held != NULL) {
+                node_give(task);
+                task->marks &= ~BIT(MARK_HOLDS);
+                task->job->counts[MARK_HOLDS]--;
+        }
         if (task->node != NULL) {
                 DL_DELETE2(task->node->tasks, task, node_prev, node_next);
                 task->node->status.tasks--;
@@ -65,19 +71,30 @@ static void task_free(struct task *task)
         count_marks(task, 0);
         task_set_node(task, NULL);
         task->job->tasks[task->index] = NULL;
+        free(task->ports);
         free(task->reason);
         free(task);
+}
+
+static void version_done(struct job *job, struct job_version *version)
+{
+        job_spec_unref(version->spec);
+        demand_unref(job->cluster, version->demand);
 }
 
 void job_free(struct cluster *c, struct job *job)
 {
         struct task *task;
 
+        queue_leave(c, job);
+        for (struct node *node = c->nodes; node != NULL; node = node->hh.next)
+                if (node->kept_for == job)
+                        node->kept_for = NULL;
         HASH_DEL(c->jobs, job);
-        JOB_FOREACH_TASK(job, task)
-        task_free(task);
+        JOB_FOREACH_TASK (job, task)
+                task_free(task);
         for (size_t i = 0; i < job->versions_len; i++)
-                job_spec_unref(job->versions[i].spec);
+                version_done(job, &job->versions[i]);
         free(job->versions);
         free(job->tasks);
         free(job->chunk_dirty);
@@ -110,9 +127,9 @@ static bool version_used(const struct job *job, uint32_t number)
 {
         const struct task *task;
 
-        JOB_FOREACH_TASK(job, task)
-        if (task->desire.version == number || task->version == number)
-                return true;
+        JOB_FOREACH_TASK (job, task)
+                if (task->desire.version == number || task->version == number)
+                        return true;
         return false;
 }
 
@@ -121,13 +138,14 @@ void job_add_version(struct job *job, uint32_t number, struct job_spec *spec)
         size_t kept = 0, len = job->versions_len + 1;
 
         job->versions = mem_resize(job->versions, len, sizeof job->versions[0]);
-        job->versions[len - 1] =
-                (struct job_version){ .number = number, .spec = job_spec_ref(spec) };
+        job->versions[len - 1] = (struct job_version){ .number = number,
+                .spec = job_spec_ref(spec),
+                .demand = demand_new(job->cluster, spec) };
         for (size_t i = 0; i < len; i++) {
                 if (i + VERSIONS_KEPT >= len || version_used(job, job->versions[i].number))
                         job->versions[kept++] = job->versions[i];
                 else
-                        job_spec_unref(job->versions[i].spec);
+                        version_done(job, &job->versions[i]);
         }
         job->versions_len = kept;
 }
@@ -137,11 +155,18 @@ bool job_runs(const struct job *job)
         return !job->stopped && !job->removing;
 }
 
+uint32_t job_count(const struct job *job)
+{
+        const struct job_spec *spec = job_current_spec(job);
+
+        return spec->template ? 0 : spec->count;
+}
+
 size_t job_wanted(const struct job *job)
 {
         if (!job_runs(job))
                 return 0;
-        return job_current_spec(job)->count - job->counts[MARK_STOPPED];
+        return job_count(job) - job->counts[MARK_STOPPED];
 }
 
 bool job_halted(const struct job *job)
@@ -154,6 +179,11 @@ bool job_halted(const struct job *job)
 void job_touch(struct cluster *c, struct job *job)
 {
         c->changes++;
+        if (!job->unstored) {
+                job->unstored = true;
+                job->unstored_next = c->unstored;
+                c->unstored = job;
+        }
         if (job->dirty)
                 return;
         job->dirty = true;
@@ -303,6 +333,8 @@ static unsigned marks_of_wanted(const struct job *job, const struct task *t, boo
                 marks |= BIT(MARK_ENDED_WELL);
         if (t->node == NULL && !ended)
                 marks |= BIT(MARK_UNPLACED);
+        if (t->node != NULL && !ended && !t->moving && (t->overdue || t->node->draining))
+                marks |= BIT(MARK_DISPLACED);
         if (t->state == TASK_QUEUED && t->next_run_at != 0 && task_last_run_failed(job, t))
                 marks |= BIT(MARK_WAITING);
 
@@ -320,7 +352,7 @@ static unsigned marks_of_wanted(const struct job *job, const struct task *t, boo
                 return marks | (well ? BIT(MARK_SETTLED) : BIT(MARK_ENDED_BADLY));
         if (running && t->synced && t->ready)
                 return marks | BIT(MARK_SETTLED);
-        return marks | (t->node != NULL ? BIT(MARK_INFLIGHT) : 0);
+        return marks | (t->node != NULL || t->has_run ? BIT(MARK_INFLIGHT) : 0);
 }
 
 static unsigned marks_of(const struct job *job, const struct task *t)
@@ -330,6 +362,8 @@ static unsigned marks_of(const struct job *job, const struct task *t)
 
         if (t->state != TASK_ENDED)
                 marks |= BIT(MARK_ACTIVE) | (lost ? BIT(MARK_LOST) : 0);
+        if (t->state != TASK_ENDED && t->node != NULL)
+                marks |= BIT(MARK_HOLDS);
         if (!lost && t->state == TASK_RUNNING)
                 marks |= BIT(MARK_RUNNING) | (t->ready ? BIT(MARK_READY) : 0);
         if (t->leaving)
@@ -346,8 +380,12 @@ static void count_marks(struct task *task, unsigned marks)
         struct job *job = task->job;
         unsigned differ = marks ^ task->marks;
 
+        if ((differ & BIT(MARK_HOLDS)) != 0)
+                ((marks & BIT(MARK_HOLDS)) != 0 ? node_take : node_give)(task);
         if ((differ & BIT(MARK_RUNNING)) != 0 && task->node != NULL)
                 task->node->status.running += (marks & BIT(MARK_RUNNING)) != 0 ? 1 : -1;
+        if ((differ & BIT(MARK_DISPLACED)) != 0)
+                job->cluster->displaced += (marks & BIT(MARK_DISPLACED)) != 0 ? 1 : (size_t) -1;
         for (int mark = 0; mark < MARK_COUNT && differ != 0; mark++) {
                 if ((differ & BIT(mark)) != 0)
                         job->counts[mark] += (marks & BIT(mark)) != 0 ? (size_t) 1 : (size_t) -1;
@@ -367,8 +405,8 @@ void job_recount(struct job *job)
 {
         struct task *task;
 
-        JOB_FOREACH_TASK(job, task)
-        task_recount(job, task);
+        JOB_FOREACH_TASK (job, task)
+                task_recount(job, task);
 }
 
 /* ---- The state word */
@@ -425,6 +463,44 @@ struct node *node_find(const struct cluster *c, const char *name)
         return node;
 }
 
+static void renumber(struct cluster *c, size_t from, size_t len)
+{
+        for (size_t i = from; i < len; i++)
+                c->by_name[i]->order = (uint32_t) i;
+}
+
+/* Puts the newest node of the table into by_name. */
+static void list_by_name(struct cluster *c, struct node *node)
+{
+        size_t len = HASH_COUNT(c->nodes), at = len - 1;
+
+        c->by_name = mem_resize(c->by_name, len, sizeof(struct node *));
+        for (; at > 0 && strcmp(c->by_name[at - 1]->status.name, node->status.name) > 0; at--)
+                c->by_name[at] = c->by_name[at - 1];
+        c->by_name[at] = node;
+        renumber(c, at, len);
+}
+
+static void unlist_by_name(struct cluster *c, const struct node *node)
+{
+        size_t len = HASH_COUNT(c->nodes) - 1;
+
+        memmove(&c->by_name[node->order], &c->by_name[node->order + 1],
+                (len - node->order) * sizeof(struct node *));
+        renumber(c, node->order, len);
+}
+
+/* It is no longer among those that have become freer. */
+static void unlist_freed(struct cluster *c, struct node *node)
+{
+        struct node **at = &c->freed;
+
+        while (node->freed && *at != node)
+                at = &(*at)->freed_next;
+        if (node->freed)
+                *at = node->freed_next;
+}
+
 struct node *node_get(struct cluster *c, const char *name)
 {
         struct node *node = node_find(c, name);
@@ -441,13 +517,19 @@ struct node *node_get(struct cluster *c, const char *name)
                 .agent_pid = RECORD_NULL,
                 .keeper_pid = RECORD_NULL };
         HASH_ADD_KEYPTR(hh, c->nodes, node->status.name, strlen(node->status.name), node);
+        node->drain_deadline = USEC_NEVER;
+        list_by_name(c, node);
+        node_measure(c, node);
         return node;
 }
 
 void node_free(struct cluster *c, struct node *node)
 {
         timers_set(&c->timers, &node->due, USEC_NEVER);
+        unlist_freed(c, node);
+        unlist_by_name(c, node);
         HASH_DEL(c->nodes, node);
+        node_unmeasure(c, node);
         record_done(&node_table, &node->status);
         free(node);
 }

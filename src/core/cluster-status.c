@@ -18,7 +18,9 @@ static const char *reason_of(const struct task *task)
         if (task->state == TASK_ENDED)
                 return task->reason;
         if (task->node == NULL)
-                return "no node is ready";
+                return task->job->waits_for != NULL ? task->job->waits_for : "waits for a node";
+        if (task->moving)
+                return "leaves its node";
         if (task->node->status.state == NODE_LOST)
                 return "its node is not heard from";
         if (!task->reported)
@@ -72,9 +74,9 @@ static const struct task *first_marked(const struct job *job, enum task_mark mar
 
         if (job->counts[mark] == 0)
                 return NULL;
-        JOB_FOREACH_TASK(job, task)
-        if ((task->marks & BIT(mark)) != 0)
-                return task;
+        JOB_FOREACH_TASK (job, task)
+                if ((task->marks & BIT(mark)) != 0)
+                        return task;
         return NULL;
 }
 
@@ -242,6 +244,25 @@ const struct job_spec *cluster_get_spec(const struct cluster *c, const char *nam
         return version == 0 ? job_current_spec(job) : job_spec_of(job, version);
 }
 
+/* ---- Nodes */
+
+static enum node_scheduling scheduling_of(const struct node *node)
+{
+        if (node->draining)
+                return node->drained ? NODE_DRAINED : NODE_DRAINING;
+        return node->cordoned ? NODE_CORDONED : NODE_OPEN;
+}
+
+static void fill_node(const struct node *node, struct node_status *ret)
+{
+        *ret = node->status;
+        ret->cpu_used = (int64_t) node->used.cpu;
+        ret->memory_used = (int64_t) node->used.memory;
+        ret->disk_used = (int64_t) node->used.disk;
+        ret->scheduling = scheduling_of(node);
+        ret->heard = ret->state == NODE_LOST ? node->heard : 0;
+}
+
 /* ---- Walks, in the order of names */
 
 static int compare_jobs(const void *a, const void *b)
@@ -249,13 +270,6 @@ static int compare_jobs(const void *a, const void *b)
         const struct job *const *x = a, *const *y = b;
 
         return strcmp((*x)->name, (*y)->name);
-}
-
-static int compare_nodes(const void *a, const void *b)
-{
-        const struct node *const *x = a, *const *y = b;
-
-        return strcmp((*x)->status.name, (*y)->status.name);
 }
 
 /* All jobs by name, ended by NULL; freed by the caller. */
@@ -288,8 +302,7 @@ static void each_task_of(
 {
         const struct task *task;
 
-        JOB_FOREACH_TASK(job, task)
-        {
+        JOB_FOREACH_TASK (job, task) {
                 struct task_status status;
 
                 task_fill_status(job, task, &status);
@@ -317,14 +330,12 @@ void cluster_each_task(const struct cluster *c, const char *name,
 void cluster_each_node(
         const struct cluster *c, void (*each)(void *data, const struct node_status *), void *data)
 {
-        size_t len = HASH_COUNT(c->nodes), i = 0;
-        AUTO(mem_freep) struct node **all = mem_alloc((len + 1) * sizeof(struct node *));
+        for (size_t i = 0; i < HASH_COUNT(c->nodes); i++) {
+                struct node_status status;
 
-        for (struct node *node = c->nodes; node != NULL; node = node->hh.next)
-                all[i++] = node;
-        qsort(all, len, sizeof(struct node *), compare_nodes);
-        for (i = 0; i < len; i++)
-                each(data, &all[i]->status);
+                fill_node(c->by_name[i], &status);
+                each(data, &status);
+        }
 }
 
 void cluster_each_job_of_source(const struct cluster *c, const char *source,

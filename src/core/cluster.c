@@ -5,7 +5,10 @@
  *   cluster-command.c  what people and job files ask
  *   cluster-node.c     what agents tell
  *   reconcile.c        from what is wanted of a job to what is desired of its tasks; the rollout
+ *   queue.c            jobs with tasks that wait for a node
  *   place.c            which node a task goes to
+ *   leave.c            tasks that have to leave their nodes: lost, drained, forgotten
+ *   capacity.c         what nodes have, and what tasks take of it
  *   cluster-state.c    the data, its counts, and the state word of a job
  *   cluster-status.c   what readers see
  *   cluster-rows.c     what is stored, and how it comes back
@@ -29,7 +32,15 @@
 
 struct cluster *cluster_new(void)
 {
-        return mem_alloc(sizeof(struct cluster));
+        struct cluster *c = mem_alloc(sizeof *c);
+
+        c->lost_after = CLUSTER_LOST_AFTER;
+        return c;
+}
+
+void cluster_set_lost_after(struct cluster *c, usec_t span)
+{
+        c->lost_after = span;
 }
 
 void cluster_free(struct cluster *c)
@@ -40,8 +51,55 @@ void cluster_free(struct cluster *c)
                 job_free(c, c->jobs);
         while (c->nodes != NULL)
                 node_free(c, c->nodes);
+        free(c->by_name);
         timers_done(&c->timers);
         free(c);
+}
+
+/* Deadlines are points in time of the wall clock: when that is set they move with it. */
+static void set_clock(struct cluster *c, int64_t by)
+{
+        timers_shift(&c->timers, by);
+        for (struct node *node = c->nodes; node != NULL; node = node->hh.next) {
+                node->heard += (usec_t) by;
+                if (node->drain_deadline != USEC_NEVER)
+                        node->drain_deadline += (usec_t) by;
+        }
+}
+
+void node_set_due(struct cluster *c, struct node *node)
+{
+        usec_t at = USEC_NEVER;
+
+        if (node->status.state == NODE_LOST)
+                at = leave_next(node);
+        else if (!node->connected)
+                at = node->heard + c->lost_after;
+        if (node->draining && node->tasks != NULL)
+                at = MIN(at, node->drain_deadline);
+        timers_set(&c->timers, &node->due, at);
+}
+
+static void node_is_due(struct turn *turn, struct node *node)
+{
+        if (!node->connected && node->status.state != NODE_LOST &&
+                node->heard + turn->c->lost_after <= turn->now)
+                node_lose(turn, node);
+        if (node->status.state == NODE_LOST)
+                leave_node_lost(turn, node);
+        if (node->draining && node->drain_deadline <= turn->now)
+                leave_deadline(turn, node);
+        node_set_due(turn->c, node);
+}
+
+static void handle_tick(struct turn *turn)
+{
+        struct timer *timer;
+
+        if (turn->c->purge_due)
+                turn_purge(turn);
+        while ((timer = timers_first(&turn->c->timers)) != NULL && timer->at <= turn->now)
+                node_is_due(turn, container_of(timer, struct node, due));
 }
 
 static int handle(struct turn *turn, const struct cluster_event *event, struct error *err)
@@ -74,7 +132,16 @@ static int handle(struct turn *turn, const struct cluster_event *event, struct e
                 turn_publish(turn, event->note);
                 return 0;
         case CLUSTER_TICK:
-                node_handle_tick(turn);
+                handle_tick(turn);
+                return 0;
+        case CLUSTER_CORDON:
+                return leave_handle_cordon(turn, event, err);
+        case CLUSTER_DRAIN:
+                return leave_handle_drain(turn, event, err);
+        case CLUSTER_FORGET:
+                return leave_handle_forget(turn, event, err);
+        case CLUSTER_CLOCK:
+                set_clock(turn->c, event->by);
                 return 0;
         }
         return error_set(err, ERR_INVALID, "no such event");
@@ -85,8 +152,8 @@ int cluster_handle(struct cluster *c, const struct cluster_event *event, usec_t 
 {
         struct turn turn = { .c = c, .now = now_wall, .effects = ret };
 
-        if (now_wall < c->now) /* the clock was set back: nothing takes longer for it */
-                timers_shift(&c->timers, (int64_t) now_wall - (int64_t) c->now);
+        if (now_wall < c->now) /* the clock was set back, and nobody has said so */
+                set_clock(c, (int64_t) now_wall - (int64_t) c->now);
         c->now = now_wall;
         if (handle(&turn, event, err) < 0)
                 return -1;
@@ -132,6 +199,6 @@ void cluster_assigns_of(const struct cluster *c, const char *name, struct cluste
 
         if (node == NULL)
                 return;
-        DL_FOREACH2(node->tasks, task, node_next)
-        assign_of(task, ret);
+        DL_FOREACH2 (node->tasks, task, node_next)
+                assign_of(task, ret);
 }

@@ -36,16 +36,31 @@ enum cluster_event_type {
         CLUSTER_NODE_UP, /* node (struct node_status), reports: an agent connected and says all the
                             tasks it has. No assigns to this node follow: it gets
                             cluster_assigns_of() */
-        CLUSTER_NODE_DOWN, /* node: its link broke; the node is lost after CLUSTER_LOST_AFTER */
-        CLUSTER_REPORT,    /* node, reports: the status of these tasks changed */
-        CLUSTER_NOTE,      /* node, note: an event from the agent's outbox, numbered by note_seq; a
-                              number that was seen already is ignored, and the number is stored with
-                              the event: exactly once */
-        CLUSTER_NOTICE,    /* note: an event from the server itself (a bad job file, the store) */
-        CLUSTER_TICK,      /* cluster_next_deadline() has come */
+        CLUSTER_NODE_DOWN, /* node, heard: its link broke; the node is lost when nothing was heard
+                              of it for as long as `lost_after` says */
+        CLUSTER_CORDON,    /* target node, on: it gets no new tasks, or does again */
+        CLUSTER_DRAIN, /* target node, on, deadline: it gets no new tasks, and those that it has are
+                          moved elsewhere, no more of a job at a time than its update.parallel and
+                          only to where there is room; after the deadline whatever is left is
+                          stopped at once. Off: it is open again */
+        CLUSTER_FORGET, /* target node, not connected: it is no more; its tasks are placed elsewhere
+                         */
+        CLUSTER_CLOCK,  /* by: the wall clock was set; what was to happen in so many seconds still
+                           does */
+        CLUSTER_REPORT, /* node, reports: the status of these tasks changed */
+        CLUSTER_NOTE,   /* node, note: an event from the agent's outbox, numbered by note_seq; a
+                           number that was seen already is ignored, and the number is stored with
+                           the event: exactly once */
+        CLUSTER_NOTICE, /* note: an event from the server itself (a bad job file, the store) */
+        CLUSTER_TICK,   /* cluster_next_deadline() has come */
 };
 
-#define CLUSTER_LOST_AFTER (2 * USEC_SEC)
+#define CLUSTER_LOST_AFTER (2 * USEC_SEC) /* the default */
+/* A singleton is placed elsewhere when its lease has ended, and this much later. */
+#define CLUSTER_LEASE_MARGIN USEC_SEC
+
+/* How long a node may be silent before it counts as lost. */
+void cluster_set_lost_after(struct cluster *c, usec_t span);
 
 /* A task's status as its agent sees it. */
 struct cluster_report {
@@ -60,7 +75,11 @@ struct cluster_event {
         const char *key, *value; /* LOAD */
         struct job_spec *spec;   /* APPLY: a reference is taken */
         const char *source;      /* APPLY, REMOVE: "api" or "file:PATH" */
-        const char *target;      /* STOP, RESTART, SCALE, REMOVE */
+        const char *target;      /* STOP, RESTART, SCALE, REMOVE, CORDON, DRAIN, FORGET */
+        bool on;                 /* CORDON, DRAIN */
+        usec_t deadline;         /* DRAIN: from now; 0: none */
+        usec_t heard;            /* NODE_DOWN: when something was heard of it last; 0: now */
+        int64_t by;              /* CLOCK: microseconds */
         uint32_t count;          /* SCALE */
         bool purge;              /* REMOVE: the agents shall delete the logs, too */
         uint32_t if_version;     /* APPLY: only if the job has this version; 0: whatever it has */
@@ -78,6 +97,9 @@ struct cluster_assign {
         char *job;
         uint32_t index;
         struct task_desire desire;
+        uint16_t ports[JOB_PORTS_MAX]; /* in the order of resources.ports */
+        size_t ports_len;
+        uint64_t fence;  /* of a singleton: grows with every placement; else 0 */
         bool forget;     /* it has ended and is not wanted any more: drop it */
         bool purge_logs; /* with forget */
 };

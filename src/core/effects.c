@@ -84,6 +84,11 @@ void effects_assign(struct cluster_effects *e, const struct task *task)
         a->job = mem_strdup(task->job->name);
         a->index = task->index;
         a->desire = task->desire;
+        a->ports_len = MIN(task->ports_len, (uint32_t) JOB_PORTS_MAX);
+        for (size_t i = 0; i < a->ports_len; i++)
+                a->ports[i] = task->ports[i];
+        if (job_current_spec(task->job)->singleton)
+                a->fence = task->desire.generation;
 }
 
 void effects_forget(struct cluster_effects *e, const char *node, const char *task, bool purge)

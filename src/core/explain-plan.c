@@ -138,8 +138,7 @@ static void add_reports(struct plan *p, const struct job *job, const struct node
 {
         const struct task *task;
 
-        JOB_FOREACH_TASK(job, task)
-        {
+        JOB_FOREACH_TASK (job, task) {
                 struct virtual_task *t;
 
                 if (task->node != node)
@@ -303,10 +302,10 @@ static void put_unplaced(struct plan *p, const struct job *job, uint64_t index_b
 {
         const struct task *task;
 
-        JOB_FOREACH_TASK(job, task)
-        if (task->born > index_before && (task->marks & BIT(MARK_UNPLACED)) != 0)
-                put_step(p, task_id(job, task->index), NULL, "start",
-                        "is new, and waits: no node is ready");
+        JOB_FOREACH_TASK (job, task)
+                if (task->born > index_before && (task->marks & BIT(MARK_UNPLACED)) != 0)
+                        put_step(p, task_id(job, task->index), NULL, "start",
+                                "is new, and waits: no node is ready");
 }
 
 static int64_t count_running_now(const struct job *job)
@@ -316,8 +315,8 @@ static int64_t count_running_now(const struct job *job)
 
         if (job == NULL)
                 return 0;
-        JOB_FOREACH_TASK(job, task)
-        running += task->state == TASK_RUNNING;
+        JOB_FOREACH_TASK (job, task)
+                running += task->state == TASK_RUNNING;
         return running;
 }
 

@@ -400,7 +400,7 @@ static void why_node(struct answer *a, const struct node *node)
         if (!node->connected) {
                 buffer_printf(&a->summary, "node %s has no connection at the moment", s->name);
                 buffer_printf(&a->next, "if its agent is not back in %s, it counts as lost",
-                        until(span, a, timer_at(&node->due)));
+                        until(span, a, node->heard + a->c->lost_after));
                 return;
         }
         buffer_printf(&a->summary,

@@ -20,7 +20,25 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "core/cluster-internal.h"
+#include "core/place.h"
+
+static void say_task(struct turn *turn, enum event_kind kind, const struct job *job, uint32_t index,
+        const struct node *node, const char *message)
+{
+        char text[160];
+        struct event event = { .kind = (int) kind,
+                .job = job->name,
+                .version = job_version_number(job),
+                .run = RECORD_NULL,
+                .node = node == NULL ? NULL : node->status.name };
+
+        snprintf(text, sizeof text, "%s.%" PRIu32 " %s%s%s", job->name, index, message,
+                node == NULL ? "" : " on node ", node == NULL ? "" : node->status.name);
+        event.message = text;
+        event.task = mem_printf("%s.%" PRIu32, job->name, index);
+        turn_publish(turn, &event);
+        free(event.task);
+}
 
 /* ---- One task */
 
@@ -41,6 +59,8 @@ static void task_set_desire(
                         task->state == TASK_RUNNING && desire_takes_down(desire, &task->desire);
                 task->desire = *desire;
                 task->synced = false;
+                if (task->held != NULL && task->held != task_demand(task))
+                        node_retake(task);
                 task_touch(turn->c, job, task);
                 task_send(turn, task);
         }
@@ -69,13 +89,57 @@ static struct task_desire newest_desire(const struct job *job, uint64_t generati
                 .generation = generation };
 }
 
+/* It has no node any more: its agent, if it listens, forgets it. */
+static void task_give_up_node(struct turn *turn, struct task *task)
+{
+        struct node *node = task->node;
+
+        if (node != NULL && node->connected && node != turn->answering)
+                effects_forget(
+                        turn->effects, node->status.name, task_id(task->job, task->index), false);
+        task_set_node(task, NULL);
+        task->runs_before = task->runs;
+        task->restarts_before = task->restarts;
+        task->answered = task->namesake = task->synced = task->moving = task->overdue = false;
+}
+
+/* It waits for a node, as if it were new: whatever is told of it from now on by the node that it
+ * had is of a namesake. */
+void task_queue_anew(struct turn *turn, struct task *task)
+{
+        struct task_desire desire = newest_desire(task->job, turn->c->index + 1);
+
+        task_give_up_node(turn, task);
+        task_set_state(turn, task->job, task, TASK_QUEUED, RESULT_NONE, NULL);
+        task->born = desire.generation;
+        task_set_desire(turn, task->job, task, &desire);
+}
+
+/* Whether a task that has ended is begun anew where it was: if there is room. */
+static bool task_stays(struct turn *turn, const struct task *task)
+{
+        const struct job_spec *spec = job_current_spec(task->job);
+
+        if (task->node == NULL || (job_spec_is_batch(spec) && spec->batch.parallel > 0))
+                return false;
+        return task->state != TASK_ENDED ||
+               place_refusal(turn->c, task->job, task->node, NULL) == REFUSAL_NONE;
+}
+
 void task_begin_anew(struct turn *turn, struct job *job, struct task *task, uint64_t generation)
 {
         struct task_desire desire = newest_desire(job, generation);
+        bool ended = task->state == TASK_ENDED;
 
-        if (task->state == TASK_ENDED)
-                task_set_state(turn, job, task, task->node != NULL ? TASK_PLACED : TASK_QUEUED,
-                        RESULT_NONE, NULL);
+        if (ended && !task_stays(turn, task)) {
+                task_queue_anew(turn, task);
+                return;
+        }
+        if (ended) {
+                task_set_state(turn, job, task, TASK_PLACED, RESULT_NONE, NULL);
+                task->rule = CHOICE_KEPT;
+        }
+        task->moving = false;
         task_set_desire(turn, job, task, &desire);
 }
 
@@ -83,7 +147,7 @@ void task_end(struct turn *turn, struct job *job, struct task *task)
 {
         struct task_desire desire = task->desire;
 
-        desire.run = false;
+        desire.run = task->moving = false;
         if (task->state != TASK_ENDED) {
                 if (task->node == NULL)
                         task_set_state(turn, job, task, TASK_ENDED, RESULT_STOPPED,
@@ -127,16 +191,69 @@ static void task_move(struct turn *turn, struct job *job, struct task *task)
                 task_set_desire(turn, job, task, &desire);
 }
 
-static void task_place(struct turn *turn, struct job *job, struct task *task)
+void task_put(struct turn *turn, struct task *task, const struct choice *choice)
 {
-        struct node *node = place_pick(turn->c);
-
-        if (node == NULL || task->node != NULL || task->state == TASK_ENDED)
-                return;
-        task_set_node(task, node);
-        task_set_state(turn, job, task, TASK_PLACED, RESULT_NONE, NULL);
-        task_recount(job, task);
+        task_set_node(task, choice->node);
+        task->rule = (uint8_t) choice->rule;
+        task->fitting = choice->fitting;
+        task->load = choice->load;
+        task_set_state(turn, task->job, task, TASK_PLACED, RESULT_NONE, NULL);
+        task_recount(task->job, task);
         task_send(turn, task);
+}
+
+static void end_as(
+        struct turn *turn, struct task *task, enum task_result result, const char *reason)
+{
+        struct task_desire desire = task->desire;
+
+        desire.run = task->moving = false;
+        task_set_state(turn, task->job, task, TASK_ENDED, result, reason);
+        task_set_desire(turn, task->job, task, &desire);
+}
+
+void task_fail(struct turn *turn, struct task *task, const char *reason)
+{
+        end_as(turn, task, RESULT_FAILED, reason);
+}
+
+void task_reject(struct turn *turn, struct task *task, const char *reason)
+{
+        end_as(turn, task, RESULT_REJECTED, reason);
+        say_task(turn, EVENT_TASK_REJECTED, task->job, task->index, NULL, reason);
+}
+
+/* ---- Leaving a node */
+
+void task_leave(struct turn *turn, struct task *task)
+{
+        struct task_desire desire = task->desire;
+
+        if (!task->node->connected) {
+                task_queue_anew(turn, task);
+                return;
+        }
+        task->moving = true;
+        desire.run = false;
+        task_set_desire(turn, task->job, task, &desire);
+        task_touch(turn->c, task->job, task);
+        task_recount(task->job, task);
+}
+
+bool task_follow_leave(struct turn *turn, struct task *task)
+{
+        bool done = job_spec_is_batch(job_current_spec(task->job)) && task->state == TASK_ENDED &&
+                    task->result == RESULT_SUCCEEDED;
+
+        if (!task->moving || task->state != TASK_ENDED)
+                return false;
+        task->moving = false;
+        if (done) { /* just before it was told */
+                task_touch(turn->c, task->job, task);
+                return false;
+        }
+        task_queue_anew(turn, task);
+        return true;
 }
 
 /* @stopped: a person wants it not to run, as soon as it is there. */
@@ -151,36 +268,13 @@ static void create_task(
         task->since = turn->now;
         task_touch(turn->c, job, task);
         task_recount(job, task);
-        if (task_wanted(job, task))
-                task_place(turn, job, task);
-        else
+        if (!task_wanted(job, task))
                 task_end(turn, job, task);
-}
-
-static void say_task(struct turn *turn, enum event_kind kind, const struct job *job, uint32_t index,
-        const struct node *node, const char *message)
-{
-        char text[160];
-        struct event event = { .kind = (int) kind,
-                .job = job->name,
-                .version = job_version_number(job),
-                .run = RECORD_NULL,
-                .node = node == NULL ? NULL : node->status.name };
-
-        snprintf(text, sizeof text, "%s.%" PRIu32 " %s%s%s", job->name, index, message,
-                node == NULL ? "" : " on node ", node == NULL ? "" : node->status.name);
-        event.message = text;
-        event.task = mem_printf("%s.%" PRIu32, job->name, index);
-        turn_publish(turn, &event);
-        free(event.task);
 }
 
 static void say_created(struct turn *turn, struct job *job, uint32_t index)
 {
-        const struct node *node = job->tasks[index]->node;
-
-        say_task(turn, EVENT_TASK_CREATED, job, index, node,
-                node == NULL ? "is new and waits: no node is ready" : "is new");
+        say_task(turn, EVENT_TASK_CREATED, job, index, NULL, "is new");
 }
 
 bool task_let_go(struct turn *turn, struct job *job, struct task *task)
@@ -207,7 +301,7 @@ bool task_let_go(struct turn *turn, struct job *job, struct task *task)
         if (job->removing)
                 return true;
         say_task(turn, EVENT_TASK_REMOVED, job, index, node, "is gone");
-        if (index < job_current_spec(job)->count) {
+        if (index < job_count(job)) {
                 create_task(turn, job, index, turn->c->index + 1, stopped);
                 say_created(turn, job, index);
         }
@@ -222,8 +316,8 @@ void turn_purge(struct turn *turn)
         for (struct job *job = turn->c->jobs; job != NULL; job = job->hh.next) {
                 if (!job->purge)
                         continue;
-                JOB_FOREACH_TASK(job, task)
-                task_let_go(turn, job, task);
+                JOB_FOREACH_TASK (job, task)
+                        task_let_go(turn, job, task);
         }
 }
 
@@ -264,6 +358,8 @@ static void retarget_wanted(struct turn *turn, struct job *job, struct task *tas
                       : !task->desire.run;
         struct task_desire desire = task->desire;
 
+        if (task->moving) /* with the newest */
+                return;
         if (taken_up) {
                 task_begin_anew(turn, job, task, generation);
                 return;
@@ -276,7 +372,7 @@ static void retarget_wanted(struct turn *turn, struct job *job, struct task *tas
 
 static void create_missing(struct turn *turn, struct job *job, uint64_t generation)
 {
-        uint32_t count = job_current_spec(job)->count;
+        uint32_t count = job_count(job);
 
         if (job->removing || job->counts[MARK_EXISTS] - job->counts[MARK_LEAVING] >= count)
                 return;
@@ -287,13 +383,12 @@ static void create_missing(struct turn *turn, struct job *job, uint64_t generati
 
 void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t generation)
 {
-        uint32_t count = job_current_spec(job)->count;
+        uint32_t count = job_count(job);
         struct in_place last = { 0 };
         struct task *task;
 
-        job->roll_next = 0;
-        JOB_FOREACH_TASK(job, task)
-        {
+        job->roll_next = job->unmet = 0;
+        JOB_FOREACH_TASK (job, task) {
                 if (!task->leaving && (task->index >= count || job->removing)) {
                         task->leaving = true;
                         task->stopped = false; /* from now on: whether the next one shall be */
@@ -315,22 +410,12 @@ void job_say_created(struct turn *turn, struct job *job, uint64_t generation)
 {
         const struct task *task;
 
-        JOB_FOREACH_TASK(job, task)
-        if (task->born == generation)
-                say_created(turn, job, task->index);
+        JOB_FOREACH_TASK (job, task)
+                if (task->born == generation)
+                        say_created(turn, job, task->index);
 }
 
 /* ---- What follows by and by */
-
-static void place_waiting(struct turn *turn, struct job *job)
-{
-        struct task *task;
-
-        if (job->counts[MARK_UNPLACED] == 0 || place_pick(turn->c) == NULL)
-                return;
-        JOB_FOREACH_TASK(job, task)
-        task_place(turn, job, task);
-}
 
 /* Those that do not run anyway. */
 static void move_stragglers(struct turn *turn, struct job *job)
@@ -339,9 +424,9 @@ static void move_stragglers(struct turn *turn, struct job *job)
 
         if (job->counts[MARK_STRAGGLER] == 0)
                 return;
-        JOB_FOREACH_TASK(job, task)
-        if ((task->marks & BIT(MARK_STRAGGLER)) != 0)
-                task_move(turn, job, task);
+        JOB_FOREACH_TASK (job, task)
+                if ((task->marks & BIT(MARK_STRAGGLER)) != 0)
+                        task_move(turn, job, task);
 }
 
 static void move_next(struct turn *turn, struct job *job)
@@ -377,9 +462,10 @@ static void note_rolled(struct turn *turn, struct job *job)
 
 static void job_advance(struct turn *turn, struct job *job)
 {
+        queue_update(turn->c, job);
         if (!job_runs(job))
                 return;
-        place_waiting(turn, job);
+        leave_advance(turn, job);
         if (!job_halted(job)) {
                 move_stragglers(turn, job);
                 move_next(turn, job);
@@ -405,13 +491,25 @@ void turn_advance(struct turn *turn)
 {
         struct cluster *c = turn->c;
 
-        while (c->dirty != NULL) {
-                struct job *job = c->dirty;
+        do {
+                while (c->dirty != NULL) {
+                        struct job *job = c->dirty;
 
-                job_advance(turn, job);
+                        c->dirty = job->dirty_next;
+                        job->dirty = false;
+                        job_advance(turn, job);
+                }
+                if (c->freed != NULL)
+                        leave_retry(turn);
+                queue_run(turn);
+        } while (c->dirty != NULL);
+
+        while (c->unstored != NULL) {
+                struct job *job = c->unstored;
+
+                c->unstored = job->unstored_next;
+                job->unstored = false;
                 write_rows(turn, job);
-                c->dirty = job->dirty_next;
-                job->dirty = false;
                 if (job->removing && job->counts[MARK_EXISTS] == 0) {
                         turn_say(turn, EVENT_JOB_REMOVED, job, "is gone");
                         rows_delete_job(turn->effects, job);

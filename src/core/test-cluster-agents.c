@@ -90,7 +90,7 @@ static void test_spread(void **state)
         kit_connect(k, 1);
         kit_connect(k, 0);
         kit_apply(k, "web", WEB);
-        kit_expect_event(k, EVENT_JOB_APPLIED, "version 1: 3 tasks on several nodes");
+        kit_expect_event(k, EVENT_JOB_APPLIED, "version 1: 3 tasks");
         kit_apply(k, "web2", WEB);
         kit_settle(k);
         assert_int_equal(k->agents[0].tasks_len, 3);

@@ -469,6 +469,8 @@ void kit_connect(struct kit *k, size_t agent)
 {
         struct kit_agent *a = &k->agents[agent];
         struct node_status node = { .name = a->name,
+                .cpu = RECORD_NULL,
+                .disk = RECORD_NULL,
                 .version = (char[]){ "0.1" },
                 .cores = 2,
                 .memory = 1 << 30,

@@ -237,4 +237,5 @@ json_t *job_schema(void);
 /* The reference page of all fields (Markdown), as it stands in docs/job.md. */
 void job_reference(struct buffer *out);
 
-extern const char *const job_kind_names[]; /* ended by NULL */
+extern const char *const job_kind_names[]; /* ended by NULL, as the next */
+extern const char *const queue_mode_names[];

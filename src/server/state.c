@@ -498,6 +498,9 @@ static bool is_command(const struct cluster_event *event)
         case CLUSTER_RESTART:
         case CLUSTER_SCALE:
         case CLUSTER_REMOVE:
+        case CLUSTER_CORDON:
+        case CLUSTER_DRAIN:
+        case CLUSTER_FORGET:
                 return true;
         case CLUSTER_LOAD:
         case CLUSTER_LOADED:
@@ -507,6 +510,7 @@ static bool is_command(const struct cluster_event *event)
         case CLUSTER_NOTE:
         case CLUSTER_NOTICE:
         case CLUSTER_TICK:
+        case CLUSTER_CLOCK:
                 return false;
         }
         return false;

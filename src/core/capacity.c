@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Capacity: what nodes have, and what their tasks take of it.
+ *
+ * A task takes from its node from the moment it is placed there until it has ended there, whether
+ * its agent is connected or not (MARK_HOLDS; count_marks() is the only caller of node_take() and
+ * node_give()). What it takes is its version's *demand*, of which the task keeps a reference while
+ * it holds it, so that what is given back is what was taken, whatever became of the spec.
+ *
+ * Ports are numbers of the node's own range, handed out in turn, so that one that was given back is
+ * not given away again at once. Tags are names of which a node has each at most once.
+ *
+ * Nodes with the same attributes, their names apart, are of one class: what a spec asks of
+ * attributes is decided once for all of them. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "core/cluster-internal.h"
+
+#define PORT_FIRST 20000
+#define PORT_LAST  31999
+
+/* ---- Demands */
+
+static struct tag *tag_get(struct cluster *c, const char *name)
+{
+        struct tag *tag;
+
+        HASH_FIND_STR(c->tags, name, tag);
+        if (tag == NULL) {
+                tag = mem_alloc(sizeof *tag);
+                tag->name = mem_strdup(name);
+                HASH_ADD_KEYPTR(hh, c->tags, tag->name, strlen(tag->name), tag);
+        }
+        tag->refs++;
+        return tag;
+}
+
+static void tag_unref(struct cluster *c, struct tag *tag)
+{
+        if (tag == NULL || --tag->refs > 0)
+                return;
+        HASH_DEL(c->tags, tag);
+        free(tag->name);
+        free(tag);
+}
+
+struct demand *demand_new(struct cluster *c, const struct job_spec *spec)
+{
+        struct demand *d = mem_alloc(sizeof *d);
+
+        d->refs = 1;
+        d->amounts = (struct amounts){ .cpu = spec->resources.cpu,
+                .memory = spec->resources.memory,
+                .disk = spec->resources.disk };
+        while (spec->resources.ports != NULL && spec->resources.ports[d->ports] != NULL)
+                d->ports++;
+        if (spec->place.exclusive != NULL)
+                d->exclusive = tag_get(c, spec->place.exclusive);
+        return d;
+}
+
+void demand_unref(struct cluster *c, struct demand *d)
+{
+        if (d == NULL || --d->refs > 0)
+                return;
+        tag_unref(c, d->exclusive);
+        free(d);
+}
+
+static uint64_t left(uint64_t capacity, uint64_t used)
+{
+        if (capacity == AMOUNT_UNKNOWN)
+                return AMOUNT_UNKNOWN;
+        return capacity > used ? capacity - used : 0;
+}
+
+struct amounts node_free_amounts(const struct node *node)
+{
+        return (struct amounts){ .cpu = left(node->capacity.cpu, node->used.cpu),
+                .memory = left(node->capacity.memory, node->used.memory),
+                .disk = left(node->capacity.disk, node->used.disk) };
+}
+
+/* ---- Ports */
+
+static size_t port_span(const struct node *node)
+{
+        return (size_t) node->ports_last - node->ports_first + 1;
+}
+
+static bool port_taken(const struct node *node, size_t at)
+{
+        return node->ports_taken != NULL && (node->ports_taken[at / 64] >> (at % 64) & 1) != 0;
+}
+
+static void port_mark(struct node *node, uint16_t port, bool taken)
+{
+        size_t at = (size_t) port - node->ports_first;
+        uint64_t bit = UINT64_C(1) << (at % 64);
+
+        if (port < node->ports_first || port > node->ports_last) /* of an earlier range */
+                return;
+        if (node->ports_taken == NULL)
+                node->ports_taken = mem_alloc((port_span(node) / 64 + 1) * sizeof(uint64_t));
+        if (port_taken(node, at) == taken)
+                return;
+        node->ports_taken[at / 64] ^= bit;
+        node->ports_used += taken ? 1 : (size_t) -1;
+}
+
+size_t node_free_ports(const struct node *node)
+{
+        return port_span(node) - MIN(node->ports_used, port_span(node));
+}
+
+/* There is a free one: the placer has made sure. */
+static uint16_t port_pick(struct node *node)
+{
+        size_t span = port_span(node), at = node->ports_next % span;
+
+        for (size_t i = 0; i < span && port_taken(node, at); i++)
+                at = (at + 1) % span;
+        node->ports_next = at + 1;
+        return (uint16_t) (node->ports_first + at);
+}
+
+static void take_ports(struct node *node, struct task *task)
+{
+        bool known = task->ports_len == task->held->ports; /* as they were stored */
+
+        if (task->held->ports == 0) {
+                free(take_ptr(task->ports));
+                task->ports_len = 0;
+                return;
+        }
+        if (!known)
+                task->ports = mem_resize(task->ports, task->held->ports, sizeof task->ports[0]);
+        task->ports_len = task->held->ports;
+        for (uint32_t i = 0; i < task->ports_len; i++) {
+                if (!known)
+                        task->ports[i] = port_pick(node);
+                port_mark(node, task->ports[i], true);
+        }
+}
+
+static void give_ports(struct node *node, struct task *task)
+{
+        for (uint32_t i = 0; i < task->ports_len; i++)
+                port_mark(node, task->ports[i], false);
+        free(take_ptr(task->ports));
+        task->ports_len = 0;
+}
+
+/* "20000-31999" */
+static void read_port_range(struct node *node, const char *text)
+{
+        const char *dash = text == NULL ? NULL : strchr(text, '-');
+        AUTO(mem_freep)
+        char *first = dash == NULL ? NULL : mem_strndup(text, (size_t) (dash - text));
+        int64_t from = PORT_FIRST, to = PORT_LAST;
+
+        if (dash == NULL || !text_parse_int(first, 1, UINT16_MAX, &from) ||
+                !text_parse_int(dash + 1, from, UINT16_MAX, &to)) {
+                from = PORT_FIRST;
+                to = PORT_LAST;
+        }
+        node->ports_first = (uint16_t) from;
+        node->ports_last = (uint16_t) to;
+}
+
+static void set_port_range(struct node *node, const char *text)
+{
+        uint16_t first = node->ports_first, last = node->ports_last;
+        struct task *task;
+
+        read_port_range(node, text);
+        if (node->ports_first == first && node->ports_last == last)
+                return;
+        free(take_ptr(node->ports_taken));
+        node->ports_used = 0;
+        DL_FOREACH2 (node->tasks, task, node_next)
+                for (uint32_t i = 0; task->held != NULL && i < task->ports_len; i++)
+                        port_mark(node, task->ports[i], true);
+}
+
+/* ---- Tags */
+
+bool node_has_tag(const struct node *node, const struct tag *tag)
+{
+        for (size_t i = 0; tag != NULL && i < node->tags_len; i++)
+                if (node->tags[i] == tag)
+                        return true;
+        return false;
+}
+
+static void take_tag(struct node *node, struct tag *tag)
+{
+        if (tag == NULL)
+                return;
+        node->tags = mem_resize(node->tags, node->tags_len + 1, sizeof node->tags[0]);
+        node->tags[node->tags_len++] = tag;
+}
+
+static void give_tag(struct node *node, const struct tag *tag)
+{
+        for (size_t i = 0; tag != NULL && i < node->tags_len; i++)
+                if (node->tags[i] == tag) {
+                        node->tags[i] = node->tags[--node->tags_len];
+                        return;
+                }
+}
+
+/* ---- Taking and giving back */
+
+static const struct job_version *version_of(const struct job *job, uint32_t number)
+{
+        for (size_t i = job->versions_len; i-- > 0;)
+                if (job->versions[i].number == number)
+                        return &job->versions[i];
+        return &job->versions[job->versions_len - 1];
+}
+
+struct demand *task_demand(const struct task *task)
+{
+        return version_of(task->job, task->desire.version)->demand;
+}
+
+void node_take(struct task *task)
+{
+        struct node *node = task->node;
+        struct demand *d = task_demand(task);
+
+        d->refs++;
+        task->held = d;
+        node->used.cpu += d->amounts.cpu;
+        node->used.memory += d->amounts.memory;
+        node->used.disk += d->amounts.disk;
+        take_tag(node, d->exclusive);
+        take_ports(node, task);
+}
+
+void node_give(struct task *task)
+{
+        struct cluster *c = task->job->cluster;
+        struct node *node = task->node;
+        struct demand *d = task->held;
+
+        node->used.cpu -= d->amounts.cpu;
+        node->used.memory -= d->amounts.memory;
+        node->used.disk -= d->amounts.disk;
+        give_tag(node, d->exclusive);
+        give_ports(node, task);
+        task->held = NULL;
+        demand_unref(c, d);
+        node_mark_freed(c, node);
+}
+
+void node_retake(struct task *task)
+{
+        AUTO(mem_freep)
+        uint16_t *ports = mem_resize(NULL, task->ports_len + 1, sizeof task->ports[0]);
+        uint32_t len = task->ports_len;
+
+        for (uint32_t i = 0; i < len; i++)
+                ports[i] = task->ports[i];
+        node_give(task);
+        task->ports = take_ptr(ports);
+        task->ports_len = len;
+        node_take(task);
+}
+
+void node_mark_freed(struct cluster *c, struct node *node)
+{
+        if (node->freed)
+                return;
+        node->freed = true;
+        node->freed_next = c->freed;
+        c->freed = node;
+}
+
+/* ---- Classes */
+
+static void class_unref(struct cluster *c, struct node_class *class)
+{
+        if (class == NULL || --class->refs > 0)
+                return;
+        HASH_DEL(c->classes, class);
+        attributes_done(&class->attributes);
+        free(class->key);
+        free(class);
+}
+
+static char *class_key(const struct attributes *attributes)
+{
+        struct buffer key = { 0 };
+
+        for (size_t i = 0; i < attributes->len; i++)
+                buffer_printf(&key, "%s\n", attributes->pairs[i]);
+        return attributes->len == 0 ? mem_strdup("") : buffer_take(&key);
+}
+
+/* All but the name. */
+static void class_attributes(const struct node *node, struct attributes *ret)
+{
+        attributes_copy(&node->status.attributes, ret);
+        attributes_set(ret, ATTRIBUTE_NAME, NULL, &(struct error) ERROR_INIT);
+        if (node->status.zone != NULL)
+                attributes_set(ret, ATTRIBUTE_ZONE, node->status.zone, &(struct error) ERROR_INIT);
+}
+
+static struct node_class *class_get(struct cluster *c, const struct node *node)
+{
+        struct attributes attributes = { 0 };
+        AUTO(mem_freep) char *key = NULL;
+        struct node_class *class;
+
+        class_attributes(node, &attributes);
+        key = class_key(&attributes);
+        HASH_FIND_STR(c->classes, key, class);
+        if (class != NULL) {
+                attributes_done(&attributes);
+        } else {
+                class = mem_alloc(sizeof *class);
+                class->attributes = attributes;
+                class->key = take_ptr(key);
+                HASH_ADD_KEYPTR(hh, c->classes, class->key, strlen(class->key), class);
+        }
+        class->refs++;
+        return class;
+}
+
+static uint64_t amount_of(int64_t value)
+{
+        return value == RECORD_NULL || value < 0 ? AMOUNT_UNKNOWN : (uint64_t) value;
+}
+
+void node_measure(struct cluster *c, struct node *node)
+{
+        struct node_class *before = node->class;
+
+        node->capacity = (struct amounts){ .cpu = amount_of(node->status.cpu),
+                .memory = amount_of(node->status.memory),
+                .disk = amount_of(node->status.disk) };
+        node->class = class_get(c, node);
+        class_unref(c, before);
+        set_port_range(node, attributes_get(&node->status.attributes, "ports"));
+        node_mark_freed(c, node);
+}
+
+void node_unmeasure(struct cluster *c, struct node *node)
+{
+        class_unref(c, node->class);
+        free(node->ports_taken);
+        free(node->tags);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Queue: jobs that have tasks without a node, and their turn.
+ *
+ * The queue holds jobs, not tasks: a million tasks that wait are as many entries as they have jobs.
+ * Jobs of higher priority come first, then those that wait longer. A job that does not fit holds up
+ * nobody behind it.
+ *
+ * A job is tried on all nodes once. What is left of it then (`unmet`) can only fit where something
+ * has become free since, so that later passes ask those nodes alone (cluster.freed), until it wants
+ * more than that or its spec has changed. A pass takes place at the end of each turn in which there
+ * was something to try or something became free.
+ *
+ * What a spec says of waiting (`queue.mode`) is asked when a task was tried and there was no room.
+ */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/place.h"
+
+#define PLACES_TOLD 5 /* in one event */
+
+/* How many more of its tasks may be on nodes. */
+static size_t job_wants(const struct job *job)
+{
+        const struct job_spec *spec = job_current_spec(job);
+        size_t waiting = job->counts[MARK_UNPLACED], active;
+
+        if (!job_spec_is_batch(spec) || spec->batch.parallel == 0)
+                return waiting;
+        active = job->counts[MARK_ACTIVE] - waiting;
+        return active >= spec->batch.parallel ? 0 : MIN(waiting, spec->batch.parallel - active);
+}
+
+/* ---- Membership */
+
+void queue_leave(struct cluster *c, struct job *job)
+{
+        if (!job->queued)
+                return;
+        DL_DELETE2(c->queue, job, queue_prev, queue_next);
+        job->queued = false;
+        job->unmet = 0;
+        free(take_ptr(job->waits_for));
+}
+
+void queue_update(struct cluster *c, struct job *job)
+{
+        bool waits = job_runs(job) && job->counts[MARK_UNPLACED] > 0;
+
+        if (!waits) {
+                queue_leave(c, job);
+                return;
+        }
+        if (job->queued)
+                return;
+        job->queued = true;
+        job->queued_since = c->now;
+        DL_APPEND2(c->queue, job, queue_prev, queue_next);
+}
+
+/* ---- The order */
+
+static int compare_turns(const void *a, const void *b)
+{
+        const struct job *x = *(struct job *const *) a, *y = *(struct job *const *) b;
+        uint32_t p = job_current_spec(x)->priority, q = job_current_spec(y)->priority;
+
+        if (p != q)
+                return p > q ? -1 : 1;
+        if (x->queued_since != y->queued_since)
+                return x->queued_since < y->queued_since ? -1 : 1;
+        return strcmp(x->name, y->name);
+}
+
+static bool may_fit(const struct cluster *c, const struct job *job)
+{
+        size_t wants = job_wants(job);
+
+        return wants > job->unmet || (wants > 0 && c->freed != NULL);
+}
+
+/* Jobs that may fit now, in the order of their turns; freed by the caller. */
+static struct job **jobs_to_try(const struct cluster *c, size_t *ret_len)
+{
+        struct job **all, *job;
+        size_t len = 0;
+
+        DL_FOREACH2 (c->queue, job, queue_next)
+                len += may_fit(c, job);
+        all = mem_alloc((len + 1) * sizeof(struct job *));
+        *ret_len = len;
+        len = 0;
+        DL_FOREACH2 (c->queue, job, queue_next)
+                if (may_fit(c, job))
+                        all[len++] = job;
+        qsort(all, len, sizeof(struct job *), compare_turns);
+        return all;
+}
+
+/* ---- One job */
+
+static bool mode_waits(const struct job_spec *spec, const struct task *task)
+{
+        switch (spec->queue.mode) {
+        case QUEUE_ALWAYS:
+                return true;
+        case QUEUE_NEVER:
+                return false;
+        case QUEUE_START_ONLY:
+                return !task->has_run;
+        case QUEUE_RESTART_ONLY:
+                return task->has_run;
+        }
+        return true;
+}
+
+static void reject(struct turn *turn, struct job *job, const char *why)
+{
+        AUTO(mem_freep)
+        char *reason = mem_printf(
+                "%s; queue.mode is %s", why, queue_mode_names[job_current_spec(job)->queue.mode]);
+        struct task *task;
+
+        JOB_FOREACH_TASK (job, task)
+                if ((task->marks & BIT(MARK_UNPLACED)) != 0 &&
+                        !mode_waits(job_current_spec(job), task))
+                        task_reject(turn, task, reason);
+}
+
+/* Nothing fits for some of them. @all: every node was asked, so that @refusals tells the whole. */
+static void go_on_waiting(
+        struct turn *turn, struct job *job, const struct place_refusals *refusals, bool all)
+{
+        AUTO(buffer_done) struct buffer why = { 0 };
+        bool begins = job->waits_for == NULL;
+
+        if (job->unmet == 0) {
+                text_replace(&job->waits_for, "batch.parallel tasks of the job are there already");
+                return;
+        }
+        if (!all)
+                return;
+        place_put_refusals(&why, job_current_spec(job), refusals);
+        text_replace(&job->waits_for, buffer_str(&why));
+        reject(turn, job, buffer_str(&why));
+        if (begins && job->counts[MARK_UNPLACED] > 0)
+                turn_say(turn, EVENT_TASK_QUEUED, job, "%zu task%s for a node: %s",
+                        job->counts[MARK_UNPLACED],
+                        job->counts[MARK_UNPLACED] == 1 ? " waits" : "s wait", buffer_str(&why));
+}
+
+/* "3 tasks on node a", "web.0 on node a, web.1 on node b and 7 more" */
+static void put_where(
+        struct buffer *b, const struct job *job, struct task *const *tasks, size_t len)
+{
+        size_t same = 0, told = MIN(len, (size_t) PLACES_TOLD);
+
+        while (same < len && tasks[same]->node == tasks[0]->node)
+                same++;
+        if (same == len && len > 1) {
+                buffer_printf(b, "%zu tasks on node %s", len, tasks[0]->node->status.name);
+                return;
+        }
+        for (size_t i = 0; i < told; i++)
+                buffer_printf(b, "%s%s.%" PRIu32 " on node %s", i == 0 ? "" : ", ", job->name,
+                        tasks[i]->index, tasks[i]->node->status.name);
+        if (len > told)
+                buffer_printf(b, " and %zu more", len - told);
+}
+
+static void say_placed(struct turn *turn, struct job *job, const struct choice *choices,
+        struct task *const *tasks, size_t len)
+{
+        AUTO(buffer_done) struct buffer text = { 0 };
+        AUTO(mem_freep) char *id = len == 1 ? mem_strdup(task_id(job, tasks[0]->index)) : NULL;
+
+        put_where(&text, job, tasks, len);
+        if (len == 1 && choices[0].fitting > 1)
+                buffer_printf(&text, ", of %" PRIu32 " that fit: %s", choices[0].fitting,
+                        choice_rule_texts[choices[0].rule]);
+        turn_publish(turn, &(struct event){ .kind = EVENT_TASK_PLACED,
+                                   .job = job->name,
+                                   .task = id,
+                                   .node = len == 1 ? choices[0].node->status.name : NULL,
+                                   .version = job_version_number(job),
+                                   .run = RECORD_NULL,
+                                   .message = (char *) (uintptr_t) buffer_str(&text) });
+}
+
+static void put_tasks(struct turn *turn, struct job *job, const struct choice *choices, size_t len)
+{
+        AUTO(mem_freep) struct task **placed = mem_alloc((len + 1) * sizeof(struct task *));
+        struct task *task;
+        size_t n = 0;
+
+        JOB_FOREACH_TASK (job, task) {
+                if (n == len)
+                        break;
+                if ((task->marks & BIT(MARK_UNPLACED)) == 0)
+                        continue;
+                task_put(turn, task, &choices[n]);
+                placed[n++] = task;
+        }
+        if (n > 0)
+                say_placed(turn, job, choices, placed, n);
+}
+
+static void try_job(
+        struct turn *turn, struct job *job, struct node *const *nodes, size_t len, bool all)
+{
+        size_t wanted = job_wants(job), found;
+        AUTO(mem_freep) struct choice *choices = mem_alloc((wanted + 1) * sizeof *choices);
+        struct place_refusals refusals = { 0 };
+
+        found = place_choose(turn->c, job, nodes, len, wanted, choices, all ? &refusals : NULL);
+        if (job_current_spec(job)->place.gang && found < wanted)
+                found = 0;
+        put_tasks(turn, job, choices, found);
+        job->unmet = wanted - found;
+        if (job->counts[MARK_UNPLACED] > 0)
+                go_on_waiting(turn, job, &refusals, all);
+        else
+                queue_leave(turn->c, job);
+}
+
+/* ---- A pass */
+
+/* The nodes that have become freer; freed by the caller. */
+static struct node **take_freed(struct cluster *c, size_t *ret_len)
+{
+        struct node **nodes, *node;
+        size_t len = 0;
+
+        for (node = c->freed; node != NULL; node = node->freed_next)
+                len++;
+        nodes = mem_alloc((len + 1) * sizeof(struct node *));
+        *ret_len = len;
+        for (size_t i = 0; c->freed != NULL; i++) {
+                node = nodes[i] = c->freed;
+                c->freed = node->freed_next;
+                node->freed = false;
+        }
+        return nodes;
+}
+
+void queue_run(struct turn *turn)
+{
+        struct cluster *c = turn->c;
+        size_t jobs_len, freed_len;
+        AUTO(mem_freep) struct job **jobs = jobs_to_try(c, &jobs_len);
+        AUTO(mem_freep) struct node **freed = take_freed(c, &freed_len);
+
+        for (size_t i = 0; i < jobs_len; i++) {
+                bool all = job_wants(jobs[i]) > jobs[i]->unmet;
+
+                if (jobs[i]->queued)
+                        try_job(turn, jobs[i], all ? c->by_name : freed,
+                                all ? HASH_COUNT(c->nodes) : freed_len, all);
+        }
+}
