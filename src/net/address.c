@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Addresses as people write them: "unix:/run/reeve/reeve.sock", "http://host:7433", ":7433".
+/* Addresses as people write them: "unix:/run/reeve/reeve.sock", "https://host:7433", ":7433".
  *
  * Only the text is judged here; names are looked up when a connection is made (net/conn). A path or
  * a query behind the port is refused: an address says where a server is, not what is asked of it.
@@ -84,8 +84,8 @@ int address_parse(const char *text, struct address *ret, struct error *err)
                 return error_set(err, ERR_INVALID,
                         "address \"%s\": the path of a socket is written \"unix:%s\"", text, text);
         if (strncasecmp(text, "https://", 8) == 0)
-                return error_set(err, ERR_INVALID, "address \"%s\": this program has no TLS", text);
-        if (strncasecmp(text, "http://", 7) == 0)
+                start += 8;
+        else if (strncasecmp(text, "http://", 7) == 0)
                 start += 7;
 
         len = strcspn(start, "/");
@@ -96,22 +96,25 @@ int address_parse(const char *text, struct address *ret, struct error *err)
                         "address \"%s\": expected nothing behind the host and port", text);
         memcpy(authority, start, len);
         authority[len] = '\0';
-        return parse_host_port(text, authority, ret, err);
+        if (parse_host_port(text, authority, ret, err) < 0)
+                return -1;
+        ret->tls = start == text + 8;
+        return 0;
 }
 
 const char *address_format(char text[ADDRESS_TEXT_MAX], const struct address *address)
 {
-        const char *host = address->host;
+        const char *scheme = address->tls ? "https://" : "http://", *host = address->host;
         unsigned port = address->port;
 
         if (address->is_unix)
                 snprintf(text, ADDRESS_TEXT_MAX, "unix:%s", address->path);
         else if (host[0] == '\0')
-                snprintf(text, ADDRESS_TEXT_MAX, ":%u", port);
+                snprintf(text, ADDRESS_TEXT_MAX, "%s:%u", address->tls ? scheme : "", port);
         else if (strchr(host, ':') != NULL)
-                snprintf(text, ADDRESS_TEXT_MAX, "http://[%s]:%u", host, port);
+                snprintf(text, ADDRESS_TEXT_MAX, "%s[%s]:%u", scheme, host, port);
         else
-                snprintf(text, ADDRESS_TEXT_MAX, "http://%s:%u", host, port);
+                snprintf(text, ADDRESS_TEXT_MAX, "%s%s:%u", scheme, host, port);
         return text;
 }
 

@@ -3,11 +3,13 @@
 
 #include "base/buffer.h"
 #include "net/conn.h"
+#include "net/tls-session.h"
 
 /* Between conn.c (a connection that stands) and connect.c (one that is being made). */
 
 enum conn_state {
         CONN_CONNECTING, /* looking up, connecting; no descriptor of its own yet */
+        CONN_SECURING,   /* TLS is being agreed on */
         CONN_OPEN,
         CONN_FINISHING, /* no owner; writing what is queued */
         CONN_LINGERING, /* no owner; all written and said so, waiting for the peer to end */
@@ -25,6 +27,8 @@ struct conn {
         enum conn_state state;
         int fd;
         bool is_unix, is_client;
+        struct tls *tls; /* NULL: plain */
+        bool missed_tls; /* the peer spoke plainly where TLS was expected, and so do we */
 
         const struct conn_handlers *handlers; /* NULL: no owner any more */
         void *data;
@@ -50,16 +54,20 @@ struct conn {
         usec_t last_progress_mono;
 
         struct hub_deadline stall, deadline;
-        struct connecting *connecting; /* exactly in CONN_CONNECTING */
+        struct connecting *connecting; /* exactly in CONN_CONNECTING, and in CONN_SECURING of a
+                                          client */
 };
 
 struct conn *conn_new(struct hub *hub, const struct conn_handlers *handlers, void *data);
 
-/* Takes @fd and goes to CONN_OPEN. */
+/* Takes @fd and goes to CONN_OPEN; to CONN_SECURING if tls is set. */
 int conn_attach(struct conn *c, int fd, struct error *err);
 
 /* Closes, then tells the owner why. */
 void conn_break(struct conn *c, const struct error *err);
+
+/* Says where it was to be connected to, closes, tells the owner. */
+void conn_break_connecting(struct conn *c, struct error *err);
 
 /* Gives up what connect.c has under way; harmless in every state. */
 void conn_stop_connecting(struct conn *c);

@@ -25,7 +25,10 @@
  * The same on the other side: when a client's writing fails, what the server has said before is
  * still read.
  *
- * transport_read() and transport_write() are the only places where bytes cross: TLS goes there. */
+ * TLS. transport_read() and transport_write() are the only places where bytes cross; below them a
+ * connection is plain or has a struct tls. Its beginning is a state of its own (CONN_SECURING), in
+ * which the owner may queue output and hears nothing. What TLS has received and not yet handed out
+ * is unknown to the kernel's poll; conn_service() asks for it. */
 #include "net/conn.h"
 
 #include <assert.h>
@@ -48,13 +51,15 @@
 #define SHARE_FROM    ((size_t) 2048) /* less is copied: what follows would need a new block */
 #define IOV_COUNT     64
 
+static_assert(HUB_READ_SIZE >= TLS_RECORD_MAX, "records are put together in the read buffer");
+
 static void conn_touch(struct conn *c);
 static void conn_on_stall(struct hub_deadline *d);
 static void conn_on_deadline(struct hub_deadline *d);
 
 /* Transport */
 
-static ssize_t transport_read(struct conn *c, char *to, size_t len)
+static ssize_t socket_read(struct conn *c, char *to, size_t len)
 {
         ssize_t n;
 
@@ -64,11 +69,19 @@ static ssize_t transport_read(struct conn *c, char *to, size_t len)
         return n;
 }
 
+static ssize_t transport_read(struct conn *c, char *to, size_t len)
+{
+        return c->tls != NULL ? tls_read(c->tls, to, len) : socket_read(c, to, len);
+}
+
+/* Runs at the end of a turn, when nobody uses the read buffer. */
 static ssize_t transport_write(struct conn *c, struct iovec *iov, size_t count)
 {
         struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count };
         ssize_t n;
 
+        if (c->tls != NULL)
+                return tls_write(c->tls, iov, count, hub_read_buffer(c->hub));
         do
                 n = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
         while (n < 0 && errno == EINTR);
@@ -122,6 +135,7 @@ void conn_close(struct conn *c)
         conn_drop_queue(c);
         hub_set_deadline(c->hub, &c->deadline, USEC_NEVER, conn_on_deadline);
         conn_stop_connecting(c);
+        tls_free(take_ptr(c->tls));
         if (c->polled)
                 uv_close((uv_handle_t *) &c->poll, on_poll_closed);
         if (c->fd >= 0)
@@ -140,11 +154,16 @@ void conn_break(struct conn *c, const struct error *err)
                 handlers->on_broken(data, err);
 }
 
-static void conn_break_errno(struct conn *c, int sys_errno, const char *what)
+static void conn_break_errno(struct conn *c, int sys_errno)
 {
         struct error err;
 
-        error_sys(&err, sys_errno, "%s", what);
+        if (c->tls != NULL && c->tls->failure != NULL) {
+                err = *c->tls->failure;
+                conn_break(c, &err);
+                return;
+        }
+        error_sys(&err, sys_errno, "connection");
         if (err.code == ERR_SYSTEM)
                 err.code = ERR_UNAVAILABLE;
         conn_break(c, &err);
@@ -167,6 +186,15 @@ void conn_finish(struct conn *c)
 
 static void conn_linger(struct conn *c)
 {
+        if (c->tls != NULL && tls_shutdown(c->tls) < 0) {
+                c->stalled = true;
+                if (!c->stall.set)
+                        hub_set_deadline(c->hub, &c->stall, hub_deadline_after(c->stall_timeout),
+                                conn_on_stall);
+                return;
+        }
+        c->stalled = false;
+        hub_set_deadline(c->hub, &c->stall, USEC_NEVER, conn_on_stall);
         if (c->eof || c->fd < 0 || shutdown(c->fd, SHUT_WR) < 0) {
                 conn_close(c);
                 return;
@@ -175,10 +203,10 @@ static void conn_linger(struct conn *c)
         hub_set_deadline(c->hub, &c->deadline, hub_deadline_after(LINGER), conn_on_deadline);
 }
 
-/* Reads and drops one buffer. */
+/* Reads and drops one buffer; what is in it, under TLS, does not matter. */
 static void conn_discard(struct conn *c)
 {
-        ssize_t n = transport_read(c, hub_read_buffer(c->hub), HUB_READ_SIZE);
+        ssize_t n = socket_read(c, hub_read_buffer(c->hub), HUB_READ_SIZE);
 
         if (n < 0 && errno == EAGAIN)
                 return;
@@ -198,6 +226,13 @@ static size_t conn_stashed(const struct conn *c)
 bool conn_wants_input(const struct conn *c)
 {
         return c->state == CONN_OPEN && c->reading && c->queued <= CONN_READ_MARK;
+}
+
+/* There may be input that the kernel's poll does not know of, and the owner wants it. */
+static bool conn_has_more(const struct conn *c)
+{
+        return c->tls != NULL && c->tls->more && conn_wants_input(c) && conn_stashed(c) == 0 &&
+               !c->eof;
 }
 
 /* Shows the owner what it left; one look per turn, so that one peer cannot keep the loop. */
@@ -240,8 +275,10 @@ static void conn_read(struct conn *c)
                 conn_touch(c);
                 c->handlers->on_eof(c->data);
         } else if (errno != EAGAIN) {
-                conn_break_errno(c, errno, "connection");
+                conn_break_errno(c, errno);
         }
+        if (c->tls != NULL && (c->tls->more || c->tls->read_wants_write))
+                conn_touch(c);
 }
 
 /* Output */
@@ -284,7 +321,9 @@ static size_t conn_append(struct conn *c, const char *data, size_t len)
 
 static bool conn_takes_output(const struct conn *c)
 {
-        return (c->state == CONN_OPEN || c->state == CONN_CONNECTING) && !c->write_failed;
+        return (c->state == CONN_OPEN || c->state == CONN_CONNECTING ||
+                       c->state == CONN_SECURING) &&
+               !c->write_failed;
 }
 
 void conn_send(struct conn *c, const void *data, size_t len)
@@ -349,7 +388,7 @@ static void conn_write_failed(struct conn *c, int sys_errno)
 {
         conn_drop_queue(c);
         if (!c->is_client || c->state != CONN_OPEN || c->eof) {
-                conn_break_errno(c, sys_errno, "connection");
+                conn_break_errno(c, sys_errno);
                 return;
         }
         c->write_failed = true;
@@ -384,18 +423,78 @@ static void conn_flush(struct conn *c)
                         c->hub, &c->stall, hub_deadline_after(c->stall_timeout), conn_on_stall);
 }
 
+/* The beginning of TLS */
+
+/* The first byte of a server's peer tells what it speaks. */
+enum peer_speaks { PEER_SAYS_NOTHING, PEER_SPEAKS_TLS, PEER_SPEAKS_PLAINLY };
+
+static enum peer_speaks conn_look_at_peer(const struct conn *c)
+{
+        unsigned char first;
+        ssize_t n = recv(c->fd, &first, 1, MSG_PEEK);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return PEER_SAYS_NOTHING;
+        return n == 1 && first >= 'A' && first <= 'Z' ? PEER_SPEAKS_PLAINLY : PEER_SPEAKS_TLS;
+}
+
+static void conn_secured(struct conn *c)
+{
+        conn_stop_connecting(c);
+        c->state = CONN_OPEN;
+        conn_touch(c);
+        if (c->handlers->on_open != NULL)
+                c->handlers->on_open(c->data);
+}
+
+static void conn_secure(struct conn *c)
+{
+        enum peer_speaks speaks = PEER_SPEAKS_TLS;
+        struct error err;
+        int r;
+
+        if (!c->is_client && SSL_in_before(c->tls->ssl))
+                speaks = conn_look_at_peer(c);
+        if (speaks == PEER_SAYS_NOTHING)
+                return;
+        if (speaks == PEER_SPEAKS_PLAINLY) {
+                tls_free(take_ptr(c->tls));
+                c->missed_tls = true;
+                c->state = CONN_OPEN;
+                return;
+        }
+        r = tls_handshake(c->tls, &err);
+        if (r > 0)
+                conn_secured(c);
+        else if (r < 0)
+                conn_break_connecting(c, &err);
+}
+
 /* The end of the turn */
+
+/* TLS may have to hear something before it can go on with writing, and the reverse. */
+static int conn_write_interest(const struct conn *c)
+{
+        return c->tls != NULL && c->tls->write_wants_read ? UV_READABLE : UV_WRITABLE;
+}
+
+static int conn_read_interest(const struct conn *c)
+{
+        return c->tls != NULL && c->tls->read_wants_write ? UV_WRITABLE : UV_READABLE;
+}
 
 static int conn_needed_interest(const struct conn *c)
 {
-        int needed = c->stalled ? UV_WRITABLE : 0;
+        int needed = c->stalled ? conn_write_interest(c) : 0;
 
         switch (c->state) {
+        case CONN_SECURING:
+                return conn_read_interest(c);
         case CONN_OPEN:
                 if (c->eof)
                         return needed;
                 if (conn_wants_input(c) && conn_stashed(c) == 0)
-                        return needed | UV_READABLE;
+                        return needed | conn_read_interest(c);
                 return c->hangup_told ? needed : needed | UV_DISCONNECT;
         case CONN_LINGERING:
                 return UV_READABLE;
@@ -436,15 +535,20 @@ static void conn_service(struct hub_job *job)
 {
         struct conn *c = container_of(job, struct conn, job);
 
+        if (c->state == CONN_SECURING)
+                conn_secure(c);
         if (c->state == CONN_OPEN && conn_stashed(c) > 0 && conn_wants_input(c))
                 conn_deliver_stash(c);
+        else if (c->state == CONN_OPEN && conn_has_more(c))
+                conn_read(c);
         if ((c->state == CONN_OPEN || c->state == CONN_FINISHING) && c->first != NULL)
                 conn_flush(c);
         if (c->state == CONN_FINISHING && c->first == NULL)
                 conn_linger(c);
         if (c->state == CONN_OPEN && c->above_mark && c->queued <= CONN_DRAIN_MARK)
                 conn_tell_drained(c);
-        if (c->state == CONN_OPEN && conn_stashed(c) > 0 && conn_wants_input(c))
+        if (c->state == CONN_OPEN &&
+                (conn_has_more(c) || (conn_stashed(c) > 0 && conn_wants_input(c))))
                 conn_touch(c);
         if (c->state != CONN_CLOSED)
                 conn_update_interest(c, false);
@@ -478,12 +582,16 @@ static void conn_socket_error(struct conn *c)
 
         c->interest = 0;
         conn_touch(c);
+        if (c->state == CONN_SECURING)
+                conn_secure(c); /* the peer may have said what it does not like */
+        if (c->state == CONN_CLOSED)
+                return;
         if (c->state == CONN_OPEN && conn_wants_input(c) && conn_stashed(c) == 0 && !c->eof) {
                 conn_read(c);
                 return;
         }
         getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &sys_errno, &len);
-        conn_break_errno(c, sys_errno != 0 ? sys_errno : ECONNRESET, "connection");
+        conn_break_errno(c, sys_errno != 0 ? sys_errno : ECONNRESET);
 }
 
 static void conn_on_poll(uv_poll_t *poll, int status, int events)
@@ -498,8 +606,12 @@ static void conn_on_poll(uv_poll_t *poll, int status, int events)
                 conn_discard(c);
                 return;
         }
-        if (events & UV_WRITABLE)
+        if ((events & UV_WRITABLE) || c->stalled || c->state == CONN_SECURING)
                 conn_touch(c);
+        if (c->state == CONN_SECURING)
+                return;
+        if (c->tls != NULL && c->tls->read_wants_write)
+                events |= UV_READABLE;
         if (events & UV_READABLE) {
                 if (conn_wants_input(c) && conn_stashed(c) == 0 && !c->eof)
                         conn_read(c);
@@ -554,17 +666,24 @@ int conn_attach(struct conn *c, int fd, struct error *err)
                 return error_sys(err, -r, "watch a connection");
         c->poll.data = c;
         c->polled = true;
-        c->state = CONN_OPEN;
+        c->state = c->tls != NULL ? CONN_SECURING : CONN_OPEN;
         conn_touch(c);
         return 0;
 }
 
-int conn_new_accepted(struct hub *hub, int fd, bool is_unix, const struct conn_handlers *handlers,
-        void *data, struct conn **ret, struct error *err)
+int conn_new_accepted(struct hub *hub, int fd, bool is_unix, struct tls_context *tls,
+        const struct conn_handlers *handlers, void *data, struct conn **ret, struct error *err)
 {
         struct conn *c = conn_new(hub, handlers, data);
 
         c->is_unix = is_unix;
+        if (tls != NULL)
+                c->tls = tls_new(tls, fd, NULL, err);
+        if (tls != NULL && c->tls == NULL) {
+                close(fd);
+                conn_close(c);
+                return -1;
+        }
         if (conn_attach(c, fd, err) < 0) {
                 conn_close(c);
                 return -1;
@@ -608,6 +727,11 @@ size_t conn_queued(const struct conn *c)
 usec_t conn_last_progress(const struct conn *c)
 {
         return c->last_progress_mono;
+}
+
+bool conn_missed_tls(const struct conn *c)
+{
+        return c->missed_tls;
 }
 
 bool conn_is_unix(const struct conn *c)

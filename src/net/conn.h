@@ -18,7 +18,7 @@ struct conn;
 
 /* All required but those that say otherwise. */
 struct conn_handlers {
-        /* Client: the connection stands. */
+        /* Client: the connection stands. Server: TLS is agreed on (optional; plain: not called). */
         void (*on_open)(void *data);
 
         /* Bytes have come. Returns how many were taken; what is left is shown again, with what came
@@ -46,12 +46,17 @@ struct conn_handlers {
 #define CONN_READ_MARK  ((size_t) 512 * 1024) /* nothing is read while more is queued */
 #define CONN_DRAIN_MARK ((size_t) 64 * 1024)
 
-/* A connection on @fd, which was accepted and is non-blocking; takes it, also on failure. */
-int conn_new_accepted(struct hub *hub, int fd, bool is_unix, const struct conn_handlers *handlers,
-        void *data, struct conn **ret, struct error *err);
+/* A connection on @fd, which was accepted and is non-blocking; takes it, also on failure. @tls is
+ * the server's context, or NULL for a plain one. */
+int conn_new_accepted(struct hub *hub, int fd, bool is_unix, struct tls_context *tls,
+        const struct conn_handlers *handlers, void *data, struct conn **ret, struct error *err);
+
+/* True if TLS was expected and the peer speaks something else, in letters: it was left as a plain
+ * connection, so that the owner can tell the peer. It must do nothing else. */
+bool conn_missed_tls(const struct conn *c);
 
 /* A connection that will be made: on_open or on_broken follows, never from within. Names are looked
- * up off the loop, their addresses tried in turn; all of it ends after @timeout. */
+ * up off the loop, their addresses tried in turn; all of it, TLS included, ends after @timeout. */
 struct conn *conn_new_connecting(struct hub *hub, const struct address *address, usec_t timeout,
         const struct conn_handlers *handlers, void *data);
 

@@ -4,7 +4,8 @@
  * It begins at the end of the turn, so that no failure is reported from within the call that asked.
  * A host is looked up off the loop unless it is a number; its addresses are tried one after the
  * other, each with its share of the time that is left. A UNIX socket whose listener is behind with
- * accepting says EAGAIN: that is tried again until the time is over.
+ * accepting says EAGAIN: that is tried again until the time is over. With TLS the agreement on it
+ * is part of connecting: it has what is left of the time, and its failure names the address.
  *
  * An attempt is an object of its own because a poll handle stays bound to its descriptor until the
  * loop has closed it. A look-up cannot always be cancelled; if its connection is closed meanwhile
@@ -41,6 +42,7 @@ struct lookup {
 struct connecting {
         struct conn *conn;
         struct address address;
+        struct tls_context *context; /* with https */
         usec_t end_mono;
         struct hub_deadline deadline; /* of an attempt, or until the next one */
         struct hub_job start;
@@ -82,6 +84,7 @@ void conn_stop_connecting(struct conn *c)
                 uv_cancel((uv_req_t *) &g->lookup->req);
         }
         uv_freeaddrinfo(g->found);
+        tls_context_unref(g->context);
         free(g);
 }
 
@@ -97,10 +100,51 @@ static void connecting_fail(struct conn *c, int sys_errno)
         conn_break(c, &err);
 }
 
+void conn_break_connecting(struct conn *c, struct error *err)
+{
+        char text[ADDRESS_TEXT_MAX];
+
+        if (c->connecting != NULL)
+                error_wrap(err, "connect to %s", address_format(text, &c->connecting->address));
+        conn_break(c, err);
+}
+
+static void on_secure_deadline(struct hub_deadline *d)
+{
+        struct connecting *g = container_of(d, struct connecting, deadline);
+        struct error err;
+
+        error_set(&err, ERR_TIMEOUT, "no TLS handshake in time");
+        conn_break_connecting(g->conn, &err);
+}
+
+/* Goes on with TLS, in conn.c; the time for all of it runs on. */
+static void connecting_secure(struct conn *c, int fd)
+{
+        struct connecting *g = c->connecting;
+        struct error err;
+
+        c->tls = tls_new(g->context, fd, g->address.host, &err);
+        if (c->tls == NULL) {
+                close(fd);
+                conn_break_connecting(c, &err);
+                return;
+        }
+        hub_set_deadline(c->hub, &g->deadline, g->end_mono, on_secure_deadline);
+        if (conn_attach(c, fd, &err) < 0)
+                conn_break_connecting(c, &err);
+}
+
 static void connecting_done(struct conn *c, int fd)
 {
         struct error err;
 
+        if (c->connecting->attempt != NULL)
+                attempt_end(take_ptr(c->connecting->attempt));
+        if (c->connecting->address.tls) {
+                connecting_secure(c, fd);
+                return;
+        }
         conn_stop_connecting(c);
         if (conn_attach(c, fd, &err) < 0)
                 conn_break(c, &err);
@@ -309,7 +353,15 @@ static void on_retry(struct hub_deadline *d)
 static void connecting_start(struct hub_job *job)
 {
         struct connecting *g = container_of(job, struct connecting, start);
+        struct error err;
 
+        if (g->address.tls && g->context == NULL) {
+                if (tls_context_system(&g->context, &err) < 0) {
+                        conn_break_connecting(g->conn, &err);
+                        return;
+                }
+                tls_context_ref(g->context);
+        }
         if (g->address.is_unix)
                 connecting_start_unix(g->conn);
         else
@@ -327,6 +379,9 @@ struct conn *conn_new_connecting(struct hub *hub, const struct address *address,
         c->connecting = g;
         g->conn = c;
         g->address = *address;
+        g->address.context = NULL;
+        if (address->tls && address->context != NULL)
+                g->context = tls_context_ref(address->context);
         g->end_mono = hub_deadline_after(timeout);
         hub_defer(hub, &g->start, connecting_start);
         return c;

@@ -87,8 +87,8 @@ void http_request_lost(struct http_request *req);
 void http_conn_answered(struct http_conn *hc, bool keep_alive);
 
 /* Serves a connection that was accepted, or made by a socketpair; takes @fd, which is non-blocking.
- */
-void http_server_add_conn(struct http_server *s, int fd, bool is_unix);
+ * @tls: NULL for a plain one. */
+void http_server_add_conn(struct http_server *s, int fd, bool is_unix, struct tls_context *tls);
 
 /* Closes the connection of a peer that has gone; its request hears of it. */
 void http_conn_drop(struct http_conn *hc);

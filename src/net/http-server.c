@@ -8,7 +8,8 @@
  * In ANSWERING the request is with the application, reading is off and the parser is not fed:
  * that is how pipelined requests get their answers in order and how a peer that asks faster than it
  * listens is held. Each state has its time limit, which is the connection's one deadline; a peer
- * that takes nothing is net/conn's to notice.
+ * that takes nothing is net/conn's to notice. Where TLS is spoken, the agreement on it has the time
+ * of a head.
  *
  * Input that is not a request is refused here with a problem document, after which the connection
  * ends. The parser's callbacks only decide (`refusal`), the answer is written when the parser has
@@ -162,6 +163,8 @@ static int on_message_begin(http_parser *p)
 {
         struct http_conn *hc = p->data;
 
+        if (conn_missed_tls(hc->conn))
+                return refuse_later(hc, 400, "this address speaks TLS: ask with https://");
         hc->req = http_request_new(hc);
         hc->state = HTTP_CONN_HEAD;
         http_conn_set_limit(hc, hc->server->options.head_timeout);
@@ -315,6 +318,14 @@ static void http_conn_refuse_parsed(struct http_conn *hc)
                 http_conn_refuse(hc, 400, http_errno_description(error));
 }
 
+/* TLS stands; until here it was the head's time that ran. */
+static void on_open(void *data)
+{
+        struct http_conn *hc = data;
+
+        http_conn_set_limit(hc, hc->server->options.idle_timeout);
+}
+
 static size_t on_input(void *data, const char *bytes, size_t len)
 {
         struct http_conn *hc = data;
@@ -387,6 +398,7 @@ static void on_broken(void *data, const struct error *err)
 }
 
 static const struct conn_handlers conn_handlers = {
+        .on_open = on_open,
         .on_input = on_input,
         .on_eof = on_eof,
         .on_hangup = on_hangup,
@@ -397,12 +409,12 @@ static const struct conn_handlers conn_handlers = {
 
 /* Accepting */
 
-void http_server_add_conn(struct http_server *s, int fd, bool is_unix)
+void http_server_add_conn(struct http_server *s, int fd, bool is_unix, struct tls_context *tls)
 {
         struct http_conn *hc = mem_alloc(sizeof *hc);
         struct error err;
 
-        if (conn_new_accepted(s->hub, fd, is_unix, &conn_handlers, hc, &hc->conn, &err) < 0) {
+        if (conn_new_accepted(s->hub, fd, is_unix, tls, &conn_handlers, hc, &hc->conn, &err) < 0) {
                 log_warning("http: drop a connection: %s", err.message);
                 free(hc);
                 return;
@@ -413,6 +425,8 @@ void http_server_add_conn(struct http_server *s, int fd, bool is_unix)
         s->conn_count++;
         conn_set_stall_timeout(hc->conn, s->options.stall_timeout);
         http_conn_await(hc);
+        if (tls != NULL)
+                http_conn_set_limit(hc, s->options.head_timeout);
 }
 
 static void on_retry(struct hub_deadline *d)
@@ -455,7 +469,7 @@ static void on_listener(uv_poll_t *poll, int status, int events)
                         return;
                 if (fd >= 0) {
                         s->accept_failed = false;
-                        http_server_add_conn(s, fd, l->socket.is_unix);
+                        http_server_add_conn(s, fd, l->socket.is_unix, l->socket.tls);
                         continue;
                 }
                 server_accept_failed(s, errno);

@@ -36,7 +36,7 @@ struct http_server_options {
         size_t max_head;          /* 32 KiB, then 431; 16 KiB of it for the target, then 414 */
         unsigned max_connections; /* 16384; more wait in the kernel */
 
-        usec_t head_timeout;  /* 10 s from the first byte, then 408 */
+        usec_t head_timeout;  /* 10 s from the first byte, then 408; and for a TLS handshake */
         usec_t body_timeout;  /* 60 s from the end of the head, then 408 */
         usec_t idle_timeout;  /* 120 s without a request, then closed */
         usec_t stall_timeout; /* 60 s in which a peer takes nothing of what is due, then closed */
@@ -47,7 +47,7 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_op
 
 /* Starts to accept; may be called several times. UNIX: @unix_mode is the socket file's; a file that
  * nobody listens on is replaced in one step, one that somebody does is ERR_CONFLICT, as is any
- * other file. TCP: port 0 lets the kernel choose. */
+ * other file. TCP: port 0 lets the kernel choose. https: with the address's context. */
 int http_server_listen(
         struct http_server *s, const struct address *address, mode_t unix_mode, struct error *err);
 

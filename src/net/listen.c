@@ -207,10 +207,19 @@ int listen_socket_open(
         struct listen_socket *s, const struct address *address, mode_t mode, struct error *err)
 {
         char text[ADDRESS_TEXT_MAX];
-        int r = address->is_unix ? unix_open(s, address->path, mode, err)
-                                 : tcp_open(s, address, err);
+        int r;
 
-        return r < 0 ? error_wrap(err, "listen on %s", address_format(text, address)) : 0;
+        if (address->tls && address->context == NULL)
+                r = error_set(err, ERR_INVALID, "there is no certificate for it");
+        else if (address->is_unix)
+                r = unix_open(s, address->path, mode, err);
+        else
+                r = tcp_open(s, address, err);
+        if (r < 0)
+                return error_wrap(err, "listen on %s", address_format(text, address));
+        if (address->tls)
+                s->tls = tls_context_ref(address->context);
+        return 0;
 }
 
 void listen_socket_close(struct listen_socket *s)
@@ -222,4 +231,5 @@ void listen_socket_close(struct listen_socket *s)
         if (s->is_unix && stat(s->path, &st) == 0 && st.st_dev == s->dev && st.st_ino == s->ino)
                 unlink(s->path);
         close(take_fd(s->fd));
+        tls_context_unref(take_ptr(s->tls));
 }

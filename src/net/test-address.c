@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <strings.h>
+
 #include "net/test-net.h"
 
 static void check(const char *text, const char *expected)
@@ -14,6 +16,9 @@ static void check(const char *text, const char *expected)
         assert_int_equal(again.port, a.port);
         assert_string_equal(again.host, a.host);
         assert_string_equal(again.path, a.path);
+        assert_int_equal(again.tls, a.tls);
+        assert_int_equal(a.tls, strncasecmp(text, "https", 5) == 0);
+        assert_null(a.context);
 }
 
 static void test_good(void **state)
@@ -30,14 +35,18 @@ static void test_good(void **state)
         check("127.0.0.1:0", "http://127.0.0.1:0");
         check("[::1]:99", "http://[::1]:99");
         check("http://[::1]", "http://[::1]:7433");
+        check("https://example.org:80", "https://example.org:80");
+        check("HTTPS://example.org/", "https://example.org:7433");
+        check("https://[::1]", "https://[::1]:7433");
+        check("https://:8080", "https://:8080");
         check("[fe80::1%eth0.2]:80", "http://[fe80::1%eth0.2]:80");
 }
 
 static void test_bad(void **state)
 {
         static const char *const bad[] = { "", "unix:", "unix:relative", "/run/x.sock", "http://",
-                "https://x:1", "x:", "x:y", "x:65536", "x:-1", "::1", "[::1", "[::1]x", "[::1/]:1",
-                "a b:1", "http://x:1/path", "http://u@x:1", "http://x:1?q" };
+                "https://", "https://x:1/path", "x:", "x:y", "x:65536", "x:-1", "::1", "[::1",
+                "[::1]x", "[::1/]:1", "a b:1", "http://x:1/path", "http://u@x:1", "http://x:1?q" };
         struct address a;
         struct error err;
         char long_path[200];

@@ -80,9 +80,9 @@ static inline void app_on_request(void *data, struct http_request *req)
         }
 }
 
-static inline void app_start(struct app *a, struct http_server_options options)
+static inline void app_start_at(
+        struct app *a, struct http_server_options options, struct address address)
 {
-        struct address address = tcp_address(0);
         struct error err;
 
         memset(a, 0, sizeof *a);
@@ -94,6 +94,11 @@ static inline void app_start(struct app *a, struct http_server_options options)
                 fail_msg("%s", err.message);
         a->port = http_server_port(a->server);
         assert_true(a->port > 0);
+}
+
+static inline void app_start(struct app *a, struct http_server_options options)
+{
+        app_start_at(a, options, tcp_address(0));
 }
 
 static inline void app_stop(struct app *a)

@@ -248,8 +248,7 @@ static size_t on_input(void *data, const char *bytes, size_t len)
         struct websocket *ws = data;
         int r;
 
-        if (ws->pings)
-                ws->heard_mono = time_mono();
+        ws->heard_mono = time_mono();
         ws->in = bytes;
         ws->in_len = len;
         r = wslay_event_recv(ws->wslay);
@@ -293,8 +292,7 @@ static void on_deadline(void *data)
         usec_t now = time_mono();
         char reason[96], span[TIME_TEXT_MAX];
 
-        if (!conn_wants_input(ws->conn))
-                ws->heard_mono = MAX(ws->heard_mono, conn_last_progress(ws->conn));
+        ws->heard_mono = websocket_last_heard(ws);
         if (now >= ws->heard_mono + ws->handlers.dead_after) {
                 snprintf(reason, sizeof reason, "nothing heard from the peer for %s",
                         time_format_span(span, ws->handlers.dead_after));
@@ -302,8 +300,7 @@ static void on_deadline(void *data)
                 return;
         }
         if (now >= ws->ping_mono) {
-                wslay_event_queue_msg(ws->wslay, &(struct wslay_event_msg){ .opcode = WSLAY_PING });
-                websocket_pump(ws);
+                websocket_ping(ws);
                 ws->ping_mono = now + ws->handlers.ping_every;
         }
         websocket_schedule(ws);
@@ -374,8 +371,8 @@ void websocket_open(struct websocket *ws, struct conn *conn)
         conn_set_reading(conn, true);
         conn_set_deadline(conn, USEC_NEVER);
         ws->pings = !conn_is_unix(conn) && ws->handlers.ping_every != USEC_NEVER;
+        ws->heard_mono = time_mono();
         if (ws->pings) {
-                ws->heard_mono = time_mono();
                 ws->ping_mono = ws->heard_mono + ws->handlers.ping_every;
                 websocket_schedule(ws);
         }
@@ -394,6 +391,25 @@ void websocket_send(struct websocket *ws, bool text, const void *bytes, size_t l
         if (wslay_event_queue_msg(ws->wslay, &msg) == WSLAY_ERR_NOMEM)
                 abort(); /* as in base/mem */
         websocket_pump(ws);
+}
+
+void websocket_ping(struct websocket *ws)
+{
+        const struct wslay_event_msg ping = { .opcode = WSLAY_PING };
+
+        if (ws->ended || ws->wslay == NULL || ws->conn == NULL ||
+                conn_queued(ws->conn) > WEBSOCKET_DRAIN_MARK)
+                return;
+        if (wslay_event_queue_msg(ws->wslay, &ping) == WSLAY_ERR_NOMEM)
+                abort(); /* as in base/mem */
+        websocket_pump(ws);
+}
+
+usec_t websocket_last_heard(const struct websocket *ws)
+{
+        if (ws->conn == NULL || conn_wants_input(ws->conn))
+                return ws->heard_mono;
+        return MAX(ws->heard_mono, conn_last_progress(ws->conn));
 }
 
 size_t websocket_queued(const struct websocket *ws)

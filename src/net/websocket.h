@@ -51,6 +51,16 @@ int websocket_connect(uv_loop_t *loop, const struct address *address, const char
  * queued is for the caller to bound, by websocket_queued() and on_drain. */
 void websocket_send(struct websocket *ws, bool text, const void *bytes, size_t len);
 
+/* Queues a ping, from either side; the peer's pong is a sign of life. Nothing happens while more
+ * than WEBSOCKET_DRAIN_MARK is queued: what the peer does not take it could not answer either.
+ * Pings of the peer are answered by themselves. */
+void websocket_ping(struct websocket *ws);
+
+/* When bytes of any kind last came from the peer (at first: when the WebSocket opened), or, while
+ * nothing is read because too much is queued to it, when it last took something. Monotonic; 0
+ * before it is open. */
+usec_t websocket_last_heard(const struct websocket *ws);
+
 /* Bytes that the kernel has not taken yet. */
 size_t websocket_queued(const struct websocket *ws);
 

@@ -142,7 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
                 abort();
         a.server = http_server_new(&a.loop, &options);
-        http_server_add_conn(a.server, fds[0], true);
+        http_server_add_conn(a.server, fds[0], true, NULL);
 
         feed(&a, fds[1], data + 2, size - 2, (size_t) data[0] * 16 + 1);
         if (data[1] & 1)
