@@ -27,10 +27,12 @@
  * does EXITED in STARTING, of a run whose start was never told. BOOT takes STARTING, RUNNING,
  * STOPPING and QUEUED to STARTING, or to ENDED when the task is not wanted.
  *
+ * LEASE acts like a desire that begins nothing (lapsed), and like one that comes again (held).
+ *
  * What holds whenever task_handle() returns (task_machine_is_valid() checks it):
  *
  * - QUEUED: no process. Exactly one of: nobody has asked for the task yet; it waits, and has a due
- *   time; the node goes down (halted).
+ *   time; the node goes down (halted) or the lease is over (lapsed), or both.
  * - STARTING: the effect `spawn` is out and nothing is known of it: there may be a process or not.
  *   No deadline: the answer is certain to come. A desire or HALT that comes now is remembered and
  *   acted upon when the answer is there, so that a stop always knows whom to stop.
@@ -45,13 +47,18 @@
  *
  * Desires are levels, not edges: what to do follows from the desire and the machine alone, the same
  * desire again changes nothing, and a desire that was missed does no harm once the next is there.
- * A run is out of date when a person asked for a restart since (generation), or the job has a
- * version that its process cannot take in place (restart_version). It is then replaced, which is
- * neither a failure nor a restart of the restart policy; nor is any end in STOPPING. Whether an end
- * that nobody asked for is followed by another run is decided in core/restart. Counters start
+ * A run is out of date when a person asked for a restart since (generation), the job has a version
+ * that its process cannot take in place (restart_version), or a singleton was placed here anew
+ * (fence): between two placements somebody else may have been the one. It is then replaced, which
+ * is neither a failure nor a restart of the restart policy; nor is any end in STOPPING. Whether an
+ * end that nobody asked for is followed by another run is decided in core/restart. Counters start
  * afresh whenever a person is behind the run: first run, restart, new version, start after a stop.
  * A machine that was booted anew does not reset the row of failures, only the burst window, whose
  * clock is gone.
+ *
+ * A singleton runs only as long as the server is known to count with this node. Whoever calls says
+ * when that ends (core/lease); the group is then killed in time, whatever its grace period. It is
+ * begun again when the server says so, over a link on which it has heard us since.
  *
  * A stop follows the spec of the desire, not that of the run: who repairs a wrong stop signal does
  * so in the version that replaces the run.
@@ -173,13 +180,19 @@ static void PRINTF_LIKE(4, 5) task_set_state(
 static bool is_out_of_date(const struct task_machine *m)
 {
         return m->desire.generation > m->run_generation ||
-               m->desire.restart_version > m->run_version;
+               m->desire.restart_version > m->run_version || m->grant.fence > m->run_fence;
+}
+
+/* Nothing is begun, whatever is wanted. */
+static bool is_held_back(const struct task_machine *m)
+{
+        return m->halted || m->lapsed;
 }
 
 /* Whether a process of the current run has to go. */
 static bool must_stop(const struct task_machine *m)
 {
-        return m->halted || !m->desire.run || is_out_of_date(m);
+        return is_held_back(m) || !m->desire.run || is_out_of_date(m);
 }
 
 #define WHY_MAX 80
@@ -191,6 +204,8 @@ static const char *format_why(char text[WHY_MAX], const struct task_machine *m)
                 snprintf(text, WHY_MAX, "the node goes down");
         else if (!m->desire.run)
                 snprintf(text, WHY_MAX, "was asked to stop");
+        else if (m->lapsed)
+                snprintf(text, WHY_MAX, "its lease ends, the server has not been heard from");
         else if (m->desire.generation > m->run_generation)
                 snprintf(text, WHY_MAX, "a restart was asked for");
         else if (m->desire.restart_version > m->run_version && m->run_version == 0)
@@ -198,6 +213,8 @@ static const char *format_why(char text[WHY_MAX], const struct task_machine *m)
         else if (m->desire.restart_version > m->run_version)
                 snprintf(text, WHY_MAX, "version %" PRIu32 " replaces version %" PRIu32,
                         m->desire.version, m->run_version);
+        else if (m->grant.fence > m->run_fence)
+                snprintf(text, WHY_MAX, "was placed here anew (fence %" PRIu64 ")", m->grant.fence);
         else
                 snprintf(text, WHY_MAX, "was asked to stop, then to run again");
         return text;
@@ -231,6 +248,7 @@ static void PRINTF_LIKE(3, 4)
         m->runs++;
         m->run_version = m->desire.version;
         m->run_generation = m->desire.generation;
+        m->run_fence = m->grant.fence;
         m->started_wall = s->now_wall;
         m->started_mono = s->now_mono;
         s->fx->spawn = true;
@@ -272,16 +290,24 @@ static void end_stopped(struct step *s)
         note(s, EVENT_TASK_STOPPED, "stopped: was asked to stop");
 }
 
+/* The spec's, cut by the end of a lease. */
+static usec_t grace_of(const struct step *s)
+{
+        usec_t kill = s->event->kill_mono, left = kill > s->now_mono ? kill - s->now_mono : 0;
+
+        return s->m->lapsed && kill != 0 ? MIN(s->spec->stop.grace, left) : s->spec->stop.grace;
+}
+
 static void begin_stop(struct step *s)
 {
         struct task_machine *m = s->m;
         int signal = s->spec->stop.signal;
-        bool at_once = s->spec->stop.grace == 0 || signal == SIGKILL;
+        usec_t span = grace_of(s);
+        bool at_once = span == 0 || signal == SIGKILL;
         char why[WHY_MAX], grace[TIME_TEXT_MAX];
 
         format_why(why, m);
-        task_set_state(s, TASK_STOPPING,
-                add(s->now_mono, at_once ? STUCK_AFTER : s->spec->stop.grace), "%s", why);
+        task_set_state(s, TASK_STOPPING, add(s->now_mono, at_once ? STUCK_AFTER : span), "%s", why);
         m->killed = at_once ? KILLED : KILLED_NOT;
         s->fx->signal = at_once ? SIGKILL : signal;
         if (at_once)
@@ -290,22 +316,49 @@ static void begin_stop(struct step *s)
         else
                 note(s, EVENT_TASK_STOPPING, "stopping run %" PRIu64 " (%s, grace period %s): %s",
                         m->runs, text_signal_name(signal),
-                        time_format_exact(grace, s->spec->stop.grace), why);
+                        span == s->spec->stop.grace ? time_format_exact(grace, span)
+                                                    : time_format_span(grace, span),
+                        why);
 }
 
-static void kill_group(struct step *s)
+/* @what is over, and the group lives. */
+static void kill_group(struct step *s, const char *what)
 {
         struct task_machine *m = s->m;
-        char grace[TIME_TEXT_MAX];
 
-        time_format_exact(grace, s->spec->stop.grace);
-        note(s, EVENT_TASK_STOPPING,
-                "the grace period of %s is over: killing the group of run %" PRIu64, grace,
+        note(s, EVENT_TASK_STOPPING, "%s is over: killing the group of run %" PRIu64, what,
                 m->runs);
-        task_set_state(s, TASK_STOPPING, add(s->now_mono, STUCK_AFTER),
-                "%s; the grace period of %s is over, killed", m->reason, grace);
+        task_set_state(s, TASK_STOPPING, add(s->now_mono, STUCK_AFTER), "%s; %s is over, killed",
+                m->reason, what);
         m->killed = KILLED;
         s->fx->signal = SIGKILL;
+}
+
+static void kill_after_grace(struct step *s)
+{
+        char grace[TIME_TEXT_MAX], what[TIME_TEXT_MAX + 32];
+
+        if (s->m->lapsed) {
+                kill_group(s, "the time that it had to end");
+                return;
+        }
+        time_format_exact(grace, s->spec->stop.grace);
+        snprintf(what, sizeof what, "the grace period of %s", grace);
+        kill_group(s, what);
+}
+
+/* It was stopping already when its lease came to an end: the rest of the grace period is cut. */
+static void cut_grace(struct step *s)
+{
+        struct task_machine *m = s->m;
+        usec_t kill = add(s->now_mono, grace_of(s));
+
+        if (m->killed || kill >= m->deadline_mono)
+                return;
+        if (kill <= s->now_mono)
+                kill_group(s, "its lease");
+        else
+                task_set_state(s, TASK_STOPPING, kill, "%s", m->reason);
 }
 
 /* The group outlives SIGKILL. Killing it again does no harm, and helps if the agent died before the
@@ -410,13 +463,21 @@ static void decide_next(struct step *s, const struct restart_end *end, usec_t en
         }
 }
 
+/* It is wanted, and waits for the boot, or for the server's word. */
+static void hold_back(struct step *s)
+{
+        task_set_state(s, TASK_QUEUED, USEC_NEVER, "%s",
+                s->m->halted ? "the node went down"
+                             : "its lease is over: it waits until the server wants it here again");
+}
+
 /* The run had to go, and has. */
 static void follow_stop(struct step *s)
 {
         if (!s->m->desire.run)
                 end_stopped(s);
-        else if (s->m->halted)
-                task_set_state(s, TASK_QUEUED, USEC_NEVER, "the node went down");
+        else if (is_held_back(s->m))
+                hold_back(s);
         else
                 begin_asked(s);
 }
@@ -444,7 +505,11 @@ static void reconcile_queued(struct step *s)
 
         if (!m->desire.run)
                 end_stopped(s);
-        else if (!m->halted && (!waits || is_out_of_date(m)))
+        else if (m->halted)
+                return;
+        else if (m->lapsed)
+                hold_back(s);
+        else if (!waits || is_out_of_date(m))
                 begin_asked(s);
 }
 
@@ -456,6 +521,8 @@ static void reconcile_ended(struct step *s)
                 return;
         if (m->halted)
                 task_set_state(s, TASK_QUEUED, USEC_NEVER, "the node goes down");
+        else if (m->lapsed)
+                hold_back(s);
         else
                 begin_asked(s);
 }
@@ -467,15 +534,14 @@ static void reconcile_stopping(struct step *s)
 
         if (!s->m->killed)
                 task_set_state(s, TASK_STOPPING, s->m->deadline_mono, "%s", format_why(why, s->m));
+        if (s->m->lapsed)
+                cut_grace(s);
 }
 
-static void on_desire(struct step *s)
+/* What is wanted and what is held back may have changed: the moves that follow at once. */
+static void reconcile(struct step *s)
 {
         struct task_machine *m = s->m;
-
-        m->desire = s->event->desire;
-        /* A version that is older than what it must not be older than could be begun for ever. */
-        m->desire.restart_version = MIN(m->desire.restart_version, m->desire.version);
 
         if (m->state == TASK_QUEUED)
                 reconcile_queued(s);
@@ -485,6 +551,30 @@ static void on_desire(struct step *s)
                 reconcile_stopping(s);
         else if (m->state == TASK_ENDED)
                 reconcile_ended(s);
+}
+
+static void on_desire(struct step *s)
+{
+        struct task_machine *m = s->m;
+
+        m->desire = s->event->desire;
+        m->grant = s->event->grant;
+        m->lapsed = s->event->lapsed;
+        /* A version that is older than what it must not be older than could be begun for ever. */
+        m->desire.restart_version = MIN(m->desire.restart_version, m->desire.version);
+        reconcile(s);
+}
+
+/* A task that nobody has asked for, or that has ended, has nothing to lose by it. */
+static void on_lease(struct step *s)
+{
+        struct task_machine *m = s->m;
+        bool before = m->lapsed;
+
+        m->lapsed = s->event->lapsed;
+        if (m->state == TASK_QUEUED ? m->desire.run && (before || m->lapsed)
+                                    : m->state == TASK_RUNNING || m->state == TASK_STOPPING)
+                reconcile(s);
 }
 
 static void on_spawned(struct step *s)
@@ -538,7 +628,7 @@ static void on_timer(struct step *s)
         if (m->state == TASK_QUEUED)
                 begin_after_wait(s);
         else if (!m->killed)
-                kill_group(s);
+                kill_after_grace(s);
         else
                 kill_again(s);
 }
@@ -565,6 +655,7 @@ static void on_boot(struct step *s)
         bool waited = m->state == TASK_QUEUED && m->deadline_mono != USEC_NEVER;
 
         m->halted = 0;
+        m->lapsed = s->event->lapsed;
         m->burst_count = 0;
         m->burst_began_mono = 0;
         if (m->state == TASK_ENDED || (m->state == TASK_QUEUED && !m->desire.run))
@@ -577,6 +668,8 @@ static void on_boot(struct step *s)
         }
         if (!m->desire.run)
                 end_stopped(s);
+        else if (m->lapsed)
+                hold_back(s);
         else if (waited)
                 begin_after_wait(s);
         else if (m->runs == 0)
@@ -605,7 +698,8 @@ static bool looks_same(const struct task_machine *a, const struct task_machine *
                a->exit_code == b->exit_code && a->signal == b->signal && a->parked == b->parked &&
                a->runs == b->runs && a->restarts == b->restarts && a->since_wall == b->since_wall &&
                a->started_wall == b->started_wall && a->next_run_wall == b->next_run_wall &&
-               task_desire_equal(&a->desire, &b->desire) && text_is_same(a->reason, b->reason);
+               task_desire_equal(&a->desire, &b->desire) && text_is_same(a->reason, b->reason) &&
+               memcmp(&a->grant, &b->grant, sizeof a->grant) == 0;
 }
 
 void task_machine_init(struct task_machine *m, usec_t now_wall)
@@ -650,6 +744,9 @@ void task_handle(struct task_machine *m, const struct job_spec *spec,
         case TASK_EV_BOOT:
                 on_boot(&s);
                 break;
+        case TASK_EV_LEASE:
+                on_lease(&s);
+                break;
         }
         ret->changed = !looks_same(&before, m);
         assert(task_machine_is_valid(m));
@@ -668,7 +765,7 @@ static bool state_is_valid(const struct task_machine *m)
 
         switch ((enum task_state) m->state) {
         case TASK_QUEUED:
-                return m->desire.run ? due != (m->halted != 0) : !due;
+                return m->desire.run ? due != is_held_back(m) : !due;
         case TASK_STARTING:
                 return !due && m->runs > 0;
         case TASK_RUNNING:
@@ -699,7 +796,8 @@ bool task_machine_is_valid(const struct task_machine *m)
                m->pid >= 0 && m->result >= RESULT_NONE && m->result <= RESULT_UNKNOWN &&
                (m->result != RESULT_NONE) == (m->state == TASK_ENDED) &&
                (!m->parked || m->result == RESULT_FAILED) && m->killed <= KILLED_STUCK &&
-               (!m->killed || m->state == TASK_STOPPING) &&
+               (!m->killed || m->state == TASK_STOPPING) && m->lapsed <= 1 && m->spare == 0 &&
+               m->grant.fence <= INT64_MAX && m->run_fence <= INT64_MAX &&
                (m->next_run_wall == 0 || m->state == TASK_QUEUED) && m->restarts <= m->runs &&
                m->exit_code >= -1 && memchr(m->reason, '\0', sizeof m->reason) != NULL;
 }

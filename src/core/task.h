@@ -25,6 +25,17 @@ struct task_desire {
                                 takes an ended task up again */
 };
 
+/* What goes with a placement on this node: fixed for a run, which a later one may have otherwise.
+ */
+#define TASK_PORTS_MAX 8
+
+struct task_grant {
+        uint64_t fence; /* of a singleton: grows with every placement, so that who is given two
+                           knows the newer; 0: none. A run begun with a smaller one is replaced */
+        uint16_t ports[TASK_PORTS_MAX]; /* numbers in the order of the spec's resources.ports; 0:
+                                           none */
+};
+
 /* The agent's table keeps it over an upgrade: new fields go to the end (whole words of eight
  * bytes), and are 0 in what an older version wrote; the values of the enums stay what they are. */
 struct task_machine {
@@ -58,18 +69,27 @@ struct task_machine {
                             is begun again then. Stays set in every state, so that a desire that
                             comes late begins nothing either */
         char reason[TASK_REASON_MAX]; /* one sentence: why it is in this state */
+
+        struct task_grant grant; /* of the newest desire */
+        uint64_t run_fence;      /* that the current or last run was begun with */
+        uint32_t lapsed; /* the lease is over, or its end is near: nothing is begun until the server
+                            says again that it wants the task here */
+        uint32_t spare;  /* fills the word; 0 */
 };
 
 enum task_event_type {
-        TASK_EV_DESIRE,  /* desire: what the server wants now (the first one creates the task) */
+        TASK_EV_DESIRE,  /* desire, grant, lapsed: what the server wants now (the first one creates
+                            the task) */
         TASK_EV_SPAWNED, /* pid: the effect `spawn` was carried out */
         TASK_EV_SPAWN_FAILED, /* message: it could not be; counts as a failed run */
         TASK_EV_EXITED, /* known, exit_code or signal, ended_mono: the run ended, nothing of its
                            group is left */
         TASK_EV_TIMER,  /* now >= deadline_mono */
         TASK_EV_HALT,   /* the node goes down in order: end the run, keep the desire */
-        TASK_EV_BOOT,   /* first event after the machine was booted anew or the agent began after
-                           HALT: whatever ran is gone */
+        TASK_EV_BOOT,   /* lapsed: first event after the machine was booted anew or the agent began
+                           after HALT: whatever ran is gone */
+        TASK_EV_LEASE,  /* lapsed, kill_mono: the lease ends (core/lease), or holds again and the
+                           server still wants the task here */
 };
 
 /* An event that does not fit the state (the end of a run that was told already, a timer that came
@@ -78,6 +98,10 @@ enum task_event_type {
 struct task_event {
         enum task_event_type type;
         struct task_desire desire;
+        struct task_grant grant;
+        bool lapsed;      /* false for what is no singleton */
+        usec_t kill_mono; /* lapsed: when the group must be killed at the latest; 0: as the spec's
+                             grace period has it */
         int32_t pid;
         bool known;        /* EXITED: false when nobody was left to see the status: the result is
                               `unknown`, never a guess */

@@ -28,7 +28,7 @@ struct world {
         uint64_t runs;               /* spawned so far, by our count */
         int32_t pid;
         unsigned seen[TASK_STATE_COUNT][TASK_STATE_COUNT]; /* moves */
-        unsigned handled[TASK_STATE_COUNT][TASK_EV_BOOT + 1];
+        unsigned handled[TASK_STATE_COUNT][TASK_EV_LEASE + 1];
 };
 
 static uint64_t next_random(struct world *w) /* xorshift64 */
@@ -53,7 +53,7 @@ static bool one_in(struct world *w, uint64_t n)
 static void check_world(const struct world *w)
 {
         const struct task_machine *m = &w->l.m;
-        bool waits = m->state == TASK_QUEUED && m->desire.run && !m->halted;
+        bool waits = m->state == TASK_QUEUED && m->desire.run && !m->halted && !m->lapsed;
         bool due = m->deadline_mono != USEC_NEVER;
 
         assert_true(task_machine_is_valid(m));
@@ -69,8 +69,10 @@ static void check_world(const struct world *w)
                 assert_true(m->state != TASK_RUNNING);
         if (m->desire.run && m->state == TASK_ENDED)
                 assert_true(m->result != RESULT_STOPPED);
-        if (m->halted)
+        if (m->halted || m->lapsed)
                 assert_false(m->state == TASK_RUNNING);
+        if (m->state == TASK_RUNNING) /* nobody else was the one since it began */
+                assert_true(m->run_fence >= m->grant.fence);
 }
 
 static void obey(struct world *w)
@@ -84,7 +86,8 @@ static void obey(struct world *w)
         if (fx->spawn) {
                 assert_false(w->alive); /* never two */
                 assert_false(w->spawning);
-                assert_false(w->l.m.halted);
+                assert_false(w->l.m.halted || w->l.m.lapsed);
+                assert_int_equal(w->l.m.run_fence, w->l.m.grant.fence);
                 assert_true(w->l.m.desire.run);
                 w->spawning = true;
                 w->runs++;
@@ -105,17 +108,40 @@ static void tell(struct world *w, struct task_event event)
         obey(w);
         check_world(w);
 
-        if (event.type == TASK_EV_DESIRE) { /* the same again: nothing */
+        if (event.lapsed && event.kill_mono != 0 && l->m.state == TASK_STOPPING && !l->m.killed)
+                assert_true(l->m.deadline_mono <= event.kill_mono);
+        if (event.type == TASK_EV_DESIRE || event.type == TASK_EV_LEASE) { /* again: nothing */
                 feed_at(l, &event, l->now);
                 assert_false(l->fx.changed || l->fx.spawn || l->fx.signal || l->fx.notes_len);
                 check_world(w);
         }
 }
 
+static void random_lease(struct world *w, struct task_event *event)
+{
+        event->lapsed = one_in(w, 3);
+        if (event->lapsed && one_in(w, 2))
+                event->kill_mono = w->l.now + below(w, 5 * USEC_SEC);
+}
+
+static void tell_lease(struct world *w)
+{
+        struct task_event event = { .type = TASK_EV_LEASE };
+
+        random_lease(w, &event);
+        tell(w, event);
+}
+
 static void tell_desire(struct world *w)
 {
-        struct task_event event = { .type = TASK_EV_DESIRE, .desire = w->l.m.desire };
+        struct task_event event = {
+                .type = TASK_EV_DESIRE, .desire = w->l.m.desire, .grant = w->l.m.grant
+        };
         struct task_desire *d = &event.desire;
+
+        random_lease(w, &event);
+        if (one_in(w, 6))
+                event.grant.fence++;
 
         d->run = d->run ? !one_in(w, 3) : !one_in(w, 4);
         if (d->version == 0 || one_in(w, 3))
@@ -184,7 +210,7 @@ static void tell_boot(struct world *w)
         w->alive = w->spawning = w->dying = false;
         if (one_in(w, 2))
                 w->l.now = 1 + below(w, USEC_SEC); /* the clock begins anew */
-        tell(w, (struct task_event){ .type = TASK_EV_BOOT });
+        tell(w, (struct task_event){ .type = TASK_EV_BOOT, .lapsed = one_in(w, 4) });
 }
 
 static void random_spec(struct world *w)
@@ -223,6 +249,9 @@ static void walk_on(struct world *w)
         case 3:
                 tell_stale(w);
                 break;
+        case 6:
+                tell_lease(w);
+                break;
         case 4:
         case 5:
                 if (m->deadline_mono != USEC_NEVER && one_in(w, 2))
@@ -244,6 +273,7 @@ static void must_run_in_the_end(struct world *w)
 
         if (w->l.m.halted)
                 tell_boot(w);
+        ask.grant = w->l.m.grant;
         ask.desire.run = true;
         ask.desire.version++;
         ask.desire.generation++;
@@ -291,7 +321,7 @@ static void check_coverage(const struct world *w)
                         if (possible[from][to] != (w->seen[from][to] > 0))
                                 fail_msg("%s -> %s: %u times", task_state_names[from],
                                         task_state_names[to], w->seen[from][to]);
-                for (unsigned type = 0; possible[from][from] && type <= TASK_EV_BOOT; type++)
+                for (unsigned type = 0; possible[from][from] && type <= TASK_EV_LEASE; type++)
                         if (w->handled[from][type] == 0)
                                 fail_msg("%s: event %u never came", task_state_names[from], type);
         }

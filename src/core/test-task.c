@@ -73,6 +73,20 @@ static void feed(struct life *l, struct task_event event)
         {                                                                                          \
                 .type = TASK_EV_BOOT                                                               \
         }
+#define LAPSED                                                                                     \
+        {                                                                                          \
+                .type = TASK_EV_LEASE, .lapsed = true                                              \
+        }
+#define HELD                                                                                       \
+        {                                                                                          \
+                .type = TASK_EV_LEASE                                                              \
+        }
+#define FENCED(run_, fence_)                                                                       \
+        {                                                                                          \
+                .type = TASK_EV_DESIRE, .desire = { .run = (run_), .version = 1 }, .grant = {      \
+                        .fence = (fence_)                                                          \
+                }                                                                                  \
+        }
 #define EV(e) ((struct task_event) e)
 
 /* ---- The table. Texts: `*` stands for one word (a delay that has jitter in it). */
@@ -87,6 +101,9 @@ static void feed(struct life *l, struct task_event event)
 #define MAX_EVENTS   12
 #define FAIL_TWICE   RUN, SPAWNED, EXIT(3), TIMER, SPAWNED, EXIT(3)
 #define FAIL_3_TIMES FAIL_TWICE, TIMER, SPAWNED, EXIT(3)
+
+#define LEASE_ENDS "its lease ends, the server has not been heard from"
+#define LEASE_OVER "its lease is over: it waits until the server wants it here again"
 
 enum tweak { AS_IT_IS, NO_DELAY, NO_GRACE, STOP_BY_KILL, ENDLESS_GRACE };
 
@@ -106,6 +123,55 @@ static const struct row {
         const char *notes;
         bool unchanged; /* seen from outside; nothing is to be done either */
 } rows[] = {
+        /* Leases */
+        { "lapsed while it runs", RESTART_ALWAYS, AS_IT_IS, { RUN, SPAWNED, LAPSED }, TASK_STOPPING,
+                LEASE_ENDS, .signal = SIGTERM, .due = 10 * USEC_SEC,
+                .notes = STOPPING_1 LEASE_ENDS "\n" },
+        { "lapsed twice", RESTART_ALWAYS, AS_IT_IS, { RUN, SPAWNED, LAPSED, LAPSED }, TASK_STOPPING,
+                LEASE_ENDS, .due = 10 * USEC_SEC - PAUSE, .unchanged = true },
+        { "lapsed, then gone", RESTART_ALWAYS, AS_IT_IS, { RUN, SPAWNED, LAPSED, EXIT(0) },
+                TASK_QUEUED, LEASE_OVER, .notes = ENDED_1 "exit code 0 after 3.6s\n" },
+        { "lapsed, then held again", RESTART_ALWAYS, AS_IT_IS,
+                { RUN, SPAWNED, LAPSED, EXIT(0), HELD }, TASK_STARTING, "runs again: was asked to",
+                .spawn = true },
+        { "lapsed, then wanted again", RESTART_ALWAYS, AS_IT_IS,
+                { RUN, SPAWNED, LAPSED, EXIT(0), RUN }, TASK_STARTING, "runs again: was asked to",
+                .spawn = true },
+        { "lapsed, then placed anew", RESTART_ALWAYS, AS_IT_IS,
+                { RUN, SPAWNED, LAPSED, EXIT(0), FENCED(true, 9) }, TASK_STARTING,
+                "runs again: was placed here anew (fence 9)", .spawn = true },
+        { "lapsed, then not wanted", RESTART_ALWAYS, AS_IT_IS,
+                { RUN, SPAWNED, LAPSED, EXIT(0), DONT }, TASK_ENDED, "was asked to stop",
+                .result = RESULT_STOPPED, .notes = STOPPED },
+        { "held again before it was gone", RESTART_ALWAYS, AS_IT_IS,
+                { RUN, SPAWNED, LAPSED, HELD, EXIT(0) }, TASK_STARTING, "runs again: was asked to",
+                .spawn = true, .notes = ENDED_1 "exit code 0 after 4.8s\n" },
+        { "held, as ever", RESTART_ALWAYS, AS_IT_IS, { RUN, SPAWNED, HELD }, TASK_RUNNING,
+                "was asked to run", .unchanged = true },
+        { "lapsed while it waits", RESTART_ALWAYS, AS_IT_IS, { RUN, SPAWNED, EXIT(3), LAPSED },
+                TASK_QUEUED, .reason = LEASE_OVER },
+        { "lapsed while it is spawned: remembered", RESTART_ALWAYS, AS_IT_IS,
+                { RUN, LAPSED, UNSTARTED }, TASK_QUEUED, LEASE_OVER,
+                .notes = "task-ended: run 1 could not begin: " CANNOT "\n" },
+        { "lapsed, nobody has asked for it", RESTART_ALWAYS, AS_IT_IS, { LAPSED }, TASK_QUEUED,
+                "nobody has asked for it yet", .unchanged = true },
+        { "lapsed when it has ended", RESTART_ON_FAILURE, AS_IT_IS,
+                { RUN, SPAWNED, EXIT(0), LAPSED }, TASK_ENDED,
+                "exit code 0 is a success, and policy on-failure restarts only failures",
+                .result = RESULT_SUCCEEDED, .unchanged = true },
+        { "lapsed, then the node goes down", RESTART_ALWAYS, AS_IT_IS,
+                { RUN, SPAWNED, LAPSED, HALT, HELD, EXIT(0) }, TASK_QUEUED, "the node went down",
+                .notes = ENDED_1 "exit code 0 after 6s\n" },
+        { "a boot without the server", RESTART_ALWAYS, AS_IT_IS,
+                { RUN, SPAWNED, { .type = TASK_EV_BOOT, .lapsed = true } }, TASK_QUEUED, LEASE_OVER,
+                .notes = ENDED_1 "exit status unknown, the machine was started anew\n" },
+        { "placed here anew while it runs", RESTART_ALWAYS, AS_IT_IS,
+                { FENCED(true, 3), SPAWNED, FENCED(true, 4) }, TASK_STOPPING,
+                "was placed here anew (fence 4)", .signal = SIGTERM, .due = 10 * USEC_SEC,
+                .notes = STOPPING_1 "was placed here anew (fence 4)\n" },
+        { "the same fence again", RESTART_ALWAYS, AS_IT_IS,
+                { FENCED(true, 3), SPAWNED, FENCED(true, 3) }, TASK_RUNNING, "was asked to run",
+                .unchanged = true },
         /* Desires */
         { "never wanted", RESTART_ALWAYS, AS_IT_IS, { DONT }, TASK_ENDED, "was asked to stop",
                 .result = RESULT_STOPPED, .notes = STOPPED },
@@ -638,6 +704,47 @@ static void test_what_ends_a_row_of_failures(void **state)
         assert_int_equal(failures_after(stopped_halted, ARRAY_SIZE(stopped_halted)), 1);
 }
 
+/* Whatever the grace period: at the end of the lease the group is killed. */
+static void test_lease_cuts_the_grace_period(void **state)
+{
+        struct task_event lapsed = LAPSED;
+        struct life l;
+
+        (void) state;
+        life_init(&l, RESTART_ALWAYS);
+        feed(&l, EV(RUN));
+        feed(&l, EV(SPAWNED));
+        lapsed.kill_mono = l.now + 3 * USEC_SEC;
+        feed_at(&l, &lapsed, l.now + USEC_SEC);
+        assert_int_equal(l.fx.signal, SIGTERM);
+        assert_int_equal(l.m.deadline_mono, lapsed.kill_mono);
+        assert_non_null(strstr(l.fx.notes[0].message, "(TERM, grace period 2s): its lease ends"));
+        feed(&l, EV(TIMER));
+        assert_int_equal(l.now, lapsed.kill_mono);
+        assert_int_equal(l.fx.signal, SIGKILL);
+        assert_non_null(strstr(l.fx.notes[0].message, "the time that it had to end is over"));
+
+        life_init(&l, RESTART_ALWAYS); /* a stop under way is cut short, too */
+        feed(&l, EV(RUN));
+        feed(&l, EV(SPAWNED));
+        feed(&l, EV(DONT));
+        lapsed.kill_mono = l.now + 3 * USEC_SEC;
+        feed_at(&l, &lapsed, l.now + USEC_SEC);
+        assert_int_equal(l.fx.signal, 0);
+        assert_int_equal(l.m.deadline_mono, lapsed.kill_mono);
+        lapsed.kill_mono = l.now - 1;
+        feed_at(&l, &lapsed, l.now + USEC_SEC);
+        assert_int_equal(l.fx.signal, SIGKILL);
+
+        life_init(&l, RESTART_ALWAYS); /* found too late */
+        feed(&l, EV(RUN));
+        feed(&l, EV(SPAWNED));
+        lapsed.kill_mono = l.now - 1;
+        feed_at(&l, &lapsed, l.now);
+        assert_int_equal(l.fx.signal, SIGKILL);
+        assert_true(l.m.killed);
+}
+
 /* A note speaks of its own run, also when the next has begun in the same call. */
 static void test_notes_name_their_run(void **state)
 {
@@ -896,6 +1003,7 @@ int main(void)
                 cmocka_unit_test(test_replacement_forgets_failures),
                 cmocka_unit_test(test_parked_starts_afresh),
                 cmocka_unit_test(test_what_ends_a_row_of_failures),
+                cmocka_unit_test(test_lease_cuts_the_grace_period),
                 cmocka_unit_test(test_notes_name_their_run),
                 cmocka_unit_test(test_healthy_run_and_late_news),
                 cmocka_unit_test(test_boot_and_the_new_clock),

@@ -186,7 +186,7 @@ static void test_close(void **state)
         websocket_send(f.here.ws, true, "last", 4);
         websocket_close(take_ptr(f.here.ws), 1000, "bye");
         wait_for(&f.loop, f.there.closed);
-        assert_string_equal(f.there.reason, "closed by the peer with 1000");
+        assert_string_equal(f.there.reason, "closed by the peer with 1000: bye");
         assert_int_equal(f.there.messages, 1);
         assert_false(f.here.closed);
         teardown(&f);

@@ -96,6 +96,7 @@ static void handshake_refused(struct websocket *ws)
         snprintf(reason, sizeof reason, "refused with %u %s%s%s", status,
                 http_status_phrase((int) status), h->text.len > 0 ? ": " : "",
                 buffer_str(&h->text));
+        ws->close_code = status;
         websocket_fail(ws, reason);
 }
 

@@ -10,6 +10,8 @@
 /* Between websocket.c (one that is open), websocket-client.c (one that is being made) and
  * http-server.c (which makes the others). */
 
+#define WEBSOCKET_REASON_MAX 123 /* RFC 6455 section 5.5 */
+
 struct websocket {
         struct hub *hub;
         struct conn *conn; /* NULL once it has ended */
@@ -17,6 +19,7 @@ struct websocket {
         void *data;
         bool is_client;
         bool ended; /* no callback any more; freed at the end of the turn */
+        unsigned close_code;
         struct hub_job job;
 
         wslay_event_context_ptr wslay; /* NULL until open */
@@ -25,6 +28,7 @@ struct websocket {
         struct buffer message; /* as far as it has come */
         bool in_control;       /* the frame that is being received is a ping, pong or close */
         bool too_big;
+        char goodbye[WEBSOCKET_REASON_MAX + 1]; /* the peer's, if it gave a reason */
 
         bool pings;
         usec_t heard_mono, ping_mono; /* last sign of life, next ping */

@@ -34,7 +34,6 @@
 
 #define MESSAGE_DEFAULT ((size_t) 16 * 1024 * 1024)
 #define MESSAGE_KEEP    ((size_t) 64 * 1024) /* a larger buffer is not kept for the next message */
-#define REASON_MAX      ((size_t) 123)
 
 static_assert(
         WEBSOCKET_DRAIN_MARK == CONN_DRAIN_MARK, "what the header promises is what conn does");
@@ -99,9 +98,14 @@ static void websocket_pump(struct websocket *ws)
                 wslay_event_send(ws->wslay);
 }
 
+unsigned websocket_close_code(const struct websocket *ws)
+{
+        return ws->close_code;
+}
+
 void websocket_close(struct websocket *ws, uint16_t code, const char *reason)
 {
-        size_t len = reason == NULL ? 0 : MIN(strlen(reason), REASON_MAX);
+        size_t len = reason == NULL ? 0 : MIN(strlen(reason), WEBSOCKET_REASON_MAX);
 
         if (ws == NULL || ws->ended)
                 return;
@@ -191,12 +195,24 @@ static void on_wslay_frame_chunk(wslay_event_context_ptr ctx,
         buffer_put(&ws->message, arg->data, arg->data_length);
 }
 
+/* Two bytes of code and then the reason, for people. */
+static void websocket_note_goodbye(struct websocket *ws, const uint8_t *bytes, size_t len)
+{
+        size_t n = len > 2 ? MIN(len - 2, (size_t) WEBSOCKET_REASON_MAX) : 0;
+
+        for (size_t i = 0; i < n; i++)
+                ws->goodbye[i] = bytes[2 + i] < ' ' ? ' ' : (char) bytes[2 + i];
+        ws->goodbye[n] = '\0';
+}
+
 static void on_wslay_message(
         wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *arg, void *data)
 {
         struct websocket *ws = data;
 
         (void) ctx;
+        if (arg->opcode == WSLAY_CONNECTION_CLOSE)
+                websocket_note_goodbye(ws, arg->msg, arg->msg_length);
         if (ws->ended || ws->too_big || wslay_is_ctrl_frame(arg->opcode))
                 return;
         ws->handlers.on_message(ws->data, arg->opcode == WSLAY_TEXT_FRAME, buffer_str(&ws->message),
@@ -221,7 +237,7 @@ static const struct wslay_event_callbacks wslay_callbacks = {
 /* The peer said goodbye, or wslay did because of what the peer sent; the frames are queued. */
 static void websocket_closed_by_peer(struct websocket *ws)
 {
-        char reason[96];
+        char reason[96 + WEBSOCKET_REASON_MAX];
         unsigned code;
 
         code = wslay_event_get_status_code_sent(ws->wslay);
@@ -230,10 +246,12 @@ static void websocket_closed_by_peer(struct websocket *ws)
                         ws->handlers.max_message);
         } else if (wslay_event_get_close_received(ws->wslay)) {
                 code = wslay_event_get_status_code_received(ws->wslay);
+                ws->close_code = code;
                 if (code == WSLAY_CODE_NO_STATUS_RCVD)
                         snprintf(reason, sizeof reason, "closed by the peer");
                 else
-                        snprintf(reason, sizeof reason, "closed by the peer with %u", code);
+                        snprintf(reason, sizeof reason, "closed by the peer with %u%s%s", code,
+                                ws->goodbye[0] != '\0' ? ": " : "", ws->goodbye);
         } else if (code == WSLAY_CODE_INVALID_FRAME_PAYLOAD_DATA) {
                 snprintf(reason, sizeof reason, "the peer sent text that is not UTF-8");
         } else {

@@ -64,6 +64,10 @@ usec_t websocket_last_heard(const struct websocket *ws);
 /* Bytes that the kernel has not taken yet. */
 size_t websocket_queued(const struct websocket *ws);
 
+/* In on_close: the code with which the peer closed, or the HTTP status with which the server
+ * refused the handshake; 0: neither. */
+unsigned websocket_close_code(const struct websocket *ws);
+
 /* Says goodbye behind what is queued: @code as in RFC 6455 section 7.4 (1000: done, 1001: going
  * away), @reason at most 123 bytes (cut) or NULL. No callback follows. NULL is ignored. */
 void websocket_close(struct websocket *ws, uint16_t code, const char *reason);

@@ -53,6 +53,7 @@ struct agent {
         char *directory; /* DIR, absolute */
         char *node_directory;
         char *node;
+        struct servers servers;
         int lock;
 
         struct table *table;
@@ -442,7 +443,7 @@ static int open_state(struct agent *a, struct error *err)
         return 0;
 }
 
-static int assemble(struct agent *a, const struct address *server, struct error *err)
+static int assemble(struct agent *a, struct error *err)
 {
         struct tasks_config tasks = {
                 .loop = &a->loop,
@@ -457,7 +458,7 @@ static int assemble(struct agent *a, const struct address *server, struct error 
         };
         struct link_config link = {
                 .loop = &a->loop,
-                .server = *server,
+                .servers = &a->servers,
                 .specs = a->specs,
                 .outbox = a->outbox,
                 .describe_node = describe_node,
@@ -478,7 +479,7 @@ static int assemble(struct agent *a, const struct address *server, struct error 
         return 0;
 }
 
-static int run(struct agent *a, const char *data, const struct address *server, struct error *err)
+static int run(struct agent *a, const char *data, struct error *err)
 {
         uv_loop_init(&a->loop);
         uv_prepare_init(&a->loop, &a->turn_end);
@@ -493,7 +494,7 @@ static int run(struct agent *a, const char *data, const struct address *server, 
         if (make_directories(a, data, err) < 0)
                 return -1;
         spawn_init(a->lock);
-        if (open_state(a, err) < 0 || assemble(a, server, err) < 0)
+        if (open_state(a, err) < 0 || assemble(a, err) < 0)
                 return -1;
         uv_timer_start(&a->sweep, on_sweep, SWEEP_EVERY_MS, SWEEP_EVERY_MS);
         uv_run(&a->loop, UV_RUN_DEFAULT);
@@ -503,55 +504,77 @@ static int run(struct agent *a, const char *data, const struct address *server, 
 static const struct option options[] = {
         { "data", required_argument, NULL, 'd' },
         { "socket", required_argument, NULL, 's' },
+        { "server", required_argument, NULL, 'S' },
         { "node", required_argument, NULL, 'n' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
 };
 
-static const char usage[] = "Usage: reeve agent --data DIR --socket PATH [--node NAME]\n"
-                            "\n"
-                            "Runs tasks on this machine as the server behind the UNIX socket PATH "
-                            "tells it. Started by\n"
-                            "reeve-keeper (see `reeve up`), which it needs for a parent.\n";
+static const char usage[] =
+        "Usage: reeve agent --data DIR --socket PATH|--server ADDRESS[,ADDRESS...] [--node NAME]\n"
+        "\n"
+        "Runs tasks on this machine as the server there tells it. Started by reeve-keeper, which "
+        "it\n"
+        "needs for a parent.\n";
+
+/* What the arguments say. */
+struct agent_options {
+        const char *data, *node;
+};
+
+static int take_option(struct agent *a, struct agent_options *o, int c, struct error *err)
+{
+        AUTO(mem_freep) char *address = NULL;
+
+        switch (c) {
+        case 'd':
+                o->data = optarg;
+                return 0;
+        case 'n':
+                o->node = optarg;
+                return 0;
+        case 's':
+                address = mem_printf("unix:%s", optarg);
+                return servers_add(&a->servers, address, err);
+        case 'S':
+                return servers_add(&a->servers, optarg, err);
+        }
+        return error_set(err, ERR_INVALID, "unknown option");
+}
+
+static int read_options(
+        struct agent *a, struct agent_options *o, int argc, char **argv, struct error *err)
+{
+        int c;
+
+        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+                if (c == 'h') {
+                        fputs(usage, stdout);
+                        exit(0);
+                }
+                if (take_option(a, o, c, err) < 0)
+                        return -1;
+        }
+        if (o->data == NULL || a->servers.len == 0 || optind < argc)
+                return error_set(err, ERR_INVALID, "something is missing, or too much");
+        return 0;
+}
 
 int agent_main(int argc, char **argv)
 {
         static struct agent a = { .lock = -1, .witness = -1 };
-        struct address server = { .is_unix = true };
+        struct agent_options o = { 0 };
         struct error err = ERROR_INIT;
-        const char *data = NULL, *node = NULL;
-        char host[256];
-        int c;
+        char host[256] = "";
 
         log_init("agent");
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1)
-                switch (c) {
-                case 'd':
-                        data = optarg;
-                        break;
-                case 's':
-                        snprintf(server.path, sizeof server.path, "%s", optarg);
-                        break;
-                case 'n':
-                        node = optarg;
-                        break;
-                case 'h':
-                        fputs(usage, stdout);
-                        return 0;
-                default:
-                        fputs(usage, stderr);
-                        return 2;
-                }
-        if (data == NULL || server.path[0] == '\0' || optind < argc) {
-                fputs(usage, stderr);
+        if (read_options(&a, &o, argc, argv, &err) < 0) {
+                fprintf(stderr, "reeve agent: %s\n%s", err.message, usage);
                 return 2;
         }
-        if (node == NULL) {
-                gethostname(host, sizeof host);
-                node = host;
-        }
-        a.node = mem_strdup(node);
-        if (run(&a, data, &server, &err) < 0) {
+        gethostname(host, sizeof host - 1);
+        a.node = mem_strdup(o.node != NULL ? o.node : host);
+        if (run(&a, o.data, &err) < 0) {
                 log_error("%s", err.message);
                 return error_code_exit(err.code);
         }

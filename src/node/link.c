@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -24,10 +25,8 @@
 #define LINK_PROTOCOL        1
 #define LINK_PATH            "/v1/link"
 #define NOTES_IN_FLIGHT      500
-#define RECONNECT_MIN_MS     5
-#define RECONNECT_MAX_MS     2000
-#define LOUD_FROM_MS         300 /* a server that restarts is not worth a word */
-#define TRY_AGAIN_MS         1000
+#define ASK_AGAIN_AFTER      USEC_SEC
+#define LOG_EVERY            USEC_MINUTE
 #define REPORT_BYTES_AT_ONCE (1024 * 1024)
 
 struct link {
@@ -38,10 +37,12 @@ struct link {
         bool closed;    /* link_bye() */
         bool unknown_type_logged;
         uv_timer_t reconnect;
-        uint64_t delay_ms;
+        uint64_t random;
         uv_idle_t flush; /* active when something is to be sent in this turn */
         unsigned handles;
-        char *last_reason; /* of the last break, so that a server that stays away is logged once */
+        char *last_reason;  /* of the last break that was logged: a server that stays away is logged
+                               once */
+        usec_t logged_mono; /* when */
 };
 
 static void connect_now(struct link *l);
@@ -51,12 +52,17 @@ static void on_reconnect(uv_timer_t *timer)
         connect_now(timer->data);
 }
 
-static void reconnect_later(struct link *l)
+static void reconnect_in(struct link *l, usec_t delay)
 {
-        if (l->closed)
-                return;
-        uv_timer_start(&l->reconnect, on_reconnect, l->delay_ms, 0);
-        l->delay_ms = MIN(l->delay_ms * 2, (uint64_t) RECONNECT_MAX_MS);
+        if (!l->closed)
+                uv_timer_start(&l->reconnect, on_reconnect, delay / USEC_MSEC, 0);
+}
+
+/* @refused: by a server that will not take us before somebody has changed something. */
+static void reconnect_later(struct link *l, bool refused)
+{
+        l->random = l->random * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
+        reconnect_in(l, servers_failed(l->config.servers, refused, l->random >> 20));
 }
 
 static void send_text(struct link *l, const struct buffer *text)
@@ -168,10 +174,9 @@ static void read_desire(const json_t *object, struct task_desire *ret)
 static void try_again(struct link *l, const struct error *err)
 {
         log_error("%s; the server is asked again in a second", err->message);
-        l->delay_ms = TRY_AGAIN_MS;
         websocket_close(l->ws, 1000, "try again");
         end_connection(l);
-        reconnect_later(l);
+        reconnect_in(l, ASK_AGAIN_AFTER);
 }
 
 struct wanted {              /* the tasks of an assign that names all */
@@ -289,7 +294,7 @@ static void on_welcome(struct link *l, const json_t *message)
 {
         log_info("connected to the server (version %s)",
                 json_string_value(json_object_get(message, "server")));
-        l->delay_ms = RECONNECT_MIN_MS;
+        servers_took(l->config.servers);
         free(l->last_reason);
         l->last_reason = NULL;
         on_note_ack(l, read_number(message, "note_seq"));
@@ -363,6 +368,18 @@ static void on_drain(void *data)
 
 /* ---- the connection */
 
+/* Answers that will be the same again until a person has done something. */
+static const struct {
+        unsigned code;
+        const char *advice;
+} refusals[] = {
+        { 401, "; the tasks go on, a new join token makes this machine a node again" },
+        { 4401, "; the tasks go on, a new join token makes this machine a node again" },
+        { 4403, "" },
+        { 4409, "" },
+        { 4426, "" },
+};
+
 static void on_open(void *data)
 {
         struct link *l = data;
@@ -373,19 +390,51 @@ static void on_open(void *data)
         link_wake(l);
 }
 
+static bool is_refused(unsigned code)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
+                if (refusals[i].code == code)
+                        return true;
+        return false;
+}
+
+/* What a person can do about it; "" if nothing is known. */
+static const char *find_advice(unsigned code)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
+                if (refusals[i].code == code)
+                        return refusals[i].advice;
+        return "";
+}
+
+static void log_break(struct link *l, const char *reason, unsigned code)
+{
+        char server[ADDRESS_TEXT_MAX];
+        AUTO(mem_freep) char *text = NULL;
+
+        if (!servers_is_loud(l->config.servers) && !is_refused(code))
+                return;
+        text = mem_printf("no connection to the server at %s: %s%s",
+                address_format(server, servers_current(l->config.servers)), reason,
+                find_advice(code));
+        if (l->last_reason != NULL && strcmp(l->last_reason, text) == 0)
+                return;
+        if (l->last_reason != NULL && !is_refused(code) && time_mono() < l->logged_mono + LOG_EVERY)
+                return; /* several servers are away, for different reasons */
+        log_warning("%s", text);
+        l->logged_mono = time_mono();
+        free(l->last_reason);
+        l->last_reason = take_ptr(text);
+}
+
 static void on_close(void *data, const char *reason)
 {
         struct link *l = data;
+        unsigned code = websocket_close_code(l->ws);
 
         end_connection(l);
-        if (l->delay_ms >= LOUD_FROM_MS &&
-                (l->last_reason == NULL || strcmp(l->last_reason, reason) != 0))
-                log_warning("no connection to the server: %s", reason);
-        if (l->delay_ms >= LOUD_FROM_MS) {
-                free(l->last_reason);
-                l->last_reason = mem_strdup(reason);
-        }
-        reconnect_later(l);
+        log_break(l, reason, code);
+        reconnect_later(l, is_refused(code));
 }
 
 static const struct websocket_handlers handlers = {
@@ -399,10 +448,10 @@ static void connect_now(struct link *l)
 {
         struct error err = ERROR_INIT;
 
-        if (websocket_connect(l->config.loop, &l->config.server, LINK_PATH, NULL, &handlers, l,
-                    &l->ws, &err) < 0) {
+        if (websocket_connect(l->config.loop, servers_current(l->config.servers), LINK_PATH, NULL,
+                    &handlers, l, &l->ws, &err) < 0) {
                 log_error("connect to the server: %s", err.message);
-                reconnect_later(l);
+                reconnect_later(l, true);
         }
 }
 
@@ -411,7 +460,7 @@ struct link *link_new(const struct link_config *config)
         struct link *l = mem_alloc(sizeof *l);
 
         l->config = *config;
-        l->delay_ms = RECONNECT_MIN_MS;
+        l->random = time_mono() ^ (uint64_t) getpid() << 32;
         uv_timer_init(config->loop, &l->reconnect);
         uv_idle_init(config->loop, &l->flush);
         l->reconnect.data = l->flush.data = l;

@@ -4,8 +4,8 @@
 #include <uv.h>
 
 #include "model/status.h"
-#include "net/address.h"
 #include "node/outbox.h"
+#include "node/servers.h"
 #include "node/specs.h"
 #include "node/task.h"
 
@@ -16,7 +16,7 @@ struct link;
 
 struct link_config {
         uv_loop_t *loop;
-        struct address server;
+        struct servers *servers; /* borrowed; at least one */
         struct tasks *tasks;
         struct specs *specs;
         struct outbox *outbox;

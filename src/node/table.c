@@ -38,7 +38,8 @@
 #define TABLE_HEADER_SIZE 4096
 #define TABLE_GROW_SLOTS  64
 #define BOOT_ID_LEN       36
-#define RUN_SIZE_FIRST    40              /* of tables whose header does not tell it */
+#define RUN_SIZE_FIRST    40 /* of tables whose header does not tell it */
+#define HEARD_LONG_AGO    1
 #define NOTE_SEQ_MAX      (INT64_MAX / 2) /* no outbox comes that far; JSON has no larger numbers */
 
 struct table_header {
@@ -48,7 +49,8 @@ struct table_header {
         char boot_id[BOOT_ID_LEN + 4];
         uint32_t going_down;
         uint32_t run_size;
-        uint64_t note_seq; /* at least; slots may know a higher one */
+        uint64_t note_seq;   /* at least; slots may know a higher one */
+        uint64_t heard_mono; /* 0: no lease runs */
 };
 
 struct table_copy {
@@ -77,7 +79,7 @@ struct table {
 
 /* Nothing hides behind the last field, where a later one would take it for its own. */
 _Static_assert(
-        sizeof(struct task_machine) == offsetof(struct task_machine, reason) + TASK_REASON_MAX,
+        sizeof(struct task_machine) == offsetof(struct task_machine, spare) + sizeof(uint32_t),
         "the machine ends with its last field");
 _Static_assert(sizeof(struct table_run) == offsetof(struct table_run, parent) + sizeof(int32_t),
         "the run record ends with its last field");
@@ -300,6 +302,8 @@ int table_open(const char *path, struct table **ret, struct error *err)
                          memcmp(t->header->boot_id, t->boot_id, sizeof t->boot_id) != 0;
         if (t->booted_anew)
                 t->header->going_down = 0;
+        if (t->booted_anew && t->header->heard_mono != 0) /* by a clock that began anew */
+                t->header->heard_mono = HEARD_LONG_AGO;
         *ret = take_ptr(t);
         return 0;
 }
@@ -331,6 +335,16 @@ bool table_is_going_down(const struct table *t)
 void table_set_going_down(struct table *t)
 {
         t->header->going_down = 1;
+}
+
+usec_t table_heard(const struct table *t)
+{
+        return t->header->heard_mono != 0 ? t->header->heard_mono : USEC_NEVER;
+}
+
+void table_set_heard(struct table *t, usec_t heard_mono)
+{
+        t->header->heard_mono = heard_mono != USEC_NEVER ? heard_mono : 0;
 }
 
 int table_call_off_down(const char *path, struct error *err)

@@ -51,6 +51,12 @@ void table_set_going_down(struct table *t);
 /* For a table at @path that nobody has open. One that is not there is fine. */
 int table_call_off_down(const char *path, struct error *err);
 
+/* The last moment at which the server is known to have heard us, for leases (core/lease);
+ * USEC_NEVER: no lease runs, which is so in a new table. Of an earlier boot it is told as long ago.
+ */
+usec_t table_heard(const struct table *t);
+void table_set_heard(struct table *t, usec_t heard_mono);
+
 /* Takes a free slot for a task. ERR_NO_SPACE if the disk is full, ERR_TOO_LARGE beyond
  * TABLE_SLOTS_MAX. */
 int table_take(struct table *t, const char *job, uint32_t index, struct table_slot **ret,

@@ -44,6 +44,7 @@ struct world {
         struct outbox *outbox;
         struct specs *specs;
         struct tasks *tasks;
+        struct servers servers;
         struct link *link;
         unsigned changed, welcomes, acked, downs, upgrades;
         char upgrade_path[64];
@@ -209,7 +210,7 @@ static inline void agent_start(struct world *w)
                 .on_changed = world_on_changed,
                 .data = w };
         struct link_config link = { .loop = &w->loop,
-                .server = w->address,
+                .servers = &w->servers,
                 .describe_node = world_describe,
                 .on_welcome = world_on_welcome,
                 .on_acked = world_on_acked,
@@ -217,6 +218,9 @@ static inline void agent_start(struct world *w)
                 .on_upgrade = world_on_upgrade,
                 .data = w };
 
+        w->servers.items = mem_alloc(sizeof w->address);
+        *w->servers.items = w->address;
+        w->servers.len = 1;
         snprintf(table, sizeof table, "%s/table", w->dir);
         snprintf(outbox, sizeof outbox, "%s/outbox", w->dir);
         snprintf(jobs, sizeof jobs, "%s/jobs", w->dir);
@@ -243,6 +247,7 @@ static inline void agent_stop(struct world *w)
         specs_free(take_ptr(w->specs));
         outbox_close(take_ptr(w->outbox));
         table_close(take_ptr(w->table));
+        servers_done(&w->servers);
         uv_close((uv_handle_t *) &w->keeper_poll, NULL);
         uv_run(&w->loop, UV_RUN_NOWAIT);
         close(w->keeper_fd);

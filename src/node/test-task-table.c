@@ -319,6 +319,34 @@ static bool goes_down(void)
         return down;
 }
 
+static void what_the_server_heard_is_remembered_in_its_boot(void **state)
+{
+        struct table *t = open_table();
+
+        (void) state;
+        assert_int_equal(table_heard(t), USEC_NEVER); /* no lease runs */
+        table_close(t);
+        overwrite(BOOT_ID, "00000000-0000-4000-8000-000000000000", 36);
+        t = open_table();
+        assert_int_equal(table_heard(t), USEC_NEVER);
+        table_note_boot(t);
+        table_set_heard(t, 123456789);
+        table_close(t);
+        t = open_table();
+        assert_int_equal(table_heard(t), 123456789);
+        table_close(t);
+        overwrite(BOOT_ID, "00000000-0000-4000-8000-000000000000", 36);
+        t = open_table();
+        assert_in_range(table_heard(t), 0, 1); /* the clock began anew: long ago */
+        table_note_boot(t);
+        table_close(t);
+        t = open_table();
+        assert_in_range(table_heard(t), 0, 1);
+        table_set_heard(t, USEC_NEVER);
+        assert_int_equal(table_heard(t), USEC_NEVER);
+        table_close(t);
+}
+
 static void going_down_is_remembered_until_called_off(void **state)
 {
         struct table *t;
@@ -806,6 +834,7 @@ int main(void)
                 TEST(a_table_has_an_end),
                 TEST(the_number_of_notes_only_grows),
                 TEST(a_new_boot_is_seen_once),
+                TEST(what_the_server_heard_is_remembered_in_its_boot),
                 TEST(going_down_is_remembered_until_called_off),
                 TEST(foreign_files_are_refused),
                 TEST(short_files_are_refused),
