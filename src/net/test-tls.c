@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* TLS as seen from the protocols above: HTTP calls and bare connections, over loopback, in one
- * loop. The existing tests of HTTP client and WebSocket run over TLS, too (see meson.build). */
+ * loop. The tests of HTTP client and WebSocket run over TLS, too. */
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <signal.h>

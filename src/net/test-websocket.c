@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/http-server.h"
-#include "net/test-net.h"
+#include "net/test-tls.h"
 #include "net/websocket-internal.h"
+
+static struct pki *over_tls; /* NULL: plain */
 
 /* A server that upgrades what comes to "/ws" and echoes; a client that remembers. */
 struct fixture;
@@ -100,6 +102,8 @@ static void setup(struct fixture *f, bool is_unix)
                 .on_drain = on_drain,
                 .on_close = on_close };
         f->address = tcp_address(0);
+        if (over_tls != NULL && !is_unix)
+                f->address = tls_address(0, over_tls->server);
         if (is_unix) {
                 snprintf(f->dir, sizeof f->dir, "/tmp/net-XXXXXX");
                 assert_non_null(mkdtemp(f->dir));
@@ -110,6 +114,7 @@ static void setup(struct fixture *f, bool is_unix)
         if (http_server_listen(f->server, &f->address, 0600, &err) < 0)
                 fail_msg("%s", err.message);
         f->address.port = http_server_port(f->server);
+        f->address.context = over_tls != NULL ? over_tls->client : NULL;
 }
 
 static void teardown(struct fixture *f)
@@ -504,6 +509,37 @@ static void test_pings(void **state)
         teardown(&f);
 }
 
+/* A ping on demand, where none is sent by itself: the peer answers, and that is heard. */
+static void test_ping(void **state)
+{
+        struct fixture f;
+
+        (void) state;
+        for (int is_unix = 0; is_unix < 2; is_unix++) {
+                struct end *ends[2];
+
+                setup(&f, is_unix);
+                f.handlers.ping_every = USEC_NEVER;
+                dial(&f, "/ws");
+                assert_int_equal(websocket_last_heard(f.here.ws), 0);
+                websocket_ping(f.here.ws); /* too early for anything */
+                wait_for(&f.loop, f.here.opened);
+                ends[0] = &f.here;
+                ends[1] = &f.there;
+                for (int i = 0; i < 2; i++) {
+                        usec_t here = websocket_last_heard(f.here.ws);
+                        usec_t there = websocket_last_heard(f.there.ws);
+
+                        assert_true(here > 0 && there > 0 && here <= time_mono());
+                        websocket_ping(ends[i]->ws);
+                        wait_for(&f.loop, websocket_last_heard(f.here.ws) > here &&
+                                                  websocket_last_heard(f.there.ws) > there);
+                }
+                assert_int_equal(f.here.messages + f.there.messages, 0);
+                teardown(&f);
+        }
+}
+
 /* An idle pair on a UNIX socket sets no timer: nothing wakes the loop. */
 static void test_quiet(void **state)
 {
@@ -560,6 +596,24 @@ static void test_slow_reader(void **state)
         teardown(&f);
 }
 
+/* Over TLS, too: what needs no peer that sends bytes as it likes. */
+static int run_over_tls(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_echo),
+                cmocka_unit_test(test_close),
+                cmocka_unit_test(test_ping),
+        };
+        struct pki p;
+        int r;
+
+        pki_make_local(&p);
+        over_tls = &p;
+        r = cmocka_run_group_tests_name("over TLS", tests, NULL, NULL);
+        pki_done(&p);
+        return r;
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -571,9 +625,10 @@ int main(void)
                 cmocka_unit_test(test_broken),
                 cmocka_unit_test(test_bad_handshakes),
                 cmocka_unit_test(test_pings),
+                cmocka_unit_test(test_ping),
                 cmocka_unit_test(test_quiet),
                 cmocka_unit_test(test_slow_reader),
         };
 
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests(tests, NULL, NULL) + run_over_tls();
 }
