@@ -305,9 +305,9 @@ static char *class_key(const struct attributes *attributes)
 static void class_attributes(const struct node *node, struct attributes *ret)
 {
         attributes_copy(&node->status.attributes, ret);
-        attributes_set(ret, ATTRIBUTE_NAME, NULL, &(struct error) ERROR_INIT);
+        attributes_set(ret, ATTRIBUTE_NAME, NULL, &ERROR_INIT);
         if (node->status.zone != NULL)
-                attributes_set(ret, ATTRIBUTE_ZONE, node->status.zone, &(struct error) ERROR_INIT);
+                attributes_set(ret, ATTRIBUTE_ZONE, node->status.zone, &ERROR_INIT);
 }
 
 static struct node_class *class_get(struct cluster *c, const struct node *node)
