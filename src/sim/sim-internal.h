@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "sim/sim.h"
+
+/* What the files of the simulator share. Nobody else includes this. */
+
+#define SIM_LOST_AFTER   (2 * USEC_SEC)     /* silence after which the server breaks a link */
+#define SIM_AGENT_BREAKS (2500 * USEC_MSEC) /* and the agent */
+#define SIM_NOTES_MAX    500                /* in flight */
+#define SIM_RETRY_MIN    (5 * USEC_MSEC)    /* until the agent connects again */
+#define SIM_RETRY_MAX    (2 * USEC_SEC)
+
+enum sim_event_type {
+        SIM_EV_CALL,    /* the caller's */
+        SIM_EV_DELIVER, /* the head of a channel */
+        SIM_EV_CONNECT, /* an agent tries */
+        SIM_EV_FLUSH,   /* an agent tells what is new */
+        SIM_EV_TASK_TIMER,
+        SIM_EV_TASK_SPAWN,
+        SIM_EV_PROCESS_END,
+        SIM_EV_AGENT_START,
+        SIM_EV_MACHINE_START,
+        SIM_EV_HEAL,
+        SIM_EV_AGENT_SILENCE, /* nothing was heard from the server for too long */
+        SIM_EV_SERVER_SILENCE,
+        SIM_EV_SERVER_START,
+        SIM_EV_COMMITTED,
+        SIM_EV_RETRY_COMMIT,
+        SIM_EV_TICK,
+        SIM_EV_DISK_FREE,
+};
+
+/* Something that is due. `epoch` says which life of its subject it belongs to: a later one ignores
+ * it. */
+struct sim_event {
+        usec_t at;
+        uint64_t order; /* of their making, where the time is the same */
+        enum sim_event_type type;
+        uint64_t epoch;
+        struct sim_node *node;
+        union {
+                struct sim_task *task; /* counted */
+                struct link *link;     /* counted */
+                void *data;
+        };
+        void (*call)(struct sim *s, void *data);
+};
+
+/* ---- Messages (network.c) */
+
+enum message_type {
+        MESSAGE_HELLO,
+        MESSAGE_REPORT,
+        MESSAGE_NOTES,
+        MESSAGE_WELCOME,
+        MESSAGE_ASSIGN,
+        MESSAGE_ACK,
+        MESSAGE_END, /* the other side has closed */
+};
+
+struct report {
+        char *id, *job;
+        uint32_t index;
+        struct task_machine machine;
+};
+
+struct note { /* shared by the agent and the messages that carry it */
+        unsigned refs;
+        enum event_kind kind;
+        usec_t time;
+        uint32_t version;
+        uint64_t run;
+        char *task, *job, *message;
+};
+
+struct assignment {
+        struct cluster_assign assign; /* own strings */
+        struct job_spec *spec;
+        usec_t decided; /* when */
+};
+
+struct message {
+        enum message_type type;
+        usec_t due;
+        struct report *reports;
+        size_t reports_len;
+        struct note **notes;
+        size_t notes_len;
+        uint64_t seq; /* NOTES: of the first; WELCOME, ACK: of the newest that is durable */
+        struct assignment *items;
+        size_t items_len;
+        bool all;
+        struct message *next, *prev;
+};
+
+struct channel { /* one direction: in order, until the link breaks */
+        struct message *messages;
+        usec_t last_due;
+        bool scheduled;
+};
+
+struct link {
+        unsigned refs; /* the ends, the events, and commits that will answer it */
+        uint64_t number;
+        struct sim_node *node;
+        struct channel up, down;
+        bool agent_open, server_open;
+        bool orphaned;              /* its agent vanished with its machine */
+        bool hello;                 /* the server has heard it */
+        bool welcomed;              /* and has answered */
+        struct cluster_effects all; /* of the hello, until it is durable */
+        usec_t all_decided;
+        struct message *gathered; /* assigns that leave at the end of the publication */
+        struct link *next_gathered;
+        bool in_gathered;
+};
+
+/* ---- Machines (agent.c) */
+
+struct process {     /* of a task; survives the agent, its exit record too */
+        int32_t pid; /* 0: none */
+        uint64_t run;
+        uint32_t version;
+        usec_t began;
+        struct sim_run fate;
+        int told; /* signal that it was sent */
+        bool ended;
+        int exit_code, signal;
+        usec_t ended_mono;
+        uint64_t epoch;
+};
+
+struct sim_task {
+        unsigned refs; /* the node, and events */
+        bool gone;
+        struct sim_node *node;
+        char *id, *job;
+        uint32_t index;
+        struct task_machine machine; /* survives the agent */
+        struct job_spec *spec;
+        struct process process;
+        usec_t decided; /* when the server made what it works on */
+        /* In the agent's memory only. */
+        bool forget, changed, spawning, named;
+        uint64_t timer_epoch;
+        struct sim_task *next_changed;
+        UT_hash_handle hh;
+};
+
+struct sim_node {
+        struct sim *sim;
+        uint32_t number;
+        struct node_status status;
+        json_t *json; /* the same */
+        bool machine_up, agent_up, for_good /* is it down */;
+        bool cut_up, cut_down;
+        bool crash_mid;
+        usec_t mono_base; /* virtual time at which its monotonic clock began */
+        int64_t clock_off;
+        uint64_t agent_epoch, machine_epoch, cut_epoch;
+        uint64_t lives; /* of the machine's memory: a wipe begins a new one */
+        usec_t retry_delay;
+
+        struct sim_task *tasks;
+        struct sim_task *changed_first, **changed_last;
+        bool flush_due;
+        int32_t last_pid;
+
+        struct note **notes; /* the outbox: those that are not acknowledged, from notes_acked + 1 */
+        size_t notes_len, notes_allocated;
+        uint64_t notes_acked, notes_sent;
+
+        struct link *agent_link, *server_link;
+        uint64_t newest_link; /* whose hello the server has heard */
+
+        /* What the rules remember. */
+        uint64_t notes_seen, notes_stored;
+        uint64_t hello_step;
+        usec_t down_at, lost_at; /* last time the server thought so; USEC_NEVER: never */
+        UT_hash_handle hh;
+};
+
+/* ---- The server (server.c) */
+
+struct entry { /* one event that was handled */
+        struct cluster_effects effects;
+        usec_t decided;
+        struct link *hello; /* counted: waits for its welcome */
+        struct link *notes; /* counted: waits for its acknowledgement */
+        uint64_t notes_seq;
+        struct sim_node *note_node;
+        uint64_t command;
+        struct wish_change *wish; /* of a command, for the rules; NULL: none */
+        struct fact **well;       /* tasks that were told to have ended well */
+        size_t well_len;
+        struct entry *next, *prev;
+};
+
+struct turn {
+        struct entry *entries;
+        bool commands, writes;
+};
+
+struct row {
+        char *key, *value;
+        UT_hash_handle hh;
+};
+
+struct server {
+        struct cluster *cluster; /* NULL: it is down */
+        uint64_t epoch;
+        struct turn *open, *flying;
+        bool disk_full, degraded, load_pending;
+        usec_t retry_delay;
+        int64_t clock_off;
+        struct row *rows;
+        char *newest_event; /* key; older ones are not kept */
+        usec_t armed_for;
+        bool armed;
+        uint64_t arm_epoch;
+        struct link *gathered; /* links with assigns to send */
+};
+
+struct sim {
+        struct sim_config config;
+        uint64_t random;
+        usec_t now;
+        struct sim_event *heap;
+        size_t heap_len, heap_allocated;
+        uint64_t order;
+        uint64_t hash;
+        struct sim_node **nodes;
+        size_t nodes_len, nodes_allocated;
+        struct sim_node *nodes_by_name;
+        struct server server;
+        uint64_t links, commands;
+        bool calm;
+        struct sim_counts counts;
+        struct rules *rules;
+        char *breach;
+};
+
+/* sim.c */
+struct sim_event *sim_schedule(
+        struct sim *s, usec_t at, enum sim_event_type type, struct sim_node *node, uint64_t epoch);
+void sim_schedule_task(
+        struct sim *s, usec_t at, enum sim_event_type type, struct sim_task *t, uint64_t epoch);
+void sim_schedule_link(
+        struct sim *s, usec_t at, enum sim_event_type type, struct link *l, uint64_t epoch);
+/* Mixes it into the hash, and tells it to who wants to know all. */
+void sim_trace(struct sim *s, const char *format, ...) PRINTF_LIKE(2, 3);
+usec_t sim_between(struct sim *s, usec_t min, usec_t max);
+bool sim_maybe(struct sim *s, uint32_t of_a_million);
+struct sim_node *sim_node_find(struct sim *s, const char *name);
+usec_t machine_mono(const struct sim_node *n);
+usec_t machine_wall(const struct sim_node *n);
+
+/* network.c */
+struct message *message_new(enum message_type type);
+void message_free(struct message *m);
+void note_unref(struct note *n);
+struct link *link_new(struct sim_node *n);
+struct link *link_ref(struct link *l);
+void link_unref(struct link *l);
+void link_send_up(struct link *l, struct message *m);   /* takes it */
+void link_send_down(struct link *l, struct message *m); /* takes it */
+void link_close_agent(struct link *l, bool say);
+void link_close_server(struct link *l, bool say);
+void link_deliver(struct link *l, bool up);
+void link_orphan(struct link *l);
+void link_cut(struct sim_node *n, bool up, bool down);
+void link_healed(struct sim_node *n);
+
+/* agent.c */
+void agent_start(struct sim_node *n, bool boot);
+void agent_crash(struct sim_node *n);
+void machine_down(struct sim_node *n, bool wipe);
+void agent_connect(struct sim_node *n);
+void agent_flush(struct sim_node *n);
+void agent_take(struct link *l, const struct message *m);
+void agent_link_ended(struct link *l);
+void agent_task_timer(struct sim_task *t);
+void agent_task_spawn(struct sim_task *t);
+void process_due(struct sim_task *t);
+void task_unref(struct sim_task *t);
+void machine_free(struct sim_node *n);
+void report_fill(struct cluster_report *ret, const struct report *r);
+
+/* server.c */
+void server_init(struct sim *s);
+void server_done(struct sim *s);
+void server_start(struct sim *s);
+void server_crash(struct sim *s);
+void server_store_row(struct server *v, const char *key, const char *value);
+void server_take(struct link *l, const struct message *m);
+void server_link_ended(struct link *l);
+uint64_t server_command(struct sim *s, const struct cluster_event *event, struct error *err);
+void server_committed(struct sim *s);
+void server_retry(struct sim *s);
+void server_tick(struct sim *s);
+void server_advance(struct sim *s); /* the end of a turn of its loop */
+usec_t server_wall(const struct sim *s);
+
+/* rules.c: all of these do nothing when the rules are not asked for */
+void sim_break_rule(struct sim *s, const char *format, ...) PRINTF_LIKE(2, 3);
+struct rules *rules_new(struct sim *s);
+void rules_free(struct rules *r);
+/* After an event was handled. */
+void rules_handled(struct sim *s, const struct cluster_event *event, struct entry *e);
+void rules_told_all(struct sim *s, struct sim_node *n, const struct cluster_effects *all);
+void rules_stored(struct sim *s, struct entry *e);
+void rules_reloaded(struct sim *s);                  /* the server goes back to what is stored */
+void rules_began(struct sim *s, struct sim_task *t); /* a process is there */
+void rules_ended(struct sim *s, struct sim_task *t); /* it is gone */
+void rules_machine(struct sim *s, struct sim_task *t, const struct task_machine *before);
+void rules_entry_free(struct entry *e);
