@@ -16,6 +16,20 @@
 #include "base/macros.h"
 #include "base/mem.h"
 
+const struct attribute_known attributes_known[] = {
+        { ATTRIBUTE_NAME, "the name of the node" },
+        { ATTRIBUTE_ZONE, "its zone, if it was given one" },
+        { ATTRIBUTE_ARCH, "the architecture: `x86_64`, `aarch64`" },
+        { ATTRIBUTE_KERNEL, "the release of the kernel: `6.1.0-18-amd64`" },
+        { ATTRIBUTE_OS, "the operating system" },
+        { ATTRIBUTE_CORES, "processors" },
+        { ATTRIBUTE_MEMORY, "bytes of memory" },
+        { ATTRIBUTE_DISK, "bytes of disk space" },
+        { ATTRIBUTE_CGROUP, "which cgroups there are: `1`, `2` or `hybrid`" },
+        { ATTRIBUTE_VERSION, "the version of Reeve" },
+        { NULL, NULL },
+};
+
 bool attribute_is_name(const char *name)
 {
         size_t len = 0;

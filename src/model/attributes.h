@@ -30,7 +30,13 @@ struct attributes {
 #define ATTRIBUTE_MEMORY  "memory" /* bytes */
 #define ATTRIBUTE_DISK    "disk"   /* bytes */
 #define ATTRIBUTE_CGROUP  "cgroup" /* 1, 2 or hybrid */
-#define ATTRIBUTE_VERSION "reeve"  /* the version of Reeve */
+#define ATTRIBUTE_VERSION "reeve"
+
+/* All of them with what they mean, for the reference page; ended by a NULL name. */
+struct attribute_known {
+        const char *name, *help;
+};
+extern const struct attribute_known attributes_known[];
 
 /* True if @name can be the name of an attribute. */
 bool attribute_is_name(const char *name);

@@ -5,14 +5,10 @@
  * when it is read, because it is then asked for thousands of nodes. The attribute's side is text
  * until it is compared: the same `memory` can be compared as a number by one job and as text by
  * another.
- *
- * Regular expressions are those of the C library. Two of its features cost time or memory without
- * bound, which an author of a job must not be able to spend on the server: back-references are
- * refused, and counted repetitions may multiply to REPEAT_MAX at most. */
+ */
 #include "model/constraint.h"
 
 #include <ctype.h>
-#include <regex.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,9 +17,9 @@
 #include "base/macros.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "model/pattern.h"
 
-#define REPEAT_MAX 100
-#define UNIT_MAX   3
+#define UNIT_MAX 3
 
 struct constraint_value {
         char *text;
@@ -34,7 +30,7 @@ struct constraint_value {
 
 struct constraint_regex {
         char *text;
-        regex_t compiled;
+        struct pattern pattern;
 };
 
 static const struct {
@@ -145,58 +141,14 @@ bool constraint_compare_versions(const char *a, const char *b, int *ret)
 
 /* ---- Reading */
 
-/* The larger number of a counted repetition, "{3}" or "{1,5}"; @p stands at its brace and is moved
- * behind its numbers. */
-static unsigned repeat_most(const char **p)
-{
-        unsigned most = 1, n = 0;
-
-        for ((*p)++; isdigit((unsigned char) **p) || **p == ','; (*p)++) {
-                n = **p == ',' ? 0 : MIN(n * 10 + (unsigned) (**p - '0'), REPEAT_MAX + 1u);
-                most = MAX(most, n);
-        }
-        return most;
-}
-
-/* The product of all counted repetitions is small and there is no back-reference. What stands in
- * brackets is looked at as if it did not: that only refuses more. */
-static bool is_cheap(const char *p)
-{
-        unsigned product = 1;
-
-        while (*p != '\0') {
-                if (*p == '\\' && isdigit((unsigned char) p[1]))
-                        return false;
-                if (*p == '{')
-                        product *= repeat_most(&p);
-                else
-                        p += *p == '\\' && p[1] != '\0' ? 2 : 1;
-                if (product > REPEAT_MAX)
-                        return false;
-        }
-        return true;
-}
-
 static int parse_regex(const char *text, struct constraint *c, struct error *err)
 {
-        char why[128];
-        int r;
+        struct pattern pattern = { 0 };
 
-        if (!attribute_is_value(text))
-                return error_set(err, ERR_INVALID, "the regular expression is longer than %d bytes",
-                        ATTRIBUTE_VALUE_MAX);
-        if (!is_cheap(text))
-                return error_set(err, ERR_INVALID,
-                        "the regular expression repeats more than %d times, or refers back",
-                        REPEAT_MAX);
+        if (pattern_parse(text, &pattern, err) < 0)
+                return -1;
         c->regex = mem_alloc(sizeof *c->regex);
-        r = regcomp(&c->regex->compiled, text, REG_EXTENDED | REG_NOSUB);
-        if (r != 0) {
-                regerror(r, &c->regex->compiled, why, sizeof why);
-                free(take_ptr(c->regex));
-                return error_set(err, ERR_INVALID, "not a regular expression: %s", why);
-        }
-        c->regex->text = mem_strdup(text);
+        *c->regex = (struct constraint_regex){ mem_strdup(text), pattern };
         return 0;
 }
 
@@ -344,7 +296,7 @@ void constraint_done(struct constraint *c)
         free(c->values);
         free(c->attribute);
         if (c->regex != NULL) {
-                regfree(&c->regex->compiled);
+                pattern_done(&c->regex->pattern);
                 free(c->regex->text);
                 free(c->regex);
         }
@@ -397,7 +349,7 @@ bool constraint_holds(const struct constraint *c, const struct attributes *attri
         case CONSTRAINT_NOT_EQUAL:
                 return !equals_any(c, text);
         case CONSTRAINT_MATCHES:
-                return regexec(&c->regex->compiled, text, 0, NULL, 0) == 0;
+                return pattern_matches(&c->regex->pattern, text);
         case CONSTRAINT_LESS:
                 return compare(c, c->values, text, &order) && order < 0;
         case CONSTRAINT_LESS_EQUAL:

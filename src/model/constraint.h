@@ -15,7 +15,8 @@
  *      NAME ~ REGEX            NAME exists
  *
  * What is compared by size is a number, with a unit if one likes (4GiB, 500m); `version` before a
- * VALUE compares dotted versions instead. REGEX is a POSIX extended one that matches anywhere.
+ * VALUE compares dotted versions instead. REGEX is an extended one (pattern.h) that matches
+ * anywhere.
  * `=`, `!=` and `in` compare texts, and numbers if VALUE has a unit. A node without the attribute
  * fulfils `!=` and nothing else. */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* docs/job.md: the page about job files, its tables made from the field table. A unit test
- * compares the page with what is written here. */
+/* docs/job.md: the page about job files, its tables made from the field table and that of the
+ * attributes. A unit test compares the page with what is written here. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -51,6 +51,49 @@ static const char intro[] =
         "\n"
         "A change of a field marked **new run** is taken up by starting the tasks again, as\n"
         "`update` says; all others take effect without that.\n";
+
+static const char conditions[] =
+        "\n## Conditions\n"
+        "A condition of `place.where` and `place.prefer` is a text about one attribute of a node:\n"
+        "its name, an operator and a value.\n"
+        "\n"
+        "| condition | holds for a node |\n"
+        "|---|---|\n"
+        "| `rack = a1`, `rack != a1` | whose attribute is, or is not, this text |\n"
+        "| `rack in a1, a2` | whose attribute is one of these |\n"
+        "| `memory >= 4GiB`, also `<`, `<=`, `>` | whose attribute is a number, and so large. "
+        "Units "
+        "are those of sizes, and `m`: a thousandth |\n"
+        "| `kernel >= version 6.1`, also `<`, `<=`, `>`, `=`, `!=` | whose attribute is such a "
+        "version: its numbers are compared one by one, what follows them (`-18-amd64`) is not |\n"
+        "| `name ~ ^web[0-9]+$` | whose attribute matches the extended regular expression, "
+        "anywhere "
+        "unless `^` and `$` say otherwise |\n"
+        "| `gpu exists` | that has the attribute |\n"
+        "\n"
+        "`=`, `!=` and `in` compare numbers where the value has a unit: `memory = 4GiB`. A node "
+        "that "
+        "lacks\n"
+        "the attribute fulfils `!=` and nothing else. In regular "
+        "expressions\n"
+        "there are `.`, `[a-z]`, `[^a-z]`, `[[:alpha:]]`, `(...)`, `|`, `*`, `+`, `?`, `{2}`, "
+        "`{2,}`, `{2,5}`,\n"
+        "`^`, `$`, and `\\` before a character that is to stand for itself.\n"
+        "\n"
+        "Every node has these attributes, as far as its agent can find them, and those that it was "
+        "given\n"
+        "with `--attr NAME=VALUE`. A name has 1 to 63 letters, digits, `_`, `.` and `-`, a\n"
+        "letter first.\n"
+        "\n"
+        "| attribute | meaning |\n"
+        "|---|---|\n";
+
+static void put_conditions(struct buffer *out)
+{
+        buffer_puts(out, conditions);
+        for (const struct attribute_known *a = attributes_known; a->name != NULL; a++)
+                buffer_printf(out, "| `%s` | %s |\n", a->name, a->help);
+}
 
 static void put_range(const struct job_field *field, struct buffer *out)
 {
@@ -210,5 +253,6 @@ void job_reference(struct buffer *out)
                         buffer_printf(out, "\n## `%s`\n%s\n", f->name, f->help);
                         put_table(f->fields, &defaults, out);
                 }
+        put_conditions(out);
         job_fields_done(job_fields, &defaults);
 }

@@ -220,6 +220,178 @@ static const struct row yaml_rows[] = {
         { WEB "    restart:\n      rules:\n      - exit:\n        - 1\n        - x\n",
                 "f:8: jobs.web.restart.rules[0].exit[1]: expected an exit code from 0 to 255, got "
                 "\"x\"" },
+        /* the cluster */
+        { WEB "    priority: 101\n",
+                "f:4: jobs.web.priority: expected a number from 0 to 100, got 101" },
+        { WEB "    priority: high\n", "f:4: jobs.web.priority: expected a number, got \"high\"" },
+        { WEB "    prioriti: 5\n",
+                "f:4: jobs.web.prioriti: unknown field; did you mean \"priority\"?" },
+        { WEB "    template: yes\n",
+                "f:4: jobs.web.template: expected true or false, got \"yes\"" },
+        { WEB "    template: 1\n", "f:4: jobs.web.template: expected true or false, got 1" },
+        { WEB "    owner: \"\"\n", "f:4: jobs.web.owner: expected text, got \"\"" },
+        { WEB "    cpu: 1\n",
+                "f:4: jobs.web.cpu: unknown field; \"cpu\" belongs under \"resources\"" },
+        { WEB "    resources: {mem: 1}\n", "f:4: jobs.web.resources.mem: unknown field; there are "
+                                           "cpu, memory, disk and ports" },
+        { WEB "    resources: {memroy: 1}\n",
+                "f:4: jobs.web.resources.memroy: unknown field; did you mean \"memory\"?" },
+        { WEB "    resources: {cpu: -0.5}\n",
+                "f:4: jobs.web.resources.cpu: expected a number from 0 to 10000, got -0.5" },
+        { WEB "    resources: {cpu: 10000.001}\n",
+                "f:4: jobs.web.resources.cpu: expected a number from 0 to 10000, got 10000.001" },
+        { WEB "    resources: {cpu: 1e300}\n",
+                "f:4: jobs.web.resources.cpu: expected a number from 0 to 10000, got 1e300" },
+        { WEB "    resources: {cpu: 0.0005}\n", "f:4: jobs.web.resources.cpu: expected a number of "
+                                                "at most three decimals, got 0.0005" },
+        { WEB "    resources: {cpu: 0.5m}\n", "f:4: jobs.web.resources.cpu: expected a number of "
+                                              "at most three decimals, got \"0.5m\"" },
+        { WEB "    resources: {cpu: 5 m}\n",
+                "f:4: jobs.web.resources.cpu: expected a number such as 0.5 or 500m, got \"5 m\"" },
+        { WEB "    resources: {cpu: two}\n",
+                "f:4: jobs.web.resources.cpu: expected a number such as 0.5 or 500m, got \"two\"" },
+        { WEB "    resources: {cpu: 1.2.3}\n", "f:4: jobs.web.resources.cpu: expected a number "
+                                               "such as 0.5 or 500m, got \"1.2.3\"" },
+        { WEB "    resources: {cpu: \"\"}\n",
+                "f:4: jobs.web.resources.cpu: expected a number such as 0.5 or 500m, got \"\"" },
+        { WEB "    resources: {cpu: [1]}\n",
+                "f:4: jobs.web.resources.cpu: expected a number such as 0.5 or 500m, got a list" },
+        { WEB "    resources: {ports: [http, http]}\n",
+                "f:4: jobs.web.resources.ports[1]: it is in the list twice" },
+        { WEB "    resources: {ports: [a b]}\n",
+                "f:4: jobs.web.resources.ports[0]: expected a name (1 to 63 letters, digits, \"-\" "
+                "and \"_\", a letter or digit first), got \"a b\"" },
+        { WEB "    resources: {ports: -x}\n",
+                "f:4: jobs.web.resources.ports: expected a name (1 to 63 letters, digits, \"-\" "
+                "and \"_\", a letter or digit first), got \"-x\"" },
+        { WEB "    resources: {ports: [a, b, c, d, e, f, g, h, i]}\n",
+                "f:4: jobs.web.resources.ports: 9 in the list; at most 8" },
+        { WEB "    resources: {ports: {a: 1}}\n",
+                "f:4: jobs.web.resources.ports: expected text, got an object" },
+        { WEB "    place: {zone: [west, null]}\n",
+                "f:4: jobs.web.place.zone[1]: expected text, got null" },
+        { WEB "    place: {zone: [west, west]}\n",
+                "f:4: jobs.web.place.zone[1]: it is in the list twice" },
+        { WEB "    place: {node: a/b}\n",
+                "f:4: jobs.web.place.node: expected a name (1 to 63 letters, digits, \"-\" and "
+                "\"_\", a letter or digit first), got \"a/b\"" },
+        { WEB "    place: {spread: \"a b\"}\n",
+                "f:4: jobs.web.place.spread: expected the name of an attribute (1 to 63 letters, "
+                "digits, \"_\", \".\" and \"-\", a letter first), got \"a b\"" },
+        { WEB "    place: {by: packed}\n", "f:4: jobs.web.place.by: expected \"spread\" or "
+                                           "\"pack\", got \"packed\"; did you mean \"pack\"?" },
+        { WEB "    place: {where: memory > big}\n",
+                "f:4: jobs.web.place.where: expected a number (such as 4, 4GiB or 500m) or "
+                "\"version\" and one after \">\", got \"big\"" },
+        { WEB "    place: {where: [a = b, a b]}\n", "f:4: jobs.web.place.where[1]: expected =, !=, "
+                                                    "<, <=, >, >=, ~, in or exists after \"a\"" },
+        { WEB "    place: {where: [a = b, [c]]}\n",
+                "f:4: jobs.web.place.where[1]: expected a condition such as \"memory >= 4GiB\", "
+                "got a list" },
+        { WEB "    place: {where: {a: b}}\n", "f:4: jobs.web.place.where: expected a condition "
+                                              "such as \"memory >= 4GiB\", got an object" },
+        { WEB "    place: {prefer: a = b}\n",
+                "f:4: jobs.web.place.prefer: expected a list of preferences, got \"a = b\"" },
+        { WEB "    place: {prefer: [a = b]}\n",
+                "f:4: jobs.web.place.prefer[0]: expected an object such as {where: \"disk_kind = "
+                "ssd\", weight: 50}, got \"a = b\"" },
+        { WEB "    place: {prefer: [{where: a = b}]}\n",
+                "f:4: jobs.web.place.prefer[0]: \"weight\" is missing" },
+        { WEB "    place: {prefer: [{weight: 5}]}\n",
+                "f:4: jobs.web.place.prefer[0]: \"where\" is missing" },
+        { WEB "    place: {prefer: [{where: a, weight: 5}]}\n",
+                "f:4: jobs.web.place.prefer[0].where: expected =, !=, <, <=, >, >=, ~, in or "
+                "exists after \"a\"" },
+        { WEB "    place: {prefer: [{where: [a = b], weight: 5}]}\n",
+                "f:4: jobs.web.place.prefer[0].where: expected a condition such as \"memory >= "
+                "4GiB\", got a list" },
+        { WEB "    place: {prefer: [{where: a = b, weight: 0}]}\n",
+                "f:4: jobs.web.place.prefer[0].weight: expected a whole number from -100 to 100, "
+                "not 0, got 0" },
+        { WEB "    place: {prefer: [{where: a = b, weight: -101}]}\n",
+                "f:4: jobs.web.place.prefer[0].weight: expected a whole number from -100 to 100, "
+                "not 0, got -101" },
+        { WEB "    place: {prefer: [{where: a = b, wieght: 1}]}\n",
+                "f:4: jobs.web.place.prefer[0].wieght: unknown field; did you mean \"weight\"?" },
+        { WEB "    place: {constraint: 1}\n",
+                "f:4: jobs.web.place.constraint: unknown field; there are zone, node, where, "
+                "prefer, spread, by, exclusive, with and gang" },
+        { WEB "    place: {lease: 1}\n", "f:4: jobs.web.place.lease: unknown field; \"lease\" "
+                                         "belongs beside \"place\", not under it" },
+        { WEB "    spread: rack\n",
+                "f:4: jobs.web.spread: unknown field; \"spread\" belongs under \"place\"" },
+        { WEB "    deadline: 1h\n", "f:4: jobs.web.deadline: unknown field; \"deadline\" belongs "
+                                    "under \"update\" or \"batch\"" },
+        { WEB "    queue: {mode: sometimes}\n",
+                "f:4: jobs.web.queue.mode: expected \"always\", \"never\", \"start-only\" or "
+                "\"restart-only\", got \"sometimes\"" },
+        { WEB "    queue: {mode: restart_only}\n",
+                "f:4: jobs.web.queue.mode: expected \"always\", \"never\", \"start-only\" or "
+                "\"restart-only\", got \"restart_only\"; did you mean \"restart-only\"?" },
+        { WEB "    lost: {then: stay}\n",
+                "f:4: jobs.web.lost.then: expected \"move\", \"wait\" or \"end\", got \"stay\"" },
+        { WEB "    lease: 0\n", "f:4: jobs.web.lease: expected a duration from 1s to 1d, got 0" },
+        { WEB "    batch: {retries: all}\n",
+                "f:4: jobs.web.batch.retries: expected a number or \"none\", got \"all\"" },
+        { WEB "    batch: {retries: 1.5}\n",
+                "f:4: jobs.web.batch.retries: expected a whole number, got 1.5" },
+        { WEB "    batch: {retries: 100001}\n",
+                "f:4: jobs.web.batch.retries: expected a number from 0 to 100000, got 100001" },
+        { WEB "    batch: {retries: 4294967295}\n",
+                "f:4: jobs.web.batch.retries: expected a number from 0 to 100000, got 4294967295" },
+        { WEB "    update: {order: start_first}\n",
+                "f:4: jobs.web.update.order: expected \"stop-first\" or \"start-first\", got "
+                "\"start_first\"; did you mean \"start-first\"?" },
+        { WEB "    update: {deadline: 0}\n",
+                "f:4: jobs.web.update.deadline: expected a duration from 1ms to 365d, got 0" },
+        { WEB "    schedule: {overlap: kill}\n",
+                "f:4: jobs.web.schedule.overlap: expected \"skip\", \"wait\" or \"replace\", got "
+                "\"kill\"" },
+        { WEB "    schedule: {zone: ../etc/passwd}\n",
+                "f:4: jobs.web.schedule.zone: expected the name of a time zone such as "
+                "\"Europe/Paris\", got \"../etc/passwd\"" },
+        /* what fields say together */
+        { WEB "    kind: system\n    count: 3\n",
+                "f:5: jobs.web.count: leave it out: a system job has one task on every node" },
+        { WEB "    count: 1\n    place: {with: db}\n",
+                "f:4: jobs.web.count: leave it out: with \"place.with\" there is one task on every "
+                "node of the other job" },
+        { WEB "    place: {gang: true}\n    kind: system\n",
+                "f:4: jobs.web.place.gang: not possible for a job with one task on every node" },
+        { WEB "    place: {with: db, gang: true}\n",
+                "f:4: jobs.web.place.gang: not possible for a job with one task on every node" },
+        { WEB "    kind: system\n    place:\n      with: db\n",
+                "f:6: jobs.web.place.with: not possible for a system job: both say on which nodes "
+                "there is a task" },
+        { WEB "    place: {with: web}\n",
+                "f:4: jobs.web.place.with: expected another job, not this one" },
+        { WEB "    singleton: true\n    count: 2\n",
+                "f:5: jobs.web.count: a singleton has a count of 1, not 2" },
+        { WEB "    singleton: true\n    count: 0\n",
+                "f:5: jobs.web.count: a singleton has a count of 1, not 0" },
+        { WEB "    singleton: true\n    kind: batch\n",
+                "f:5: jobs.web.kind: a singleton is a service, not \"batch\"" },
+        { WEB "    singleton: true\n    place: {with: db}\n",
+                "f:5: jobs.web.place.with: not possible for a singleton: there would be a task on "
+                "every node" },
+        { WEB "    update: {order: start-first}\n    singleton: true\n",
+                "f:4: jobs.web.update.order: a singleton needs \"stop-first\": with "
+                "\"start-first\" two would run" },
+        { WEB "    singleton: true\n    update: {canary: 1}\n",
+                "f:5: jobs.web.update.canary: a singleton cannot have one: two would run" },
+        { WEB "    count: 3\n    update: {canary: 4}\n",
+                "f:5: jobs.web.update.canary: expected no more than the count of 3, got 4" },
+        { WEB "    update: {canary: 2}\n",
+                "f:4: jobs.web.update.canary: expected no more than the count of 1, got 2" },
+        { WEB "    kind: cron\n",
+                "f:4: jobs.web.kind: a cron job needs \"schedule.cron\", such as \"0 3 * * *\"" },
+        { WEB "    kind: cron\n    schedule: {zone: UTC}\n",
+                "f:4: jobs.web.kind: a cron job needs \"schedule.cron\", such as \"0 3 * * *\"" },
+        { WEB "    schedule: {cron: 0 3 * * *}\n",
+                "f:4: jobs.web.schedule.cron: only for a job of kind \"cron\"; this one is of kind "
+                "\"service\"" },
+        { WEB "    kind: cron\n    schedule:\n      jitter: 5s\n      cron: 61 3 * * *\n",
+                "f:7: jobs.web.schedule.cron: minute: 61 is more than 59 (character 1)" },
         /* stop, logs, update */
         { WEB "    stop: {signal: SIGFOO}\n",
                 "f:4: jobs.web.stop.signal: expected a signal such as TERM or 15, got "

@@ -58,6 +58,25 @@ static void assert_texts(char *const *texts, const char *const *expected)
                 __VA_ARGS__, NULL                                                                  \
         }
 
+/* What is written is read back as the same spec. Returns it. */
+static struct job_spec *roundtrip(const struct job_spec *spec)
+{
+        json_t *json = job_spec_to_json(spec);
+        struct error err = ERROR_INIT;
+        struct job_spec *again = NULL;
+        struct job_diff diff;
+
+        if (job_spec_from_json(spec->name, json, &again, &err) < 0)
+                fail_msg("%s", err.message);
+        job_spec_diff(spec, again, &diff);
+        if (diff.len > 0)
+                fail_msg("%s: %s became %s", diff.changes[0].field, diff.changes[0].from,
+                        diff.changes[0].to);
+        job_diff_done(&diff);
+        json_decref(json);
+        return again;
+}
+
 static void a_spec_has_defaults(void **state)
 {
         AUTO(job_spec_unrefp) struct job_spec *s = parse_one("jobs: {web: {command: [run]}}");
@@ -88,6 +107,44 @@ static void a_spec_has_defaults(void **state)
         assert_int_equal(s->logs.files, 5);
         assert_int_equal(s->logs.when_full, LOGS_BLOCK);
         assert_int_equal(s->update.parallel, 1);
+}
+
+static void a_spec_of_before_means_what_it_meant(void **state)
+{
+        AUTO(job_spec_unrefp) struct job_spec *s = parse_one("jobs: {web: {command: [run]}}");
+
+        (void) state;
+        assert_false(s->template);
+        assert_int_equal(s->priority, 50);
+        assert_null(s->owner);
+        assert_int_equal(s->queue.mode, QUEUE_ALWAYS);
+        assert_false(s->queue.preempt);
+        assert_int_equal(s->resources.cpu, 0);
+        assert_int_equal(s->resources.memory, 0);
+        assert_int_equal(s->resources.disk, 0);
+        assert_null(s->resources.ports);
+        assert_null(s->place.zones);
+        assert_null(s->place.node);
+        assert_null(s->place.spread);
+        assert_null(s->place.exclusive);
+        assert_null(s->place.with);
+        assert_int_equal(s->place.constraints_len, 0);
+        assert_int_equal(s->place.preferences_len, 0);
+        assert_int_equal(s->place.by, PLACE_SPREAD);
+        assert_false(s->place.gang);
+        assert_false(s->singleton);
+        assert_int_equal(s->lease, 10 * USEC_SEC);
+        assert_int_equal(s->lost.then, LOST_MOVE);
+        assert_int_equal(s->lost.after, 0);
+        assert_int_equal(s->update.order, UPDATE_STOP_FIRST);
+        assert_int_equal(s->update.deadline, 10 * USEC_MINUTE);
+        assert_false(s->update.revert);
+        assert_int_equal(s->update.canary, 0);
+        assert_true(s->batch.retries == JOB_RETRIES_ANY);
+        assert_int_equal(s->batch.parallel, 0);
+        assert_null(s->schedule.cron);
+        assert_int_equal(s->schedule.overlap, OVERLAP_SKIP);
+        assert_int_equal(s->schedule.catch_up, CATCH_UP_LAST);
 }
 
 static void null_is_not_given(void **state)
@@ -260,6 +317,117 @@ static void defaults_depend_on_each_other(void **state)
         assert_int_equal(last->restart.policy, RESTART_ALWAYS);
 }
 
+static void a_job_per_node_has_no_count(void **state)
+{
+        AUTO(job_spec_unrefp)
+        struct job_spec *all = parse_one("jobs: {a: {command: x, kind: system, count: null}}"),
+                        *linked = parse_one("jobs: {a: {command: x, place: {with: db}}}"),
+                        *plain = parse_one("jobs: {a: {command: x}}");
+        json_t *json = job_spec_to_json(all);
+        struct job_diff diff;
+
+        (void) state;
+        assert_true(job_spec_per_node(all));
+        assert_true(job_spec_per_node(linked));
+        assert_false(job_spec_per_node(plain));
+        assert_int_equal(all->count, 0);
+        assert_int_equal(linked->count, 0);
+        assert_int_equal(all->restart.policy, RESTART_ALWAYS);
+        assert_false(job_spec_is_batch(all));
+        assert_true(json_is_null(json_object_get(json, "count")));
+        job_spec_diff(plain, linked, &diff);
+        assert_int_equal(diff.len, 2);
+        assert_string_equal(diff.changes[0].field, "count");
+        assert_string_equal(diff.changes[0].to, "null");
+        assert_string_equal(diff.changes[1].field, "place.with");
+        job_diff_done(&diff);
+        json_decref(json);
+}
+
+static void a_cron_job_has_a_timetable(void **state)
+{
+        AUTO(job_spec_unrefp)
+        struct job_spec *s = parse_one("jobs: {a: {command: x, kind: cron, schedule: {cron: '0 3 * "
+                                       "* *', zone: Europe/Paris, overlap: replace}}}"),
+                        *again = roundtrip(s);
+
+        (void) state;
+        assert_true(job_spec_is_batch(s));
+        assert_int_equal(s->restart.policy, RESTART_ON_FAILURE);
+        assert_string_equal(again->schedule.cron, "0 3 * * *");
+        assert_int_equal(again->schedule.times.hours, 1 << 3);
+        assert_int_equal(again->schedule.times.minutes, 1);
+        assert_string_equal(again->schedule.zone, "Europe/Paris");
+        assert_int_equal(again->schedule.overlap, OVERLAP_REPLACE);
+        assert_int_equal(again->schedule.catch_up, CATCH_UP_LAST);
+}
+
+static void a_singleton_is_a_service_of_one(void **state)
+{
+        AUTO(job_spec_unrefp)
+        struct job_spec *s = parse_one("jobs: {a: {command: x, singleton: true, lease: 3s}}"),
+                        *again = roundtrip(s);
+
+        (void) state;
+        assert_true(again->singleton);
+        assert_int_equal(again->lease, 3 * USEC_SEC);
+}
+
+static void cores_are_counted_in_thousandths(void **state)
+{
+        static const struct {
+                const char *text;
+                unsigned milli;
+                const char *written;
+        } rows[] = {
+                { "0.5", 500, "0.5" },
+                { "'0.5'", 500, "0.5" },
+                { "500m", 500, "0.5" },
+                { "2", 2000, "2" },
+                { "'2.'", 2000, "2" },
+                { "0.001", 1, "0.001" },
+                { "1m", 1, "0.001" },
+                { "1.10", 1100, "1.1" },
+                { "0.1", 100, "0.1" },
+                { "0", 0, "0" },
+                { "1e1", 10000, "10" },
+                { "10000", 10000000, "10000" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                AUTO(mem_freep)
+                char *text =
+                        mem_printf("jobs: {a: {command: x, resources: {cpu: %s}}}", rows[i].text);
+                AUTO(job_spec_unrefp) struct job_spec *s = parse_one(text), *again = roundtrip(s);
+                json_t *json = job_spec_to_json(again);
+
+                assert_int_equal(s->resources.cpu, rows[i].milli);
+                assert_string_equal(json_string_value(json_object_get(
+                                            json_object_get(json, "resources"), "cpu")),
+                        rows[i].written);
+                json_decref(json);
+        }
+}
+
+static void one_text_is_a_list_of_one(void **state)
+{
+        AUTO(job_spec_unrefp)
+        struct job_spec *s = parse_one("jobs: {a: {command: x, resources: {ports: 80}, place: "
+                                       "{zone: 1.10, where: 'a  exists'}}}"),
+                        *none = parse_one("jobs: {a: {command: x, resources: {ports: []}, place: "
+                                          "{zone: [], where: [], prefer: []}}}");
+
+        (void) state;
+        assert_texts(s->resources.ports, TEXTS("80"));
+        assert_texts(s->place.zones, TEXTS("1.10"));
+        assert_int_equal(s->place.constraints_len, 1);
+        assert_null(none->resources.ports);
+        assert_null(none->place.zones);
+        assert_int_equal(none->place.constraints_len, 0);
+        assert_int_equal(none->place.preferences_len, 0);
+}
+
 static void a_command_takes_what_is_written(void **state)
 {
         AUTO(job_spec_unrefp)
@@ -354,25 +522,6 @@ static void a_spec_is_written_in_full(void **state)
         json_decref(json);
 }
 
-/* What is written is read back as the same spec. Returns it. */
-static struct job_spec *roundtrip(const struct job_spec *spec)
-{
-        json_t *json = job_spec_to_json(spec);
-        struct error err = ERROR_INIT;
-        struct job_spec *again = NULL;
-        struct job_diff diff;
-
-        if (job_spec_from_json(spec->name, json, &again, &err) < 0)
-                fail_msg("%s", err.message);
-        job_spec_diff(spec, again, &diff);
-        if (diff.len > 0)
-                fail_msg("%s: %s became %s", diff.changes[0].field, diff.changes[0].from,
-                        diff.changes[0].to);
-        job_diff_done(&diff);
-        json_decref(json);
-        return again;
-}
-
 /* A small generator with a seed of its own, so that every run tests the same specs. */
 static unsigned pick(uint64_t *seed, unsigned n)
 {
@@ -443,13 +592,112 @@ static void maybe(uint64_t *seed, json_t *object, const char *key, json_t *value
         json_decref(value);
 }
 
+static json_t *pick_word(uint64_t *seed, const char *const *words, size_t len)
+{
+        return json_string(words[pick(seed, (unsigned) len)]);
+}
+
+#define PICK_WORD(seed, ...)                                                                       \
+        pick_word(seed, (const char *const[]){ __VA_ARGS__ },                                      \
+                ARRAY_SIZE(((const char *const[]){ __VA_ARGS__ })))
+
+static json_t *pick_condition(uint64_t *seed)
+{
+        return PICK_WORD(seed, "memory>=4GiB", "a in b,c , d", "kernel < version v6.1", "x exists",
+                "name ~ ^w(e|b){1,3}\"\\\\ ", "cores > -1.50m", "a = \xc3\xa9", "a != b = c");
+}
+
+static json_t *pick_conditions(uint64_t *seed)
+{
+        json_t *list;
+
+        if (pick(seed, 3) == 0)
+                return pick_condition(seed);
+        list = json_array();
+        for (unsigned i = pick(seed, 4); i > 0; i--)
+                json_array_append_new(list, pick_condition(seed));
+        return list;
+}
+
+static json_t *pick_preferences(uint64_t *seed)
+{
+        json_t *list = json_array();
+
+        for (unsigned i = pick(seed, 4); i > 0; i--)
+                json_array_append_new(
+                        list, json_pack("{s:o,s:i}", "where", pick_condition(seed), "weight",
+                                      pick(seed, 2) ? 1 + (int) pick(seed, 100)
+                                                    : -1 - (int) pick(seed, 100)));
+        return list;
+}
+
+static json_t *pick_cpu(uint64_t *seed)
+{
+        switch (pick(seed, 3)) {
+        case 0:
+                return json_integer(pick(seed, 10001));
+        case 1:
+                return json_real(pick(seed, 10000001) / 1000.0);
+        default:
+                return json_sprintf("%um", pick(seed, 10000001));
+        }
+}
+
+static json_t *pick_place(uint64_t *seed, bool per_node)
+{
+        json_t *place = json_object();
+
+        maybe(seed, place, "zone", json_pack("[s,s]", "west", "\xc3\xa9 1"));
+        maybe(seed, place, "node", json_string("n1"));
+        maybe(seed, place, "where", pick_conditions(seed));
+        maybe(seed, place, "prefer", pick_preferences(seed));
+        maybe(seed, place, "spread", json_string("rack.row"));
+        maybe(seed, place, "by", PICK_WORD(seed, "spread", "pack"));
+        maybe(seed, place, "exclusive", json_string("gpu"));
+        if (!per_node)
+                maybe(seed, place, "gang", json_boolean(pick(seed, 2)));
+        return place;
+}
+
+/* The fields that a job has for a cluster. */
+static void pick_cluster(uint64_t *seed, json_t *spec, bool per_node)
+{
+        maybe(seed, spec, "template", json_boolean(pick(seed, 2)));
+        maybe(seed, spec, "priority", json_integer(pick(seed, 101)));
+        maybe(seed, spec, "owner", pick_text(seed));
+        maybe(seed, spec, "lease", json_sprintf("%us", 1 + pick(seed, 500)));
+        maybe(seed, spec, "resources",
+                json_pack("{s:o,s:i,s:[s,i]}", "cpu", pick_cpu(seed), "memory", pick(seed, 1 << 30),
+                        "ports", "http", pick(seed, 100)));
+        maybe(seed, spec, "place", pick_place(seed, per_node));
+        maybe(seed, spec, "queue",
+                json_pack("{s:o,s:b}", "mode",
+                        PICK_WORD(seed, "always", "never", "start-only", "restart-only"), "preempt",
+                        pick(seed, 2)));
+        maybe(seed, spec, "lost",
+                json_pack("{s:o,s:o}", "then", PICK_WORD(seed, "move", "wait", "end"), "after",
+                        pick_span(seed)));
+        maybe(seed, spec, "batch",
+                json_pack("{s:o,s:i,s:o,s:o}", "retries",
+                        pick(seed, 2) ? json_string("none") : json_integer(pick(seed, 9)),
+                        "parallel", pick(seed, 9), "deadline", pick_span(seed), "keep",
+                        pick_span(seed)));
+}
+
 static json_t *pick_spec(uint64_t *seed)
 {
         static const char *const policies[] = { "always", "on-failure", "never" };
         json_t *spec = json_pack("{s:o}", "command", pick_command(seed)), *restart = json_object();
 
-        maybe(seed, spec, "kind", json_string(pick(seed, 2) ? "batch" : "service"));
-        maybe(seed, spec, "count", json_integer(pick(seed, 100001)));
+        bool per_node = pick(seed, 4) == 0;
+
+        if (per_node)
+                json_object_set_new(spec, "kind", json_string("system"));
+        else
+                maybe(seed, spec, "kind", json_string(pick(seed, 2) ? "batch" : "service"));
+        if (!per_node)
+                maybe(seed, spec, "count", json_integer(pick(seed, 100001)));
+        pick_cluster(seed, spec, per_node);
         maybe(seed, spec, "user", pick_text(seed));
         maybe(seed, spec, "group", json_integer(pick(seed, 70000)));
         maybe(seed, spec, "directory", json_string("/srv/\xc3\xa9 x"));
@@ -467,7 +715,10 @@ static json_t *pick_spec(uint64_t *seed)
         maybe(seed, spec, "logs",
                 json_pack("{s:i,s:i}", "size", 4096 + pick(seed, 1 << 30), "files",
                         pick(seed, 1001)));
-        maybe(seed, spec, "update", json_pack("{s:i}", "parallel", 1 + pick(seed, 100000)));
+        maybe(seed, spec, "update",
+                json_pack("{s:i,s:o,s:o,s:b}", "parallel", 1 + pick(seed, 100000), "order",
+                        PICK_WORD(seed, "stop-first", "start-first"), "pause", pick_span(seed),
+                        "revert", pick(seed, 2)));
         return spec;
 }
 
@@ -521,6 +772,47 @@ static void a_diff_names_what_changed(void **state)
                 { "", ", logs: {when_full: drop}", "logs.when_full", "\"block\"", "\"drop\"",
                         false },
                 { "", ", update: {parallel: 2}", "update.parallel", "1", "2", false },
+                { "", ", template: true", "template", "false", "true", false },
+                { "", ", priority: 51", "priority", "50", "51", false },
+                { "", ", owner: a", "owner", "null", "\"a\"", false },
+                { "", ", singleton: true", "singleton", "false", "true", false },
+                { "", ", lease: 1m", "lease", "\"10s\"", "\"1m\"", false },
+                { "", ", resources: {cpu: 250m}", "resources.cpu", "\"0\"", "\"0.25\"", false },
+                { "", ", resources: {memory: 1KiB}", "resources.memory", "\"0B\"", "\"1KiB\"",
+                        false },
+                { "", ", resources: {disk: 1}", "resources.disk", "\"0B\"", "\"1B\"", false },
+                { "", ", resources: {ports: http}", "resources.ports", "[]", "[\"http\"]", true },
+                { "", ", place: {zone: west}", "place.zone", "[]", "[\"west\"]", false },
+                { "", ", place: {node: n1}", "place.node", "null", "\"n1\"", false },
+                { "", ", place: {where: \"a>=1\"}", "place.where", "[]", "[\"a >= 1\"]", false },
+                { "", ", place: {prefer: [{where: a=b, weight: -3}]}", "place.prefer", "[]",
+                        "[{\"where\":\"a = b\",\"weight\":-3}]", false },
+                { "", ", place: {spread: rack}", "place.spread", "null", "\"rack\"", false },
+                { "", ", place: {by: pack}", "place.by", "\"spread\"", "\"pack\"", false },
+                { "", ", place: {exclusive: x}", "place.exclusive", "null", "\"x\"", false },
+                { "", ", place: {gang: true}", "place.gang", "false", "true", false },
+                { "", ", queue: {mode: never}", "queue.mode", "\"always\"", "\"never\"", false },
+                { "", ", queue: {preempt: true}", "queue.preempt", "false", "true", false },
+                { "", ", lost: {then: end}", "lost.then", "\"move\"", "\"end\"", false },
+                { "", ", lost: {after: 1}", "lost.after", "\"0s\"", "\"1s\"", false },
+                { "", ", update: {order: start-first}", "update.order", "\"stop-first\"",
+                        "\"start-first\"", false },
+                { "", ", update: {healthy: 1}", "update.healthy", "\"0s\"", "\"1s\"", false },
+                { "", ", update: {pause: 1}", "update.pause", "\"0s\"", "\"1s\"", false },
+                { "", ", update: {deadline: 1}", "update.deadline", "\"10m\"", "\"1s\"", false },
+                { "", ", update: {revert: true}", "update.revert", "false", "true", false },
+                { "", ", update: {canary: 1}", "update.canary", "0", "1", false },
+                { "", ", batch: {retries: 0}", "batch.retries", "\"none\"", "0", false },
+                { "", ", batch: {parallel: 1}", "batch.parallel", "0", "1", false },
+                { "", ", batch: {deadline: 1}", "batch.deadline", "\"0s\"", "\"1s\"", false },
+                { "", ", batch: {keep: 1}", "batch.keep", "\"0s\"", "\"1s\"", false },
+                { "", ", schedule: {zone: Europe/Paris}", "schedule.zone", "null",
+                        "\"Europe/Paris\"", false },
+                { "", ", schedule: {overlap: wait}", "schedule.overlap", "\"skip\"", "\"wait\"",
+                        false },
+                { "", ", schedule: {catch_up: none}", "schedule.catch_up", "\"last\"", "\"none\"",
+                        false },
+                { "", ", schedule: {jitter: 1}", "schedule.jitter", "\"0s\"", "\"1s\"", false },
         };
 
         (void) state;
@@ -656,11 +948,17 @@ int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_spec_has_defaults),
+                cmocka_unit_test(a_spec_of_before_means_what_it_meant),
                 cmocka_unit_test(null_is_not_given),
                 cmocka_unit_test(every_field_is_read),
                 cmocka_unit_test(every_field_of_the_cluster_is_read),
                 cmocka_unit_test(rules_are_read_in_order),
                 cmocka_unit_test(defaults_depend_on_each_other),
+                cmocka_unit_test(a_job_per_node_has_no_count),
+                cmocka_unit_test(a_cron_job_has_a_timetable),
+                cmocka_unit_test(a_singleton_is_a_service_of_one),
+                cmocka_unit_test(cores_are_counted_in_thousandths),
+                cmocka_unit_test(one_text_is_a_list_of_one),
                 cmocka_unit_test(a_command_takes_what_is_written),
                 cmocka_unit_test(json_may_have_comments_and_commas),
                 cmocka_unit_test(jobs_keep_the_order_of_the_file),

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/macros.h"
 #include "model/job.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -18,6 +19,18 @@ static void broken(const char *what, const char *detail)
         abort();
 }
 
+/* Asks it of a node that has all attributes of the corpus, and of one that has none. */
+static void check_constraint(const struct constraint *c)
+{
+        char *pairs[] = { (char[]){ "a=6.1.0-18-amd64" }, (char[]){ "b=-0.5" },
+                (char[]){ "c=4294967296" }, (char[]){ "d=web17" }, (char[]){ "in=4 GiB" } };
+        const struct attributes some = { pairs, ARRAY_SIZE(pairs) }, none = { 0 };
+
+        constraint_holds(c, &some);
+        if (constraint_holds(c, &none) != (c->op == CONSTRAINT_NOT_EQUAL))
+                broken("holds for a node of nothing", c->attribute);
+}
+
 static void check_spec(const struct job_spec *spec)
 {
         json_t *json = job_spec_to_json(spec);
@@ -25,6 +38,10 @@ static void check_spec(const struct job_spec *spec)
         struct job_spec *again = NULL;
         struct job_diff diff;
 
+        for (size_t i = 0; i < spec->place.constraints_len; i++)
+                check_constraint(&spec->place.constraints[i]);
+        for (size_t i = 0; i < spec->place.preferences_len; i++)
+                check_constraint(spec->place.preferences[i].where);
         if (job_spec_from_json(spec->name, json, &again, &err) < 0)
                 broken("what was written is refused", err.message);
         job_spec_diff(spec, again, &diff);
