@@ -172,14 +172,18 @@ static void put_how(struct buffer *text, const struct job *job, const struct job
                 buffer_puts(text, "; in place");
 }
 
-static void new_version(
-        struct job *job, struct job_spec *spec, const struct job_diff *diff, struct turn *turn)
+void job_new_version(struct turn *turn, struct job *job, struct job_spec *spec, bool needs_restart)
 {
         uint32_t version = job_version_number(job) + 1;
 
         job_add_version(job, version, spec);
         job->since = turn->now;
-        if (diff->needs_restart)
+        job->promoted = !needs_restart || spec->update.canary == 0;
+        job->reverted = job->roll_stepping = false;
+        job->surge = 0;
+        job->roll_step_at = 0;
+        free(take_ptr(job->roll_failed));
+        if (needs_restart)
                 job->restart_version = version;
 }
 
@@ -214,7 +218,7 @@ static void apply_change(struct turn *turn, struct job *job, struct job_spec *sp
         job->command = generation;
         clear_stops(turn, job);
         if (diff->len > 0)
-                new_version(job, spec, diff, turn);
+                job_new_version(turn, job, spec, diff->needs_restart);
 
         buffer_printf(&text, "version %" PRIu32 ": ", job_version_number(job));
         if (diff->len > 0) {
@@ -356,6 +360,7 @@ static void restart_job(struct turn *turn, struct job *job)
 
         clear_stops(turn, job);
         job->generation = job->command = generation;
+        free(take_ptr(job->roll_failed));
         job_retarget(turn, job, ANEW_ALL, generation);
         wanted = job_wanted(job);
         if (up > parallel)
@@ -462,5 +467,62 @@ int cluster_command_remove(struct turn *turn, const struct cluster_event *event,
         if (active > 0)
                 turn_say(turn, EVENT_JOB_REMOVED, job, "to be removed: %zu task%s to end first",
                         active, plural(active));
+        return 0;
+}
+
+/* ---- Promote and revert */
+
+int cluster_command_promote(struct turn *turn, const struct cluster_event *event, struct error *err)
+{
+        struct job *job;
+
+        if (find_job(turn, event->target, &job, err) < 0 || check_not_removing(job, err) < 0)
+                return -1;
+        if (!job_holds(job))
+                return error_set(err, ERR_CONFLICT, "job %s has no canary to promote", job->name);
+        if (job_halted(job))
+                return error_set(err, ERR_CONFLICT,
+                        "the canary of job %s has failed: apply another spec, or `reeve revert %s`",
+                        job->name, job->name);
+        job->promoted = true;
+        job_touch_row(turn->c, job);
+        turn_say(turn, EVENT_JOB_PROMOTED, job,
+                "version %" PRIu32 " is promoted by a person: the other %zu task%s follow%s",
+                job_version_number(job), job->counts[MARK_OUTDATED],
+                plural(job->counts[MARK_OUTDATED]), job->counts[MARK_OUTDATED] == 1 ? "s" : "");
+        return 0;
+}
+
+static uint32_t version_before(const struct job *job)
+{
+        uint32_t newest = job_version_number(job);
+
+        if (job->rolled_version < newest)
+                return job->rolled_version;
+        return job->versions_len < 2 ? 0 : job->versions[job->versions_len - 2].number;
+}
+
+int cluster_command_revert(struct turn *turn, const struct cluster_event *event, struct error *err)
+{
+        uint32_t version = event->version;
+        struct job *job;
+
+        if (find_job(turn, event->target, &job, err) < 0 || check_not_removing(job, err) < 0 ||
+                check_source(job, source_of(event), "change it", err) < 0)
+                return -1;
+        if (version == 0)
+                version = version_before(job);
+        if (version == 0)
+                return error_set(err, ERR_CONFLICT, "job %s has no version before", job->name);
+        if (version == job_version_number(job))
+                return error_set(err, ERR_CONFLICT, "version %" PRIu32 " of job %s is in force",
+                        version, job->name);
+        if (job_spec_of(job, version) == NULL)
+                return error_set(err, ERR_NOT_FOUND,
+                        "job %s has no version %" PRIu32 "; the oldest kept is %" PRIu32, job->name,
+                        version, job->versions[0].number);
+        clear_stops(turn, job);
+        rollout_to(turn, job, version, "a person asked for it");
+        turn->effects->version = job_version_number(job);
         return 0;
 }

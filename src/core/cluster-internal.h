@@ -24,6 +24,7 @@ enum task_mark {
         MARK_STOPPED, /* stopped by a person, all by itself */
         MARK_WANTED,  /* shall run, or have run to its end */
         MARK_WANTED_RUNNING,
+        MARK_PROVING,   /* in flight: ready, but not for long enough */
         MARK_SETTLED,   /* runs, ready, as it was told last; or ended well */
         MARK_INFLIGHT,  /* was told, and is not settled yet: the rollout waits for it */
         MARK_MOVABLE,   /* has not been told the newest, runs, and its agent listens: the rollout
@@ -127,6 +128,7 @@ struct task {
         uint16_t *ports;     /* of the node, while it holds them */
         char *reason;        /* NULL: none */
         usec_t since, next_run_at, started_at;
+        usec_t told_at; /* when its desire changed */
         int64_t log_bytes;
         uint32_t index;
         uint32_t ports_len;
@@ -142,6 +144,7 @@ struct task {
         int8_t result;
         bool moving : 1;   /* is told to end on its node, to be placed anew */
         bool overdue : 1;  /* its node is lost for so long that it is placed anew if it can be */
+        bool proven : 1;   /* ready for long enough since it was told */
         bool has_run : 1;  /* once, on any node */
         bool stopped : 1;  /* a person stopped this one task */
         bool leaving : 1;  /* too many, or the job is removed */
@@ -179,7 +182,16 @@ struct job {
         struct task **tasks; /* by index; NULL where there is none */
         size_t tasks_len, tasks_allocated;
         size_t counts[MARK_COUNT];
-        size_t roll_next; /* no task below it is movable */
+        /* rollout.c */
+        size_t roll_next;    /* no task below it is movable */
+        uint32_t surge;      /* tasks beyond the count that stand in for others */
+        bool promoted;       /* no canary that waits for a person */
+        bool reverted;       /* the newest version was made by taking one back */
+        bool roll_stepping;  /* tasks of the present step are in flight */
+        char *roll_failed;   /* why it has halted, if no task that has ended tells that */
+        usec_t roll_step_at; /* no further step before that */
+        usec_t roll_scan_at; /* something may be due by time alone */
+        struct timer due;
 
         bool queued;         /* in cluster.queue: has tasks that wait for a node */
         size_t unmet;        /* so many were tried, and fit nowhere but where something has become
@@ -324,6 +336,7 @@ enum anew { /* which ended tasks a command takes up again */
 };
 void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t generation);
 void task_begin_anew(struct turn *turn, struct job *job, struct task *task, uint64_t generation);
+void task_desire_newest(struct turn *turn, struct task *task, uint64_t generation);
 struct choice;
 void task_put(struct turn *turn, struct task *task, const struct choice *choice); /* on its node */
 void task_reject(struct turn *turn, struct task *task, const char *reason);
@@ -343,7 +356,22 @@ void turn_advance(struct turn *turn); /* all that follows from what was touched,
 /* Publishes that the tasks born with @generation are new. */
 void job_say_created(struct turn *turn, struct job *job, uint64_t generation);
 
+/* rollout.c: how tasks come to the newest version */
+enum timer_owner { TIMER_OF_NODE, TIMER_OF_JOB };
+bool job_holds(const struct job *job); /* a canary is there and not promoted */
+void rollout_advance(struct turn *turn, struct job *job);
+usec_t rollout_next(const struct job *job); /* when rollout_advance() is due by time alone */
+void rollout_put_failure(struct buffer *b, const struct job *job); /* why it has halted */
+/* The spec of @version, which is there, is in force again, as a new version. */
+void rollout_to(struct turn *turn, struct job *job, uint32_t version, const char *why);
+void job_set_due(struct job *job);
+
 /* cluster-command.c */
+/* A version with @spec, of which a reference is taken. */
+void job_new_version(struct turn *turn, struct job *job, struct job_spec *spec, bool needs_restart);
+int cluster_command_promote(
+        struct turn *turn, const struct cluster_event *event, struct error *err);
+int cluster_command_revert(struct turn *turn, const struct cluster_event *event, struct error *err);
 int cluster_command_apply(struct turn *turn, const struct cluster_event *event, struct error *err);
 int cluster_command_stop(struct turn *turn, const struct cluster_event *event, struct error *err);
 int cluster_command_restart(

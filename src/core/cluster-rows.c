@@ -84,6 +84,10 @@ void rows_write_job(struct cluster_effects *e, const struct job *job)
         put_flag(&b, "stopped", job->stopped);
         put_flag(&b, "removing", job->removing);
         put_flag(&b, "purge", job->purge);
+        put_number(&b, "surge", job->surge);
+        put_flag(&b, "held", !job->promoted);
+        put_flag(&b, "reverted", job->reverted);
+        put_text(&b, "roll_failed", job->roll_failed);
         put_versions(&b, job);
         buffer_putc(&b, '}');
         effects_write(e, mem_printf("job/%s", job->name), buffer_take(&b));
@@ -259,6 +263,10 @@ static int load_job(struct cluster *c, const char *name, const json_t *row, stru
         job->stopped = get_flag(row, "stopped");
         job->removing = get_flag(row, "removing");
         job->purge = get_flag(row, "purge");
+        job->surge = get_small(row, "surge");
+        job->promoted = !get_flag(row, "held");
+        job->reverted = get_flag(row, "reverted");
+        job->roll_failed = mem_strdup(get_text(row, "roll_failed"));
         for (size_t i = 0; i < json_array_size(versions); i++)
                 if (load_version(job, json_array_get(versions, i), err) < 0)
                         return -1;
@@ -438,6 +446,8 @@ int rows_loaded(struct turn *turn, struct error *err)
                 JOB_FOREACH_TASK (job, task)
                         if (!task->reported)
                                 task->since = turn->now;
+                JOB_FOREACH_TASK (job, task)
+                        task->told_at = turn->now;
                 job_recount(job);
                 job_touch(c, job);
         }

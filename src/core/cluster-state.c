@@ -37,6 +37,9 @@ struct job *job_new(struct cluster *c, const char *name)
         struct job *job = mem_alloc(sizeof *job);
 
         job->cluster = c;
+        job->promoted = true;
+        job->roll_scan_at = USEC_NEVER;
+        job->due.owner = TIMER_OF_JOB;
         job->name = mem_strdup(name);
         HASH_ADD_KEYPTR(hh, c->jobs, job->name, strlen(job->name), job);
         return job;
@@ -100,6 +103,8 @@ void job_free(struct cluster *c, struct job *job)
         free(job->chunk_dirty);
         free(job->name);
         free(job->source);
+        timers_set(&c->timers, &job->due, USEC_NEVER);
+        free(job->roll_failed);
         free(job->reason);
         free(job->ids);
         free(job);
@@ -159,7 +164,7 @@ uint32_t job_count(const struct job *job)
 {
         const struct job_spec *spec = job_current_spec(job);
 
-        return spec->template ? 0 : spec->count;
+        return spec->template ? 0 : spec->count + job->surge;
 }
 
 size_t job_wanted(const struct job *job)
@@ -171,7 +176,8 @@ size_t job_wanted(const struct job *job)
 
 bool job_halted(const struct job *job)
 {
-        return job->counts[MARK_OUTDATED] > 0 && job->counts[MARK_ENDED_BADLY] > 0;
+        return job->roll_failed != NULL || ((job->counts[MARK_OUTDATED] > 0 || job->surge > 0) &&
+                                                   job->counts[MARK_ENDED_BADLY] > 0);
 }
 
 /* ---- What has to be written at the end of the turn */
@@ -350,6 +356,9 @@ static unsigned marks_of_wanted(const struct job *job, const struct task *t, boo
                 return marks | BIT(MARK_OUTDATED);
         if (ended)
                 return marks | (well ? BIT(MARK_SETTLED) : BIT(MARK_ENDED_BADLY));
+        if (running && t->synced && t->ready && job_current_spec(job)->update.healthy > 0 &&
+                !t->proven)
+                return marks | BIT(MARK_INFLIGHT) | BIT(MARK_PROVING);
         if (running && t->synced && t->ready)
                 return marks | BIT(MARK_SETTLED);
         return marks | (t->node != NULL || t->has_run ? BIT(MARK_INFLIGHT) : 0);
@@ -384,6 +393,9 @@ static void count_marks(struct task *task, unsigned marks)
                 ((marks & BIT(MARK_HOLDS)) != 0 ? node_take : node_give)(task);
         if ((differ & BIT(MARK_RUNNING)) != 0 && task->node != NULL)
                 task->node->status.running += (marks & BIT(MARK_RUNNING)) != 0 ? 1 : -1;
+        if ((marks & ~task->marks &
+                    (BIT(MARK_PROVING) | BIT(MARK_INFLIGHT) | BIT(MARK_UNPLACED))) != 0)
+                job->roll_scan_at = 0;
         if ((differ & BIT(MARK_DISPLACED)) != 0)
                 job->cluster->displaced += (marks & BIT(MARK_DISPLACED)) != 0 ? 1 : (size_t) -1;
         for (int mark = 0; mark < MARK_COUNT && differ != 0; mark++) {

@@ -127,7 +127,9 @@ static void put_stopping(struct buffer *b, const struct job *job)
 static void put_updating(struct buffer *b, const struct job *job)
 {
         put_rollout(b, job);
-        if (job->counts[MARK_INFLIGHT] > 0) {
+        if (job_holds(job) && job->counts[MARK_INFLIGHT] == 0) {
+                buffer_printf(b, "; the canary waits for `reeve promote %s`", job->name);
+        } else if (job->counts[MARK_INFLIGHT] > 0) {
                 buffer_puts(b, "; waits for ");
                 put_task(b, job, MARK_INFLIGHT, "to be ready");
         } else if (job->counts[MARK_LOST] > 0) {
@@ -140,7 +142,7 @@ static void put_degraded(struct buffer *b, const struct job *job)
 {
         if (job_halted(job)) {
                 buffer_puts(b, "the update has halted: ");
-                put_task(b, job, MARK_ENDED_BADLY, "has failed");
+                rollout_put_failure(b, job);
                 buffer_puts(b, "; ");
                 put_rollout(b, job);
         } else if (job->counts[MARK_ENDED_BADLY] > 0) {

@@ -4,7 +4,8 @@
  *   cluster.c          the door: events in, effects out
  *   cluster-command.c  what people and job files ask
  *   cluster-node.c     what agents tell
- *   reconcile.c        from what is wanted of a job to what is desired of its tasks; the rollout
+ *   reconcile.c        from what is wanted of a job to what is desired of its tasks
+ *   rollout.c          how they come to a new version
  *   queue.c            jobs with tasks that wait for a node
  *   place.c            which node a task goes to
  *   leave.c            tasks that have to leave their nodes: lost, drained, forgotten
@@ -92,6 +93,13 @@ static void node_is_due(struct turn *turn, struct node *node)
         node_set_due(turn->c, node);
 }
 
+/* The rest is done at the end of the turn, as for all that are touched. */
+static void job_is_due(struct cluster *c, struct job *job)
+{
+        timers_set(&c->timers, &job->due, USEC_NEVER);
+        job_touch(c, job);
+}
+
 static void handle_tick(struct turn *turn)
 {
         struct timer *timer;
@@ -99,7 +107,10 @@ static void handle_tick(struct turn *turn)
         if (turn->c->purge_due)
                 turn_purge(turn);
         while ((timer = timers_first(&turn->c->timers)) != NULL && timer->at <= turn->now)
-                node_is_due(turn, container_of(timer, struct node, due));
+                if (timer->owner == TIMER_OF_NODE)
+                        node_is_due(turn, container_of(timer, struct node, due));
+                else
+                        job_is_due(turn->c, container_of(timer, struct job, due));
 }
 
 static int handle(struct turn *turn, const struct cluster_event *event, struct error *err)
@@ -140,6 +151,10 @@ static int handle(struct turn *turn, const struct cluster_event *event, struct e
                 return leave_handle_drain(turn, event, err);
         case CLUSTER_FORGET:
                 return leave_handle_forget(turn, event, err);
+        case CLUSTER_PROMOTE:
+                return cluster_command_promote(turn, event, err);
+        case CLUSTER_REVERT:
+                return cluster_command_revert(turn, event, err);
         case CLUSTER_CLOCK:
                 set_clock(turn->c, event->by);
                 return 0;

@@ -45,6 +45,10 @@ enum cluster_event_type {
                           stopped at once. Off: it is open again */
         CLUSTER_FORGET, /* target node, not connected: it is no more; its tasks are placed elsewhere
                          */
+        CLUSTER_PROMOTE, /* target job: its canary is good, the other tasks follow */
+        CLUSTER_REVERT, /* target job, version: that one's spec is in force again, as a new version;
+                           0: of the one that all tasks had before the newest. From a file: conflict
+                         */
         CLUSTER_CLOCK,  /* by: the wall clock was set; what was to happen in so many seconds still
                            does */
         CLUSTER_REPORT, /* node, reports: the status of these tasks changed */
@@ -75,7 +79,9 @@ struct cluster_event {
         const char *key, *value; /* LOAD */
         struct job_spec *spec;   /* APPLY: a reference is taken */
         const char *source;      /* APPLY, REMOVE: "api" or "file:PATH" */
-        const char *target;      /* STOP, RESTART, SCALE, REMOVE, CORDON, DRAIN, FORGET */
+        const char *target;      /* STOP, RESTART, SCALE, REMOVE, CORDON, DRAIN, FORGET, PROMOTE,
+                                    REVERT */
+        uint32_t version;        /* REVERT */
         bool on;                 /* CORDON, DRAIN */
         usec_t deadline;         /* DRAIN: from now; 0: none */
         usec_t heard;            /* NODE_DOWN: when something was heard of it last; 0: now */

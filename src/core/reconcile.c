@@ -3,12 +3,8 @@
  *
  * A command changes the job and then calls job_retarget(), which goes over all tasks once. What can
  * be told at once is: ends, in-place changes, tasks that do not run anyway. What would take a
- * running task down is left for the rollout: such a task is *outdated* (its desire has an older
- * version or generation than the job), and job_advance() moves `update.parallel` of them at a time,
- * in the order of their indexes. Those that were told and are not settled yet are in flight; while
- * there are enough of them, nobody is moved. When a task that was told the newest ends badly, the
- * rollout halts: this is no flag but follows from the counts, and so ends when the task is taken up
- * again, is stopped by a person, or a new spec is applied.
+ * running task down is left for the rollout (rollout.c): such a task is *outdated* (its desire has
+ * an older version or generation than the job).
  *
  * Generations: each is the number of the event that asked for a new run, so that a later wish
  * always has the higher one, whatever was forgotten in between.
@@ -58,7 +54,8 @@ static void task_set_desire(
                 task->going |=
                         task->state == TASK_RUNNING && desire_takes_down(desire, &task->desire);
                 task->desire = *desire;
-                task->synced = false;
+                task->synced = task->proven = false;
+                task->told_at = turn->now;
                 if (task->held != NULL && task->held != task_demand(task))
                         node_retake(task);
                 task_touch(turn->c, job, task);
@@ -89,6 +86,20 @@ static struct task_desire newest_desire(const struct job *job, uint64_t generati
                 .generation = generation };
 }
 
+/* The same, but a task that is not to be touched before the canary is promoted keeps its version.
+ */
+static struct task_desire next_desire(const struct task *task, uint64_t generation)
+{
+        struct task_desire desire = newest_desire(task->job, generation);
+
+        if (job_holds(task->job) && task->index < job_count(task->job) - task->job->surge &&
+                job_spec_of(task->job, task->desire.version) != NULL) {
+                desire.version = task->desire.version;
+                desire.restart_version = task->desire.restart_version;
+        }
+        return desire;
+}
+
 /* It has no node any more: its agent, if it listens, forgets it. */
 static void task_give_up_node(struct turn *turn, struct task *task)
 {
@@ -107,7 +118,7 @@ static void task_give_up_node(struct turn *turn, struct task *task)
  * had is of a namesake. */
 void task_queue_anew(struct turn *turn, struct task *task)
 {
-        struct task_desire desire = newest_desire(task->job, turn->c->index + 1);
+        struct task_desire desire = next_desire(task, turn->c->index + 1);
 
         task_give_up_node(turn, task);
         task_set_state(turn, task->job, task, TASK_QUEUED, RESULT_NONE, NULL);
@@ -128,7 +139,7 @@ static bool task_stays(struct turn *turn, const struct task *task)
 
 void task_begin_anew(struct turn *turn, struct job *job, struct task *task, uint64_t generation)
 {
-        struct task_desire desire = newest_desire(job, generation);
+        struct task_desire desire = next_desire(task, generation);
         bool ended = task->state == TASK_ENDED;
 
         if (ended && !task_stays(turn, task)) {
@@ -179,16 +190,11 @@ void task_place_again(struct turn *turn, struct job *job, struct task *task)
         task_recount(job, task);
 }
 
-/* Moves a task to the newest version and generation. */
-static void task_move(struct turn *turn, struct job *job, struct task *task)
+void task_desire_newest(struct turn *turn, struct task *task, uint64_t generation)
 {
-        struct task_desire desire =
-                newest_desire(job, MAX(task->desire.generation, job->generation));
+        struct task_desire desire = newest_desire(task->job, generation);
 
-        if (task->state == TASK_ENDED)
-                task_begin_anew(turn, job, task, job->command);
-        else
-                task_set_desire(turn, job, task, &desire);
+        task_set_desire(turn, task->job, task, &desire);
 }
 
 void task_put(struct turn *turn, struct task *task, const struct choice *choice)
@@ -264,6 +270,7 @@ static void create_task(
 
         task->desire = newest_desire(job, generation);
         task->born = generation;
+        task->told_at = turn->now;
         task->stopped = stopped;
         task->since = turn->now;
         task_touch(turn->c, job, task);
@@ -417,60 +424,20 @@ void job_say_created(struct turn *turn, struct job *job, uint64_t generation)
 
 /* ---- What follows by and by */
 
-/* Those that do not run anyway. */
-static void move_stragglers(struct turn *turn, struct job *job)
-{
-        struct task *task;
-
-        if (job->counts[MARK_STRAGGLER] == 0)
-                return;
-        JOB_FOREACH_TASK (job, task)
-                if ((task->marks & BIT(MARK_STRAGGLER)) != 0)
-                        task_move(turn, job, task);
-}
-
-static void move_next(struct turn *turn, struct job *job)
-{
-        uint32_t parallel = job_current_spec(job)->update.parallel;
-
-        while (job->counts[MARK_MOVABLE] > 0 && job->counts[MARK_INFLIGHT] < parallel) {
-                const struct task *task = job->tasks[job->roll_next];
-
-                if (task != NULL && (task->marks & BIT(MARK_MOVABLE)) != 0)
-                        task_move(turn, job, job->tasks[job->roll_next]);
-                else
-                        job->roll_next++;
-        }
-}
-
-static void note_rolled(struct turn *turn, struct job *job)
-{
-        size_t wanted = job_wanted(job);
-
-        if (job->rolled_version >= job_version_number(job) || wanted == 0 ||
-                job->counts[MARK_SETTLED] < wanted)
-                return;
-        job->rolled_version = job_version_number(job);
-        job_touch_row(turn->c, job);
-        if (wanted == 1)
-                turn_say(turn, EVENT_JOB_ROLLED, job, "its task has version %" PRIu32,
-                        job->rolled_version);
-        else
-                turn_say(turn, EVENT_JOB_ROLLED, job, "all %zu tasks have version %" PRIu32, wanted,
-                        job->rolled_version);
-}
-
 static void job_advance(struct turn *turn, struct job *job)
 {
         queue_update(turn->c, job);
         if (!job_runs(job))
                 return;
         leave_advance(turn, job);
-        if (!job_halted(job)) {
-                move_stragglers(turn, job);
-                move_next(turn, job);
-        }
-        note_rolled(turn, job);
+        rollout_advance(turn, job);
+}
+
+void job_set_due(struct job *job)
+{
+        usec_t at = job_runs(job) ? rollout_next(job) : USEC_NEVER;
+
+        timers_set(&job->cluster->timers, &job->due, at);
 }
 
 /* ---- The end of a turn */
@@ -498,6 +465,7 @@ void turn_advance(struct turn *turn)
                         c->dirty = job->dirty_next;
                         job->dirty = false;
                         job_advance(turn, job);
+                        job_set_due(job);
                 }
                 if (c->freed != NULL)
                         leave_retry(turn);

@@ -10,7 +10,8 @@
 
 struct timer {
         usec_t at;
-        size_t place; /* in the heap, from 1; 0: not set */
+        uint32_t owner; /* whatever tells what it belongs to */
+        size_t place;   /* in the heap, from 1; 0: not set */
 };
 
 struct timers {

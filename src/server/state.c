@@ -501,6 +501,8 @@ static bool is_command(const struct cluster_event *event)
         case CLUSTER_CORDON:
         case CLUSTER_DRAIN:
         case CLUSTER_FORGET:
+        case CLUSTER_PROMOTE:
+        case CLUSTER_REVERT:
                 return true;
         case CLUSTER_LOAD:
         case CLUSTER_LOADED:

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Rollout: how a job's tasks come to its newest version.
+ *
+ * Tasks that are *outdated* are moved to it in the order of their indexes; those that were told and
+ * are not settled yet are *in flight*. Stop-first, no more than `update.parallel` are in flight, so
+ * that no more are down. Start-first, as many *surge* tasks are made first: they have the indexes
+ * behind the job's count and the newest version, stand in for those that are being replaced, and go
+ * when all have been. A canary is a surge that has to be promoted by a person before any other task
+ * is touched; as many canaries as tasks are a blue/green deployment.
+ *
+ * A task is settled when it runs, is ready, and was so for `update.healthy`. Between two steps
+ * there is `update.pause`. The rollout halts when a task that was told ends badly or does not
+ * settle within `update.deadline`; the former is no flag but follows from the counts, and so ends
+ * when the task is taken up again, is stopped by a person, or a new spec is applied. With
+ * `update.revert` a rollout that halts is taken back: the spec that all tasks had last is put in
+ * force again as a new version. That is done once; it does not revert a revert.
+ *
+ * What cannot wait for an event because time alone brings it is looked for when job.roll_scan_at
+ * has come; whoever makes something due earlier lowers that. */
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "core/cluster-internal.h"
+
+static bool is_rolling(const struct job *job)
+{
+        return job->rolled_version < job_version_number(job);
+}
+
+bool job_holds(const struct job *job)
+{
+        return is_rolling(job) && !job->promoted;
+}
+
+/* ---- What time brings */
+
+/* Ready for long enough? Returns when it will be, or USEC_NEVER. */
+static usec_t prove(struct turn *turn, struct job *job, struct task *task)
+{
+        usec_t at = task->since + job_current_spec(job)->update.healthy;
+
+        if ((task->marks & BIT(MARK_PROVING)) == 0)
+                return USEC_NEVER;
+        if (at > turn->now)
+                return at;
+        task->proven = true;
+        task_recount(job, task);
+        return USEC_NEVER;
+}
+
+/* Told for too long? */
+static usec_t watch(struct turn *turn, struct job *job, struct task *task)
+{
+        usec_t at = task->told_at + job_current_spec(job)->update.deadline;
+        char span[TIME_TEXT_MAX];
+
+        if (!is_rolling(job) || job->roll_failed != NULL ||
+                task->desire.version != job_version_number(job) ||
+                (task->marks & (BIT(MARK_INFLIGHT) | BIT(MARK_UNPLACED))) == 0)
+                return USEC_NEVER;
+        if (at > turn->now)
+                return at;
+        time_format_exact(span, job_current_spec(job)->update.deadline);
+        job->roll_failed = mem_printf(
+                "%s is not ready within %s (update.deadline)", task_id(job, task->index), span);
+        job_touch_row(turn->c, job);
+        return USEC_NEVER;
+}
+
+static void scan(struct turn *turn, struct job *job)
+{
+        usec_t next = USEC_NEVER;
+        struct task *task;
+
+        if (job->roll_scan_at > turn->now)
+                return;
+        JOB_FOREACH_TASK (job, task) {
+                next = MIN(next, prove(turn, job, task));
+                next = MIN(next, watch(turn, job, task));
+        }
+        job->roll_scan_at = next;
+}
+
+usec_t rollout_next(const struct job *job)
+{
+        usec_t next = job->roll_scan_at;
+
+        if (job->counts[MARK_MOVABLE] > 0 && job->roll_step_at > job->cluster->now)
+                next = MIN(next, job->roll_step_at);
+        return next;
+}
+
+/* ---- Surge */
+
+static void make_surge(struct turn *turn, struct job *job, uint32_t surge)
+{
+        job->surge = surge;
+        job_retarget(turn, job, ANEW_NONE, turn->c->index + 1);
+        turn_say(turn, EVENT_JOB_ROLLED, job,
+                "%" PRIu32 " task%s with version %" PRIu32 " begin%s beside the others%s", surge,
+                surge == 1 ? "" : "s", job_version_number(job), surge == 1 ? "s" : "",
+                job->promoted ? "" : ", to be promoted by a person");
+}
+
+/* Those of the surge that stand in for others. */
+static uint32_t surge_settled(const struct job *job)
+{
+        uint32_t count = job_count(job) - job->surge, settled = 0;
+
+        for (uint32_t i = 0; i < job->surge; i++) {
+                const struct task *task = job_task(job, count + i);
+
+                settled += task != NULL && (task->marks & BIT(MARK_SETTLED)) != 0;
+        }
+        return settled;
+}
+
+static void surge_advance(struct turn *turn, struct job *job)
+{
+        const struct job_spec *spec = job_current_spec(job);
+        size_t outdated = job->counts[MARK_MOVABLE];
+
+        if (job->surge == 0 && outdated > 0 && job_holds(job))
+                make_surge(turn, job, spec->update.canary);
+        else if (job->surge == 0 && outdated > 0 && spec->update.order == UPDATE_START_FIRST)
+                make_surge(turn, job, (uint32_t) MIN(outdated, spec->update.parallel));
+        else if (job->surge > 0 && job->counts[MARK_OUTDATED] == 0 &&
+                 job->counts[MARK_SETTLED] >= job_wanted(job)) {
+                job->surge = 0;
+                job_retarget(turn, job, ANEW_NONE, turn->c->index + 1);
+        }
+}
+
+/* ---- Moving */
+
+/* Moves a task to the newest version and generation. */
+static void task_move(struct turn *turn, struct job *job, struct task *task)
+{
+        uint64_t generation = MAX(task->desire.generation, job->generation);
+
+        if (task->state == TASK_ENDED)
+                task_begin_anew(turn, job, task, job->command);
+        else
+                task_desire_newest(turn, task, generation);
+}
+
+/* Those that do not run anyway. */
+static void move_stragglers(struct turn *turn, struct job *job)
+{
+        struct task *task;
+
+        if (job->counts[MARK_STRAGGLER] == 0)
+                return;
+        JOB_FOREACH_TASK (job, task)
+                if ((task->marks & BIT(MARK_STRAGGLER)) != 0)
+                        task_move(turn, job, task);
+}
+
+/* How many may be in flight now. */
+static size_t room_to_move(const struct turn *turn, const struct job *job)
+{
+        uint32_t settled = surge_settled(job);
+
+        if (settled < job->surge || job->roll_step_at > turn->now)
+                return 0;
+        return MAX(job_current_spec(job)->update.parallel, settled);
+}
+
+static void move_next(struct turn *turn, struct job *job)
+{
+        size_t room = room_to_move(turn, job);
+
+        while (job->counts[MARK_MOVABLE] > 0 && job->counts[MARK_INFLIGHT] < room) {
+                struct task *task = job->tasks[job->roll_next];
+
+                if (task == NULL || (task->marks & BIT(MARK_MOVABLE)) == 0) {
+                        job->roll_next++;
+                        continue;
+                }
+                task_move(turn, job, task);
+                job->roll_stepping = true;
+        }
+        if (job->roll_stepping && job->counts[MARK_INFLIGHT] == 0) {
+                job->roll_stepping = false;
+                job->roll_step_at = turn->now + job_current_spec(job)->update.pause;
+        }
+}
+
+static void note_rolled(struct turn *turn, struct job *job)
+{
+        size_t wanted = job_wanted(job);
+
+        if (!is_rolling(job) || job->surge > 0 || wanted == 0 || job->counts[MARK_SETTLED] < wanted)
+                return;
+        job->rolled_version = job_version_number(job);
+        job->promoted = true;
+        free(take_ptr(job->roll_failed));
+        job_touch_row(turn->c, job);
+        if (wanted == 1)
+                turn_say(turn, EVENT_JOB_ROLLED, job, "its task has version %" PRIu32,
+                        job->rolled_version);
+        else
+                turn_say(turn, EVENT_JOB_ROLLED, job, "all %zu tasks have version %" PRIu32, wanted,
+                        job->rolled_version);
+}
+
+/* ---- Taking back */
+
+void rollout_put_failure(struct buffer *b, const struct job *job)
+{
+        const struct task *task;
+
+        if (job->roll_failed != NULL) {
+                buffer_puts(b, job->roll_failed);
+                return;
+        }
+        JOB_FOREACH_TASK (job, task)
+                if ((task->marks & BIT(MARK_ENDED_BADLY)) != 0) {
+                        buffer_printf(b, "%s has failed%s%s", task_id(job, task->index),
+                                task->reason != NULL ? ": " : "",
+                                task->reason != NULL ? task->reason : "");
+                        return;
+                }
+}
+
+void rollout_to(struct turn *turn, struct job *job, uint32_t version, const char *why)
+{
+        struct job_spec *spec = job_spec_ref(job_spec_of(job, version));
+        uint64_t generation = turn->c->index + 1;
+        struct job_diff diff;
+
+        job_spec_diff(job_current_spec(job), spec, &diff);
+        job->command = generation;
+        job_new_version(turn, job, spec, diff.needs_restart);
+        job->promoted = true; /* it was good once */
+        job->reverted = true;
+        job_diff_done(&diff);
+        job_spec_unref(spec);
+        turn_say(turn, EVENT_JOB_REVERTED, job,
+                "the spec of version %" PRIu32 " is in force again, as version %" PRIu32 ": %s",
+                version, job_version_number(job), why);
+        job_retarget(turn, job, ANEW_FAILED, generation);
+}
+
+static bool take_back(struct turn *turn, struct job *job)
+{
+        AUTO(buffer_done) struct buffer why = { 0 };
+        uint32_t version = job->rolled_version;
+
+        if (!job_current_spec(job)->update.revert || job->reverted || !is_rolling(job) ||
+                job_spec_of(job, version) == NULL)
+                return false;
+        buffer_printf(&why, "version %" PRIu32 " was not good: ", job_version_number(job));
+        rollout_put_failure(&why, job);
+        rollout_to(turn, job, version, buffer_str(&why));
+        return true;
+}
+
+void rollout_advance(struct turn *turn, struct job *job)
+{
+        scan(turn, job);
+        if (job_halted(job) && !take_back(turn, job))
+                return;
+        surge_advance(turn, job);
+        if (!job_holds(job)) {
+                move_stragglers(turn, job);
+                move_next(turn, job);
+        }
+        note_rolled(turn, job);
+}
