@@ -533,6 +533,13 @@ static void read_task_name(struct scan *s, struct assign *ret)
         ret->index = (uint32_t) strtoul(dot + 1, NULL, 10);
 }
 
+static bool is_same(const struct task *t, const struct assign *w)
+{
+        return t->run == w->run && t->version == (uint32_t) w->version &&
+               t->restart_version == (uint32_t) w->restart_version &&
+               t->generation == (uint64_t) w->generation;
+}
+
 static void carry_out(struct agent *a, const struct assign *w)
 {
         struct task *t = find_task(a, w->job, w->index);
@@ -544,6 +551,8 @@ static void carry_out(struct agent *a, const struct assign *w)
                         drop_task(a, t);
                 return;
         }
+        if (t != NULL && is_same(t, w))
+                return;
         new_run = w->run && (t == NULL || !t->run || (uint64_t) w->generation > t->generation ||
                                     (uint32_t) w->restart_version > t->restart_version);
         if (t == NULL)

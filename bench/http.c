@@ -14,9 +14,10 @@
  * (SECONDS 0: until stdin ends); `submit` posts jobs of one task, each with a name of its own. Both
  * print one line of JSON at the end.
  *
- * `follow` follows the events on each connection. When `mark` is read on stdin it forgets what it
- * has counted; `await N` answers when N events have reached every follower since then: with the
- * times from an event to the last follower, by the time that stands in the event.
+ * `follow` follows the events on each connection. On stdin, `ready` is answered when the server has
+ * answered all of them; when `mark` is read it forgets what it has counted; `await N` answers when
+ * N events have reached every follower since then: with the times from an event to the last
+ * follower, by the time that stands in the event.
  *
  * One thread and level-triggered epoll, as little as there can be: it shares the machine with what
  * is measured. */
@@ -64,7 +65,9 @@ static struct {
         size_t times_len, times_allocated;
         uint64_t requests, errors, bytes, begun_ns;
         struct seen *seen;
-        uint64_t all_seen, deliveries, awaited;
+        uint64_t all_seen, deliveries, awaited, last_seen_ns;
+        unsigned heard; /* followers to whom the server has answered */
+        bool ready_awaited;
 } b;
 
 static char read_bytes[READ_SIZE];
@@ -102,7 +105,8 @@ static double time_at(double share)
 
 static void report(void)
 {
-        double seconds = (double) (dial_now_ns() - b.begun_ns) / 1e9;
+        uint64_t end_ns = b.last_seen_ns > b.begun_ns ? b.last_seen_ns : dial_now_ns();
+        double seconds = (double) (end_ns - b.begun_ns) / 1e9;
 
         if (b.times_len > 0)
                 qsort(b.times, b.times_len, sizeof b.times[0], compare);
@@ -225,6 +229,7 @@ static void follow_seen(uint64_t id, const char *text)
         if (++s->count < b.clients_len)
                 return;
         now = time_wall();
+        b.last_seen_ns = dial_now_ns();
         b.all_seen++;
         add_time(now > s->time_wall ? now - s->time_wall : 0);
 }
@@ -235,6 +240,7 @@ static void follow_heard(struct client *c, const char *bytes, size_t len)
 {
         char *at, *end;
 
+        b.heard += c->count++ == 0;
         buffer_put(&c->in, bytes, len);
         at = c->in.data;
         while ((end = strstr(at, "\n\n")) != NULL) {
@@ -258,8 +264,11 @@ static void follow_ask(struct client *c)
 
 static void follow_check(void)
 {
-        if (b.awaited == 0 || b.all_seen < b.awaited)
+        bool ready = b.ready_awaited && b.heard == b.clients_len;
+
+        if (!ready && (b.awaited == 0 || b.all_seen < b.awaited))
                 return;
+        b.ready_awaited = false;
         b.awaited = 0;
         report();
 }
@@ -270,6 +279,8 @@ static void follow_command(const char *line)
 
         if (sscanf(line, "await %lu", &count) == 1)
                 b.awaited = count;
+        else if (strncmp(line, "ready", 5) == 0)
+                b.ready_awaited = true;
         else if (strncmp(line, "mark", 4) == 0) {
                 b.times_len = b.all_seen = b.deliveries = b.bytes = 0;
                 b.begun_ns = dial_now_ns();
