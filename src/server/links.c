@@ -3,10 +3,12 @@
  *
  * A connection lives from the WebSocket's beginning to its end. It is nobody's until its hello,
  * which names the node and tells all its tasks; from then on it is the node's link, and an older
- * connection of that node is closed: an agent that says hello anew has forgotten the old one. What
- * the cluster has to say to the node after the hello is sent when the hello is durable: `welcome`,
- * the specs, and one assign with all that the node shall have, as it was decided when the hello was
- * handled. Assigns that become durable earlier are contained in it and are dropped.
+ * connection of that node is closed: an agent that says hello anew has forgotten the old one. When
+ * the hello is durable the agent is welcomed in its turn: what the node shall have is asked of the
+ * cluster, and when that is durable `welcome`, the specs, and one assign with all of it are sent.
+ * Assigns that become durable earlier are contained in it and are dropped. When thousands of agents
+ * come at once, as after a restart, only so many are welcomed as take what they are sent: the rest
+ * wait, and cost no more than their names.
  *
  * Assigns are gathered per connection while the state publishes and leave in one message
  * (links_flush()), the specs that they name in one before it: each time, since an agent forgets a
@@ -34,7 +36,10 @@
 
 #define PROTOCOL_MIN 1
 /* An agent that reads nothing is as good as gone. */
-#define QUEUED_MAX      ((size_t) 64 * 1024 * 1024)
+#define QUEUED_MAX       ((size_t) 64 * 1024 * 1024)
+#define WELCOMES_AT_ONCE 64
+#define WELCOME_QUEUED_MAX                                                                         \
+        ((size_t) 16 * 1024 * 1024) /* over all links; beyond it nobody is welcomed */
 #define SPEC_TEXTS_MAX  1024
 #define CLOSE_PROTOCOL  1002
 #define CLOSE_GOING     1001
@@ -70,8 +75,10 @@ struct connection {
         size_t specs_len, specs_allocated;
         bool unknown_type_logged;
         bool gathering; /* in links.gathering: has something to send */
+        bool waiting;   /* in links.waiting, with a reference: the hello is durable */
         struct connection *next, *prev;
         struct connection *next_gathering, *prev_gathering;
+        struct connection *next_waiting, *prev_waiting;
         UT_hash_handle hh; /* by node, once there was a hello */
 };
 
@@ -80,6 +87,9 @@ struct links {
         struct connection *connections;
         struct connection *by_node;
         struct connection *gathering;
+        struct connection *waiting; /* to be welcomed, the first to come first */
+        unsigned welcoming;         /* of them waits for the store */
+        uv_timer_t welcome;
         struct spec_text *spec_texts; /* dropped when nothing is gathered and they are many */
 };
 
@@ -122,6 +132,11 @@ static void connection_gone(struct connection *c)
         if (c->gathering)
                 DL_DELETE2(c->links->gathering, c, prev_gathering, next_gathering);
         c->gathering = false;
+        if (c->waiting) {
+                DL_DELETE2(c->links->waiting, c, prev_waiting, next_waiting);
+                c->waiting = false;
+                connection_unref(c);
+        }
         if (c->node != NULL)
                 HASH_DEL(c->links->by_node, c);
         if (c->welcomed)
@@ -367,33 +382,84 @@ static uint64_t durable_note_seq(struct connection *c)
         return seq;
 }
 
-/* The hello is on disk: the agent is told what is wanted of it. */
-static void on_hello_durable(void *data, const struct error *err)
+/* Says what is wanted of the agent: all that is in @c->all is durable. */
+static void welcome(struct connection *c)
 {
-        struct connection *c = data;
-        AUTO(buffer_done) struct buffer welcome = { 0 };
+        AUTO(buffer_done) struct buffer text = { 0 };
 
-        if (c->ws == NULL || err != NULL) {
-                connection_unref(c);
-                return;
-        }
-        buffer_printf(&welcome,
+        buffer_printf(&text,
                 "{\"type\":\"welcome\",\"server\":\"" REEVE_VERSION "\",\"note_seq\":%" PRIu64
                 ",\"witness\":",
                 durable_note_seq(c));
-        witness_tell(c->links->server->witness, c->node, &welcome);
-        buffer_putc(&welcome, '}');
-        send_text(c, &welcome);
+        witness_tell(c->links->server->witness, c->node, &text);
+        buffer_putc(&text, '}');
+        send_text(c, &text);
         c->welcomed = true;
         for (size_t i = 0; i < c->all.assigns_len; i++)
                 put_assign(c, &c->all.assigns[i], true);
         if (c->assigns_text.len == 0)
                 buffer_puts(&c->assigns_text, "{\"type\":\"assign\",\"all\":true,\"tasks\":[");
         send_gathered(c);
-        cluster_effects_done(&c->all);
         log_info("node %s: connected", c->node);
         logs_node_up(c->links->server->logs, c->node);
+}
+
+static void on_all_durable(void *data, const struct error *err)
+{
+        struct connection *c = data;
+
+        c->links->welcoming--;
+        if (c->ws != NULL && err == NULL)
+                welcome(c);
+        cluster_effects_done(&c->all);
         connection_unref(c);
+}
+
+static size_t queued_in_all(const struct links *l)
+{
+        const struct connection *c;
+        size_t queued = 0;
+
+        DL_FOREACH (l->connections, c)
+                queued += websocket_queued(c->ws);
+        return queued;
+}
+
+static void on_welcome_timer(uv_timer_t *timer)
+{
+        struct links *l = timer->data;
+        size_t queued = queued_in_all(l);
+
+        while (l->waiting != NULL && l->welcoming < WELCOMES_AT_ONCE &&
+                queued < WELCOME_QUEUED_MAX) {
+                struct connection *c = l->waiting;
+
+                DL_DELETE2(l->waiting, c, prev_waiting, next_waiting);
+                c->waiting = false;
+                c->refs++;
+                l->welcoming++;
+                cluster_assigns_of(state_cluster(l->server->state), c->node, &c->all);
+                state_when_durable(l->server->state, on_all_durable, c);
+                queued += c->ws == NULL ? 0 : websocket_queued(c->ws);
+                connection_unref(c);
+        }
+        if (l->waiting != NULL)
+                uv_timer_start(&l->welcome, on_welcome_timer, 1, 0);
+}
+
+static void on_hello_durable(void *data, const struct error *err)
+{
+        struct connection *c = data;
+        struct links *l = c->links;
+
+        if (c->ws == NULL || err != NULL) {
+                connection_unref(c);
+                return;
+        }
+        c->waiting = true;
+        DL_APPEND2(l->waiting, c, prev_waiting, next_waiting);
+        if (!uv_is_active((uv_handle_t *) &l->welcome))
+                uv_timer_start(&l->welcome, on_welcome_timer, 0, 0);
 }
 
 static void replace_older(struct connection *c, const char *node)
@@ -433,7 +499,6 @@ static int hello(struct connection *c, struct node_status *node, struct link_rep
         replace_older(c, node->name);
         c->node = mem_strdup(node->name);
         HASH_ADD_KEYPTR(hh, c->links->by_node, c->node, strlen(c->node), c);
-        cluster_assigns_of(state_cluster(c->links->server->state), c->node, &c->all);
         witness_reports(c->links->server->witness, c->node, reports->reports, reports->len, true);
         return 0;
 }
@@ -743,7 +808,14 @@ struct links *links_new(struct server *server)
         struct links *l = mem_alloc(sizeof *l);
 
         l->server = server;
+        l->welcome.data = l;
+        uv_timer_init(server->loop, &l->welcome);
         return l;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+        free(handle->data);
 }
 
 void links_free(struct links *l)
@@ -755,5 +827,5 @@ void links_free(struct links *l)
         DL_FOREACH_SAFE (l->connections, c, next)
                 connection_close(c, CLOSE_GOING, "the server ends");
         forget_spec_texts(l);
-        free(l);
+        uv_close((uv_handle_t *) &l->welcome, on_timer_closed);
 }

@@ -592,20 +592,33 @@ int state_write(struct state *s, const struct state_row *rows, size_t len, state
         return 0;
 }
 
-void state_barrier(struct state *s, state_done_cb *done, void *data)
+static void wait_for_all(struct state *s, bool barrier, state_done_cb *done, void *data)
 {
         struct entry *e;
 
-        if (s->degraded || (s->flying == NULL && !s->open->writes)) {
+        if (s->flying == NULL && !s->open->writes) {
                 done(data, NULL);
                 return;
         }
         e = mem_alloc(sizeof *e);
-        e->barrier = true;
+        e->barrier = barrier;
         e->done = done;
         e->data = data;
         /* Without open writes all that can be seen is in the turn that flies. */
         turn_add(s->open->writes ? s->open : s->flying, e);
+}
+
+void state_barrier(struct state *s, state_done_cb *done, void *data)
+{
+        if (s->degraded)
+                done(data, NULL);
+        else
+                wait_for_all(s, true, done, data);
+}
+
+void state_when_durable(struct state *s, state_done_cb *done, void *data)
+{
+        wait_for_all(s, false, done, data);
 }
 
 /* ---- The loop */

@@ -68,6 +68,10 @@ int state_write(struct state *s, const struct state_row *rows, size_t len, state
  * at once. */
 void state_barrier(struct state *s, state_done_cb *done, void *data);
 
+/* The same for what must not be told before it is stored, however long the store fails. With an
+ * error if it never will be. */
+void state_when_durable(struct state *s, state_done_cb *done, void *data);
+
 /* For reading; borrowed, and only until the next event. */
 const struct cluster *state_cluster(const struct state *s);
 
