@@ -270,6 +270,7 @@ static void names_are_checked(void **state)
         for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
                 AUTO(zone_freep) struct zone *loaded = load(good[i]);
 
+                assert_non_null(loaded);
                 assert_true(zone_name_is_valid(good[i]));
         }
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

@@ -21,8 +21,20 @@ struct store_backend {
                 store_row_cb *row, void *data, struct error *err);
         int (*get)(void *self, const char *key, struct buffer *ret, struct error *err);
 
+        /* A view: what is read by view_next() is what was there when view_open() returned. It lives
+         * on when @self is closed. view_next() runs on a worker thread, the others on the loop,
+         * never two at a time; it returns 1 when @row has stopped it, 0 behind the last row, or
+         * -1. */
+        int (*view_open)(void *self, void **ret_view, struct error *err);
+        int (*view_next)(void *view, store_row_cb *row, void *data, struct error *err);
+        void (*view_close)(void *view);
+
         void (*close)(void *self);
 };
+
+/* For view.c: what a store is made of. */
+void store_parts(const struct store *store, uv_loop_t **ret_loop,
+        const struct store_backend **ret_backend, void **ret_self);
 
 /* Makes a store of a backend; the store closes @self when its end has come. @revision is the last
  * one that @self holds. */

@@ -159,6 +159,51 @@ static int memory_get(void *self, const char *key, struct buffer *ret, struct er
         return found ? 0 : error_set(err, ERR_NOT_FOUND, "no key \"%s\" in the store", key);
 }
 
+/* ---- Views: a copy of it all */
+
+static void *memory_copy(struct memory *m)
+{
+        struct memory *copy = mem_alloc(sizeof *copy);
+
+        uv_mutex_lock(&m->mutex);
+        for (size_t i = 0; i < m->count; i++) {
+                const struct row *r = &m->rows[i];
+                struct store_op op = { .key = r->key, .value = r->value, .value_len = r->len };
+
+                row_put(copy, &op);
+        }
+        uv_mutex_unlock(&m->mutex);
+        return copy;
+}
+
+static int memory_view_open(void *self, void **ret_view, struct error *err)
+{
+        (void) err;
+        *ret_view = memory_copy(self);
+        return 0;
+}
+
+static int memory_view_next(void *view, store_row_cb *row, void *data, struct error *err)
+{
+        struct memory *m = view;
+        int rc = 0;
+
+        while (rc == 0 && m->count > 0) {
+                rc = row(data, m->rows[0].key, m->rows[0].value, m->rows[0].len, err);
+                rows_remove(m, 0, 1);
+        }
+        return rc < 0 ? -1 : m->count > 0;
+}
+
+static void memory_view_close(void *view)
+{
+        struct memory *m = view;
+
+        rows_remove(m, 0, m->count);
+        free(m->rows);
+        free(m);
+}
+
 static void memory_close(void *self)
 {
         struct memory *m = self;
@@ -173,6 +218,9 @@ static const struct store_backend memory_backend = {
         .commit = memory_commit,
         .scan = memory_scan,
         .get = memory_get,
+        .view_open = memory_view_open,
+        .view_next = memory_view_next,
+        .view_close = memory_view_close,
         .close = memory_close,
 };
 

@@ -318,6 +318,89 @@ static int sqlite_get(void *self, const char *key, struct buffer *ret, struct er
         return rc == SQLITE_ROW ? 0 : -1;
 }
 
+static int connection_open(const char *path, sqlite3 **ret, struct error *err)
+{
+        /* No mutex: each connection is used by one thread at a time. */
+        int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+        int rc = sqlite3_open_v2(path, ret, flags, NULL);
+
+        if (*ret == NULL)
+                return error_set(err, ERR_SYSTEM, "%s", sqlite3_errstr(rc));
+        if (rc != SQLITE_OK)
+                return sql_error(*ret, err);
+        sqlite3_busy_timeout(*ret, BUSY_TIMEOUT_MS);
+        return 0;
+}
+
+/* ---- Views: a connection of their own, in a transaction that lasts as long as they do. In WAL
+ * mode that holds up nobody; the log is moved into the file only up to where it began. */
+
+struct view {
+        char *path; /* for messages */
+        sqlite3 *db;
+        sqlite3_stmt *rows;
+        bool on_row; /* `rows` stands on a row that was not handed out */
+};
+
+static void sqlite_view_close(void *self)
+{
+        struct view *v = self;
+
+        sqlite3_finalize(v->rows);
+        sqlite3_close(v->db);
+        free(v->path);
+        free(v);
+}
+
+static void view_closep(struct view **v)
+{
+        if (*v != NULL)
+                sqlite_view_close(*v);
+}
+
+/* A transaction sees what there is when it reads first, not when it begins: so it reads here. */
+static int sqlite_view_open(void *self, void **ret_view, struct error *err)
+{
+        const struct sqlite *s = self;
+        AUTO(view_closep) struct view *v = mem_alloc(sizeof *v);
+        int rc;
+
+        v->path = mem_strdup(s->path);
+        if (connection_open(s->path, &v->db, err) < 0 ||
+                sql_exec(v->db, "PRAGMA query_only = 1; BEGIN", err) < 0)
+                return error_wrap(err, "read store %s", s->path);
+        rc = sqlite3_prepare_v2(
+                v->db, "SELECT key, value FROM kv ORDER BY key", -1, &v->rows, NULL);
+        if (rc == SQLITE_OK)
+                rc = sqlite3_step(v->rows);
+        if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+                sql_error(v->db, err);
+                return error_wrap(err, "read store %s", s->path);
+        }
+        v->on_row = rc == SQLITE_ROW;
+        *ret_view = take_ptr(v);
+        return 0;
+}
+
+static int sqlite_view_next(void *self, store_row_cb *row, void *data, struct error *err)
+{
+        struct view *v = self;
+        int result = 0, rc = SQLITE_ROW;
+
+        while (result == 0 && v->on_row) {
+                result = row(data, (const char *) sqlite3_column_text(v->rows, 0),
+                        (const char *) sqlite3_column_text(v->rows, 1),
+                        (size_t) sqlite3_column_bytes(v->rows, 1), err);
+                rc = sqlite3_step(v->rows);
+                v->on_row = rc == SQLITE_ROW;
+        }
+        if (result >= 0 && rc != SQLITE_ROW && rc != SQLITE_DONE) {
+                sql_error(v->db, err);
+                return error_wrap(err, "read store %s", v->path);
+        }
+        return result < 0 ? -1 : v->on_row;
+}
+
 /* The reader goes first: the last one to leave moves the log into the file and removes it. */
 static void sqlite_close(void *self)
 {
@@ -340,6 +423,9 @@ static const struct store_backend sqlite_backend = {
         .tidy = sqlite_tidy,
         .scan = sqlite_scan,
         .get = sqlite_get,
+        .view_open = sqlite_view_open,
+        .view_next = sqlite_view_next,
+        .view_close = sqlite_view_close,
         .close = sqlite_close,
 };
 
@@ -380,20 +466,6 @@ static int lock_take(struct sqlite *s, struct error *err)
                 return errno == EWOULDBLOCK ? lock_refused(s->lock_fd, err)
                                             : error_sys(err, errno, "lock %s", path);
         lock_sign(s->lock_fd);
-        return 0;
-}
-
-static int connection_open(const char *path, sqlite3 **ret, struct error *err)
-{
-        /* No mutex: each connection is used by one thread at a time. */
-        int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-        int rc = sqlite3_open_v2(path, ret, flags, NULL);
-
-        if (*ret == NULL)
-                return error_set(err, ERR_SYSTEM, "%s", sqlite3_errstr(rc));
-        if (rc != SQLITE_OK)
-                return sql_error(*ret, err);
-        sqlite3_busy_timeout(*ret, BUSY_TIMEOUT_MS);
         return 0;
 }
 

@@ -70,6 +70,14 @@ void *store_self(const struct store *store, const struct store_backend *backend)
         return store->self;
 }
 
+void store_parts(const struct store *store, uv_loop_t **ret_loop,
+        const struct store_backend **ret_backend, void **ret_self)
+{
+        *ret_loop = store->loop;
+        *ret_backend = store->backend;
+        *ret_self = store->self;
+}
+
 uint64_t store_revision(const struct store *store)
 {
         return store->revision;

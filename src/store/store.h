@@ -81,5 +81,23 @@ int store_scan(
 int store_scan_range(struct store *store, const char *first, const char *last, bool reverse,
         size_t limit, store_row_cb *row, void *data, struct error *err);
 
+/* All rows as they were at one instant, read beside the loop: for what takes long, such as copying
+ * them all. A view outlives its store; while one is open the write-ahead log keeps growing. */
+struct store_view;
+int store_view_open(struct store *store, struct store_view **ret, struct error *err);
+
+/* Reads on, in a worker thread: @row is called there for one row after the other, in order, until
+ * it returns a positive number, or there are no more. Then @done is called on the loop: @err is
+ * NULL unless something failed; @end: that was all. One read at a time. @row may touch nothing but
+ * @row_data. */
+typedef void store_view_cb(void *data, bool end, const struct error *err);
+void store_view_read(struct store_view *view, store_row_cb *row, void *row_data,
+        store_view_cb *done, void *data);
+
+/* Ends the view; no @done follows. @closed (may be NULL) is called when @row_data is not in use any
+ * more: at once, or after the read that is under way has come to its stop. NULL view: nothing
+ * happens. */
+void store_view_close(struct store_view *view, store_closed_cb *closed, void *data);
+
 /* Appends the value of @key to @ret. ERR_NOT_FOUND if there is none. */
 int store_get(struct store *store, const char *key, struct buffer *ret, struct error *err);

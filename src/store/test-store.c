@@ -554,6 +554,103 @@ static void memory_fails_on_request(void **state)
         assert_int_equal(store_revision(f->store), 2);
 }
 
+/* --- views -------------------------------------------------------------------------------- */
+
+struct viewing {
+        struct buffer text;
+        size_t stop_after, rows; /* a read stops when it has given so many */
+        int calls;
+        bool end, closed;
+        enum error_code code;
+};
+
+static int view_row(void *data, const char *key, const char *value, size_t len, struct error *err)
+{
+        struct viewing *v = data;
+
+        add_row(&v->text, key, value, len, err);
+        return ++v->rows % v->stop_after == 0 ? 1 : 0;
+}
+
+static void on_viewed(void *data, bool end, const struct error *err)
+{
+        struct viewing *v = data;
+
+        v->calls++;
+        v->end = end;
+        v->code = err == NULL ? ERR_NONE : err->code;
+}
+
+static void on_view_closed(void *data)
+{
+        ((struct viewing *) data)->closed = true;
+}
+
+static void view_read(struct store_view *view, struct viewing *v)
+{
+        int before = v->calls;
+
+        store_view_read(view, view_row, v, on_viewed, v);
+        while (v->calls == before)
+                uv_run(&test_loop, UV_RUN_ONCE);
+        assert_int_equal(v->code, ERR_NONE);
+}
+
+static void view_is_of_one_instant(void **state)
+{
+        struct fixture *f = *state;
+        struct viewing v = { .stop_after = 2 };
+        struct store_view *view;
+
+        put_one(f->store, "a", "1");
+        put_one(f->store, "b", "");
+        put_one(f->store, "c", "3");
+        assert_int_equal(store_view_open(f->store, &view, NULL), 0);
+        put_one(f->store, "b", "later");
+        put_one(f->store, "d", "later");
+        view_read(view, &v);
+        assert_string_equal(v.text.data, "a=1;b=;");
+        assert_false(v.end);
+        put_one(f->store, "c", "later");
+        close_and_wait(take_ptr(f->store)); /* it outlives its store */
+        view_read(view, &v);
+        assert_string_equal(v.text.data, "a=1;b=;c=3;");
+        assert_true(v.end);
+        store_view_close(view, on_view_closed, &v);
+        assert_true(v.closed);
+        buffer_done(&v.text);
+}
+
+static void view_of_nothing_ends(void **state)
+{
+        struct fixture *f = *state;
+        struct viewing v = { .stop_after = 1 };
+        struct store_view *view;
+
+        assert_int_equal(store_view_open(f->store, &view, NULL), 0);
+        view_read(view, &v);
+        assert_true(v.end);
+        assert_int_equal(v.rows, 0);
+        store_view_close(view, NULL, NULL);
+}
+
+static void view_closes_after_its_read(void **state)
+{
+        struct fixture *f = *state;
+        struct viewing v = { .stop_after = 1 };
+        struct store_view *view;
+
+        put_one(f->store, "a", "1");
+        assert_int_equal(store_view_open(f->store, &view, NULL), 0);
+        store_view_read(view, view_row, &v, on_viewed, &v);
+        store_view_close(view, on_view_closed, &v);
+        assert_false(v.closed); /* the loop has not run since */
+        while (!v.closed)
+                uv_run(&test_loop, UV_RUN_ONCE);
+        assert_int_equal(v.calls, 0);
+        buffer_done(&v.text);
+}
+
 /* --- the table ----------------------------------------------------------------------------- */
 
 /* clang-format off */
@@ -574,6 +671,9 @@ static void memory_fails_on_request(void **state)
         WITH(setup, close_waits_for_commits),                                                      \
         WITH(setup, callbacks_may_close),                                                          \
         WITH(setup, reads_see_whole_batches),                                                      \
+        WITH(setup, view_is_of_one_instant),                                                       \
+        WITH(setup, view_of_nothing_ends),                                                         \
+        WITH(setup, view_closes_after_its_read),                                                   \
 }
 /* clang-format on */
 
