@@ -41,6 +41,9 @@ const struct command *const commands[] = {
         &command_token_list,
         &command_token_revoke,
         &command_schema,
+        &command_snapshot_save,
+        &command_snapshot_restore,
+        &command_snapshot_inspect,
         &command_upgrade,
         &command_version,
         &command_completion,
@@ -60,7 +63,7 @@ static void print_usage(FILE *to)
                 to);
         for (size_t i = 0; commands[i] != NULL; i++)
                 if (!commands[i]->hidden)
-                        fprintf(to, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
+                        fprintf(to, "  %-17s%s\n", commands[i]->name, commands[i]->summary);
         fputs("\n"
               "`reeve COMMAND --help` says more. The server is found by REEVE_ADDR (unix:PATH\n"
               "or http://HOST:PORT, with REEVE_TOKEN), or at the socket where `reeve up` puts\n"
@@ -292,7 +295,7 @@ static int command_of_several(const char *word, FILE *to, int status)
         fprintf(to, "Usage: reeve %s COMMAND [OPTION...] [ARGUMENT...]\n\nCommands:\n", word);
         for (size_t i = 0; commands[i] != NULL; i++)
                 if (command_begins(commands[i], word))
-                        fprintf(to, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
+                        fprintf(to, "  %-17s%s\n", commands[i]->name, commands[i]->summary);
         return status;
 }
 

@@ -155,6 +155,7 @@ struct task {
         bool parked : 1;
         bool has_exit_code : 1;
         bool namesake : 1; /* the agent has still an older one of this name: that must go first */
+        bool ahead : 1;    /* only while its agent is heard: that knows a newer desire than ours */
         bool answered : 1; /* the agent has told of it since it is connected */
 };
 
@@ -402,6 +403,15 @@ void leave_deadline(struct turn *turn, struct node *node); /* of its drain */
 
 /* Sets when the node is to be looked at again. */
 void node_set_due(struct cluster *c, struct node *node);
+/* The task of that id if it is on @node, else NULL. */
+struct task *node_find_reported(
+        struct turn *turn, struct node *node, const char *id, struct job **ret_job);
+
+/* cluster-past.c: an agent that has just connected may know what our store has lost. past_look()
+ * comes before all its reports, past_settle() before each is taken. */
+void past_look(struct turn *turn, struct node *node, const struct cluster_event *event);
+void past_settle(
+        struct turn *turn, struct job *job, struct task *task, const struct cluster_report *r);
 
 /* cluster-rows.c: what is stored */
 int rows_load(struct cluster *c, const char *key, const char *value, struct error *err);

@@ -139,7 +139,7 @@ static void take_status(
         task_recount(job, task);
 }
 
-static struct task *find_reported(
+struct task *node_find_reported(
         struct turn *turn, struct node *node, const char *id, struct job **ret_job)
 {
         struct task *task;
@@ -154,7 +154,7 @@ static void handle_report(
         struct turn *turn, struct node *node, const struct cluster_report *r, bool all)
 {
         struct job *job;
-        struct task *task = find_reported(turn, node, r->status.id, &job);
+        struct task *task = node_find_reported(turn, node, r->status.id, &job);
 
         if (r->status.id == NULL || !is_agent_state(r->status.state))
                 return;
@@ -167,6 +167,7 @@ static void handle_report(
                 task->namesake |= all;
                 return;
         }
+        past_settle(turn, job, task, r);
         if (is_stale(task, r, all))
                 return;
         task->answered = true;
@@ -271,6 +272,7 @@ void node_handle_up(struct turn *turn, const struct cluster_event *event)
         rows_write_node(turn->effects, node);
         say_ready(turn, node, is_new, was_lost);
 
+        past_look(turn, node, event);
         begin_answers(node);
         for (size_t i = 0; i < event->reports_len; i++)
                 handle_report(turn, node, &event->reports[i], true);

@@ -97,6 +97,10 @@ void api_job_logs(struct server *server, struct http_request *req, const char *n
 void api_job_stop(struct server *server, struct http_request *req, const char *name);
 void api_job_restart(struct server *server, struct http_request *req, const char *name);
 
+void api_snapshot(struct server *server, struct http_request *req, const char *name);
+/* After their requests have ended with the HTTP server. */
+void api_snapshots_end(struct server *server);
+
 void api_tasks_list(struct server *server, struct http_request *req, const char *name);
 void api_task_get(struct server *server, struct http_request *req, const char *name);
 void api_task_logs(struct server *server, struct http_request *req, const char *name);

@@ -60,6 +60,9 @@ const struct route api_routes[] = {
         { POST, "/v1/nodes/NAME/forget", ROLE_ADMIN, api_node_forget, false, "",
                 "`{}`; its credential is void and its link ended" },
         { POST, "/v1/join", ROLE_NONE, api_join, false, "docs/link.md", "a node's credential" },
+        { GET, "/v1/snapshot", ROLE_ADMIN, api_snapshot, false, "",
+                "all rows of the store as they are now, a line each (`application/x-ndjson`), and "
+                "their checksum: what `reeve snapshot` works with" },
         { POST, "/v1/down", ROLE_ADMIN, api_down, false, "",
                 "`{}`, then all tasks are stopped in order and Reeve ends" },
         { POST, "/v1/upgrade", ROLE_ADMIN, api_upgrade, false, "`{\"keeper\": PATH\\|null}`",

@@ -14,6 +14,7 @@ struct feeds;
 struct jobfiles;
 struct links;
 struct logs;
+struct snapshot_stream;
 struct tokens;
 struct witness;
 
@@ -39,6 +40,7 @@ struct server {
         struct jobfiles *jobfiles;
         struct links *links;
         struct logs *logs;
+        struct snapshot_stream *snapshots; /* under way; api-snapshot.c */
         struct tokens *tokens;
         struct witness *witness;
 };

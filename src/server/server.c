@@ -133,6 +133,7 @@ static void end_now(struct program *p)
         jobfiles_free(take_ptr(s->jobfiles));
         links_free(take_ptr(s->links));
         http_server_free(take_ptr(s->http));
+        api_snapshots_end(s);
         logs_free(take_ptr(s->logs));
         feeds_free(take_ptr(s->feeds));
         witness_free(take_ptr(s->witness));

@@ -30,6 +30,7 @@
 
 static const char magic[] = "{\"reeve-snapshot\":";
 static const char row_begin[] = "{\"key\":\"", row_middle[] = "\",\"value\":";
+static const char lines_middle[] = "\",\"lines\":[", lines_between[] = ",\t";
 static const char row64_begin[] = "{\"key64\":\"", row64_middle[] = "\",\"value64\":\"";
 static const char end_begin[] = "{\"sha256\":\"", failure_begin[] = "{\"failed\":";
 
@@ -104,7 +105,7 @@ static bool is_plain_key(const char *key)
         return true;
 }
 
-static bool is_plain_value(const char *value, size_t len)
+static bool is_plain_line(const char *value, size_t len)
 {
         if (len < 2 || !((value[0] == '{' && value[len - 1] == '}') ||
                                (value[0] == '[' && value[len - 1] == ']')))
@@ -113,6 +114,34 @@ static bool is_plain_value(const char *value, size_t len)
                 if ((unsigned char) value[i] < ' ')
                         return false;
         return true;
+}
+
+/* One or several lines, none of them empty. */
+static bool is_plain_value(const char *value, size_t len)
+{
+        const char *end;
+
+        for (; (end = memchr(value, '\n', len)) != NULL; value = end + 1) {
+                if (!is_plain_line(value, (size_t) (end - value)))
+                        return false;
+                len -= (size_t) (end - value) + 1;
+        }
+        return is_plain_line(value, len);
+}
+
+static void put_plain_value(struct buffer *out, const char *value, size_t len)
+{
+        const char *end = memchr(value, '\n', len);
+
+        buffer_puts(out, end == NULL ? row_middle : lines_middle);
+        for (size_t n; end != NULL; end = memchr(value, '\n', len)) {
+                n = (size_t) (end - value);
+                buffer_put(out, value, n);
+                buffer_puts(out, lines_between);
+                value += n + 1;
+                len -= n + 1;
+        }
+        buffer_put(out, value, len);
 }
 
 static void put_base64(struct buffer *out, const char *bytes, size_t len)
@@ -129,9 +158,9 @@ void snapshot_put_row(struct snapshot_writer *w, const char *key, const char *va
         size_t begin = out->len;
 
         if (is_plain_key(key) && is_plain_value(value, len)) {
-                buffer_printf(out, "%s%s%s", row_begin, key, row_middle);
-                buffer_put(out, value, len);
-                buffer_puts(out, "}\n");
+                buffer_printf(out, "%s%s", row_begin, key);
+                put_plain_value(out, value, len);
+                buffer_puts(out, memchr(value, '\n', len) == NULL ? "}\n" : "]}\n");
         } else {
                 buffer_puts(out, row64_begin);
                 put_base64(out, key, strlen(key));
@@ -265,21 +294,39 @@ static int hand_out(struct snapshot_reader *r, struct error *err)
                        : 0;
 }
 
-/* {"key":"KEY","value":VALUE} */
+static void put_lines(struct buffer *ret, const char *text, const char *end)
+{
+        const char *between;
+
+        while ((between = memmem(text, (size_t) (end - text), lines_between,
+                        strlen(lines_between))) != NULL) {
+                buffer_put(ret, text, (size_t) (between - text));
+                buffer_putc(ret, '\n');
+                text = between + strlen(lines_between);
+        }
+        buffer_put(ret, text, (size_t) (end - text));
+}
+
+/* {"key":"KEY","value":VALUE} or {"key":"KEY","lines":[LINE,LINE]} */
 static int take_plain_row(
         struct snapshot_reader *r, const char *line, size_t len, struct error *err)
 {
         const char *key = line + strlen(row_begin), *end = line + len - 1;
         const char *middle = end < key ? NULL : memchr(key, '"', (size_t) (end - key));
 
-        if (middle == NULL || *end != '}' ||
-                !begins_with(middle, (size_t) (end - middle), row_middle))
+        if (middle == NULL || *end != '}')
                 return fail_line(r, err);
         buffer_reset(&r->key);
         buffer_put(&r->key, key, (size_t) (middle - key));
-        middle += strlen(row_middle);
         buffer_reset(&r->value);
-        buffer_put(&r->value, middle, (size_t) (end - middle));
+        if (begins_with(middle, (size_t) (end - middle), row_middle)) {
+                middle += strlen(row_middle);
+                buffer_put(&r->value, middle, (size_t) (end - middle));
+        } else if (begins_with(middle, (size_t) (end - middle), lines_middle) && end[-1] == ']') {
+                put_lines(&r->value, middle + strlen(lines_middle), end - 1);
+        } else {
+                return fail_line(r, err);
+        }
         return hand_out(r, err);
 }
 

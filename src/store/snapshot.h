@@ -14,6 +14,8 @@
  *
  *   {"reeve-snapshot":1,"created":"2026-03-01T12:00:00.000Z","reeve":"0.1.0","index":4711}
  *   {"key":"job/web","value":{...}}        a row whose value is the text of a JSON object or array
+ *   {"key":"event/1","lines":[{...},{...}]}  the same with a value of several lines; a tab follows
+ *                                          each comma between two of them
  *   {"key64":"...","value64":"..."}        any other row, in base64
  *   {"sha256":"<64 hex digits>","rows":2}  of all bytes before this line
  *

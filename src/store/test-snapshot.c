@@ -21,6 +21,7 @@ static const struct {
         size_t len;
 } rows[] = {
         { "event/1", "{\"message\":\"a \\\"b\\\" \xc3\xa4\"}", 24 },
+        { "event/2", "{\"a\":[1,2]}\n{\"b\":\",\"}\n[]", 24 },
         { "job/web", "{\"versions\":[{}]}", 17 },
         { "odd \"key\"", "{}", 2 },
         { "odd/\xff", "{}", 2 },
@@ -28,6 +29,8 @@ static const struct {
         { "x/bytes", "a\0b\n", 4 },
         { "x/empty", "", 0 },
         { "x/lines", "{\n}", 3 },
+        { "x/more-lines", "{}\n", 3 },
+        { "x/many-lines", "{}\n\n{}", 6 },
         { "x/nearly", "{\"value\":\"}", 11 },
         { "x/no-json", "{]}", 3 },
         { "x/text", "hello", 5 },
@@ -221,9 +224,11 @@ static void what_is_wrong_is_told(void **state)
 static void rows_without_sense_do_no_harm(void **state)
 {
         static const char *const lines[] = { "{\"key\":\"", "{\"key\":\"a", "{\"key\":\"a\"}",
-                "{\"key\":\"a\",\"value\":", "{\"key\":\"\",\"value\":1}", "{\"key64\":\"",
-                "{\"key64\":\"\"}", "{\"key64\":\"YQ==\",\"value64\":\"\"",
-                "{\"key64\":\"Y\",\"value64\":\"\"}", "{\"key64\":\"YQ==\",\"value64\":\"====\"}",
+                "{\"key\":\"a\",\"value\":", "{\"key\":\"a\",\"lines\":[}",
+                "{\"key\":\"a\",\"lines\":]}", "{\"key\":\"a\",\"lines\":[",
+                "{\"key\":\"\",\"value\":1}", "{\"key64\":\"", "{\"key64\":\"\"}",
+                "{\"key64\":\"YQ==\",\"value64\":\"\"", "{\"key64\":\"Y\",\"value64\":\"\"}",
+                "{\"key64\":\"YQ==\",\"value64\":\"====\"}",
                 "{\"key64\":\"AAAA\",\"value64\":\"\"}", "", "{}", "x" };
 
         (void) state;
