@@ -37,25 +37,19 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "base/hash.h"
 #include "base/mem.h"
 #include "base/scan.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "dial.h"
+#include "played.h"
 
 #define NOTES_IN_FLIGHT 500
 #define READ_SIZE       (256 * 1024)
 #define TICK_MSEC       10
 #define RETRY_MSEC      20
-#define FIRST_PID       4000000 /* of tasks: beyond what the kernel gives out, nobody is meant */
 
 enum { OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 };
-
-struct job {
-        char *name;
-        UT_hash_handle hh;
-};
 
 struct task {
         const struct job *job;
@@ -107,7 +101,6 @@ static struct {
         uint64_t heartbeat_msec, delay_msec;
         bool heartbeat_given;
         int epoll, timer;
-        struct job *jobs;
         struct agent *changed;
         struct await await;
         struct buffer input;
@@ -259,26 +252,6 @@ static void put_report(struct buffer *out, const struct agent *a, const struct t
                 t->run ? "true" : "false", t->version, t->restart_version, t->generation);
 }
 
-static void put_node(struct buffer *out, uint32_t n)
-{
-        static const char *const zones[] = { "a", "b", "c" };
-        const char *zone = zones[n % 3], *disk = n % 4 == 0 ? "ssd" : "disk";
-        unsigned cores = n % 2 == 0 ? 64 : 32, memory = n % 2 == 0 ? 256 : 128;
-
-        buffer_printf(out,
-                "{\"name\":\"node%04" PRIu32 "\",\"state\":\"ready\",\"version\":\"" REEVE_VERSION
-                "\",\"kernel\":\"6.1.0\",\"cores\":%u,\"memory\":%" PRIu64 ",\"agent_pid\":%" PRIu32
-                ",\"keeper_pid\":%" PRIu32
-                ",\"zone\":\"%s\",\"cpu\":%u000,\"disk\":1099511627776,\"attributes\":{",
-                n, cores, (uint64_t) memory << 30, FIRST_PID + n, FIRST_PID + n, zone, cores);
-        buffer_printf(out,
-                "\"name\":\"node%04" PRIu32 "\",\"zone\":\"%s\",\"arch\":\"x86_64\",\"kernel\":"
-                "\"6.1.0\",\"os\":\"linux\",\"cores\":\"%u\",\"memory\":\"%uGiB\",\"disk\":"
-                "\"1TiB\",\"cgroup\":\"2\",\"reeve\":\"" REEVE_VERSION "\",\"rack\":\"r%03" PRIu32
-                "\",\"disk_kind\":\"%s\"}}",
-                n, zone, cores, memory, n / 40, disk);
-}
-
 static void say_hello(struct agent *a)
 {
         AUTO(buffer_done) struct buffer text = { 0 };
@@ -286,7 +259,7 @@ static void say_hello(struct agent *a)
         buffer_printf(&text,
                 "{\"type\":\"hello\",\"protocol\":1,\"note_seq\":%" PRIu64 ",\"node\":",
                 a->note_seq);
-        put_node(&text, a->number);
+        played_put_node(&text, a->number);
         buffer_puts(&text, ",\"tasks\":[");
         for (uint32_t i = 0; i < a->tasks_len; i++) {
                 a->tasks[i].changed = false;
@@ -477,61 +450,7 @@ static void drop_task(struct agent *a, struct task *t)
         *t = a->tasks[--a->tasks_len];
 }
 
-static const struct job *get_job(const struct scan_text *name)
-{
-        struct job *job;
-
-        HASH_FIND(hh, b.jobs, name->at, (unsigned) name->len, job);
-        if (job == NULL) {
-                job = mem_alloc(sizeof *job);
-                job->name = mem_strndup(name->at, name->len);
-                HASH_ADD_KEYPTR(hh, b.jobs, job->name, (unsigned) name->len, job);
-        }
-        return job;
-}
-
 /* ---- What an agent hears */
-
-struct assign {
-        const struct job *job;
-        uint32_t index;
-        int64_t version, restart_version, generation;
-        bool run, forget;
-};
-
-static void read_desire(struct scan *s, struct assign *ret)
-{
-        struct scan_text key;
-
-        scan_object(s);
-        while (scan_member(s, &key)) {
-                if (scan_text_is(&key, "run"))
-                        scan_bool(s, &ret->run);
-                else if (scan_text_is(&key, "version"))
-                        scan_int(s, &ret->version);
-                else if (scan_text_is(&key, "restart_version"))
-                        scan_int(s, &ret->restart_version);
-                else if (scan_text_is(&key, "generation"))
-                        scan_int(s, &ret->generation);
-                else
-                        scan_skip(s, NULL);
-        }
-}
-
-static void read_task_name(struct scan *s, struct assign *ret)
-{
-        struct scan_text id, job;
-        const char *dot;
-
-        if (!scan_word(s, &id))
-                return;
-        dot = memrchr(id.at, '.', id.len);
-        if (dot == NULL)
-                return;
-        job = (struct scan_text){ id.at, (size_t) (dot - id.at) };
-        ret->job = get_job(&job);
-        ret->index = (uint32_t) strtoul(dot + 1, NULL, 10);
-}
 
 static bool is_same(const struct task *t, const struct assign *w)
 {
@@ -584,7 +503,7 @@ static void drop_others(struct agent *a, const char *tasks, size_t len)
                 scan_object(&s);
                 while (scan_member(&s, &key))
                         if (scan_text_is(&key, "task"))
-                                read_task_name(&s, &w);
+                                played_read_task(&s, &w);
                         else
                                 scan_skip(&s, NULL);
                 t = w.job == NULL ? NULL : find_task(a, w.job, w.index);
@@ -607,9 +526,9 @@ static void read_assigns(struct agent *a, struct scan *s)
                 scan_object(s);
                 while (scan_member(s, &key)) {
                         if (scan_text_is(&key, "task"))
-                                read_task_name(s, &w);
+                                played_read_task(s, &w);
                         else if (scan_text_is(&key, "desire"))
-                                read_desire(s, &w);
+                                played_read_desire(s, &w);
                         else if (scan_text_is(&key, "forget"))
                                 scan_bool(s, &w.forget);
                         else

@@ -133,7 +133,7 @@ static struct job_spec *make_spec(const struct options *o, uint32_t number, uint
                              ? mem_printf("{" REST ", \"count\": %" PRIu32 "%s}", count, mix->more)
                              : mem_printf("{" REST ", \"count\": %" PRIu32 "%.*s%s%s}", count,
                                        (int) (hole - mix->more), mix->more, name, hole + 2);
-        struct job_spec *spec;
+        struct job_spec *spec = NULL;
         json_error_t why;
         json_t *object = json_loads(text, 0, &why);
         struct error err;

@@ -27,7 +27,7 @@ static void an_object_is_walked_through(void **state)
         struct scan_text key, raw;
         int64_t number;
         bool flag;
-        char *text;
+        char *text = NULL;
 
         (void) state;
         assert_int_equal(scan_peek(&s), SCAN_OBJECT);
@@ -52,7 +52,7 @@ static void strings_are_decoded(void **state)
 {
         struct scan s = scan_of("[\"a\\n\\\"\\u00e9\\ud83d\\ude00/\", \"plain\"]");
         struct scan_text word;
-        char *text;
+        char *text = NULL;
 
         (void) state;
         scan_array(&s);

@@ -49,31 +49,32 @@ static void assert_same(const struct record_table *table, const char *text, void
 
 static void both_ways_of_reading_agree(void **state)
 {
-        static const char *const tasks[] = {
-                "{}",
-                "{\"id\":\"web.0\",\"job\":\"web\",\"index\":0,\"version\":2,\"state\":\"running\","
-                "\"ready\":true,\"pid\":4711,\"signal\":\"KILL\",\"since\":"
-                "\"2026-03-01T12:00:00.250Z\",\"log_bytes\":null}",
+        static const char whole[] =
+                "{\"id\":\"web.0\",\"job\":\"web\",\"index\":0,\"version\":2,\"state\":"
+                "\"running\",\"ready\":true,\"pid\":4711,\"signal\":\"KILL\",\"since\":"
+                "\"2026-03-01T12:00:00.250Z\",\"log_bytes\":null}";
+        static const char mixed[] =
                 "{\"log_bytes\":-5, \"unknown\":[1,{\"a\":null}],\"reason\":\"a \\\"b\\\"\\n\", "
-                "\"result\":\"failed\",\"id\":\"x.1\"}",
-                "{\"id\":\"web.0\",\"reason\":null,\"signal\":null,\"result\":null,\"since\":null}"
-        };
+                "\"result\":\"failed\",\"id\":\"x.1\"}";
+        static const char nulls[] = "{\"id\":\"web.0\",\"reason\":null,\"signal\":null,\"result\":"
+                                    "null,\"since\":null}";
+        static const char *const tasks[] = { "{}", whole, mixed, nulls };
         static const char *const events[] = {
                 "{\"index\":7,\"time\":\"2026-03-01T13:00:00+01:00\",\"kind\":\"task-started\","
                 "\"task\":\"web.0\",\"run\":1,\"message\":\"\\u00e9\"}"
         };
-        static const char *const nodes[] = { "{\"name\":\"n1\",\"memory\":1024,\"attributes\":"
-                                             "{\"rack\":\"r1\",\"arch\":\"x86_64\"}}",
-                "{\"attributes\":null}" };
+        static const char node[] = "{\"name\":\"n1\",\"memory\":1024,\"attributes\":"
+                                   "{\"rack\":\"r1\",\"arch\":\"x86_64\"}}";
+        static const char *const nodes[] = { node, "{\"attributes\":null}" };
         struct task_status task, other_task;
-        struct node_status node, other_node;
+        struct node_status one_node, other_node;
         struct event event, other_event;
 
         (void) state;
         for (size_t i = 0; i < ARRAY_SIZE(tasks); i++)
                 assert_same(&task_table, tasks[i], &task, &other_task);
         for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
-                assert_same(&node_table, nodes[i], &node, &other_node);
+                assert_same(&node_table, nodes[i], &one_node, &other_node);
         for (size_t i = 0; i < ARRAY_SIZE(events); i++)
                 assert_same(&event_table, events[i], &event, &other_event);
 }
