@@ -35,6 +35,7 @@ const struct command *const commands[] = {
         &command_restart,
         &command_scale,
         &command_remove,
+        &command_cron,
         &command_events,
         &command_why,
         &command_token_create,

@@ -94,6 +94,7 @@ void api_job_get(struct server *server, struct http_request *req, const char *na
 void api_job_remove(struct server *server, struct http_request *req, const char *name);
 void api_job_scale(struct server *server, struct http_request *req, const char *name);
 void api_job_logs(struct server *server, struct http_request *req, const char *name);
+void api_job_schedule(struct server *server, struct http_request *req, const char *name);
 void api_job_stop(struct server *server, struct http_request *req, const char *name);
 void api_job_restart(struct server *server, struct http_request *req, const char *name);
 

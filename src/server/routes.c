@@ -33,6 +33,8 @@ const struct route api_routes[] = {
                 "`{index}`" },
         { GET, "/v1/jobs/NAME/logs", ROLE_READ, api_job_logs, false, "as for a task; merged",
                 "bytes" },
+        { GET, "/v1/jobs/NAME/schedule", ROLE_READ, api_job_schedule, false, "`?count=N` (10)",
+                "`{job, cron, zone, next: [{time, local}]}` of a cron job: when it is due next" },
         { GET, "/v1/tasks", ROLE_READ, api_tasks_list, true, "`?job=NAME`", "array of tasks" },
         { GET, "/v1/tasks/ID", ROLE_READ, api_task_get, true, "", "a task" },
         { POST, "/v1/tasks/ID/stop", ROLE_OPERATE, api_task_stop, false, "", "`{index}`" },
