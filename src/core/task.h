@@ -27,12 +27,10 @@ struct task_desire {
 
 /* What goes with a placement on this node: fixed for a run, which a later one may have otherwise.
  */
-#define TASK_PORTS_MAX 8
-
 struct task_grant {
         uint64_t fence; /* of a singleton: grows with every placement, so that who is given two
                            knows the newer; 0: none. A run begun with a smaller one is replaced */
-        uint16_t ports[TASK_PORTS_MAX]; /* numbers in the order of the spec's resources.ports; 0:
+        uint16_t ports[JOB_PORTS_MAX]; /* numbers in the order of the spec's resources.ports; 0:
                                            none */
 };
 

@@ -9,8 +9,10 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/time.h"
 #include "model/job-fields.h"
+#include "model/variables.h"
 
 /* A field of a section, as the text has it. */
 struct place_in_text {
@@ -141,11 +143,32 @@ static int check_schedule(const struct reader *r, const struct value *job, struc
         return 0;
 }
 
+/* Variables in command and environment; the first text with one that there is not is named. */
+static int check_variables(
+        const struct reader *r, const struct value *job, const struct job_spec *spec)
+{
+        struct place_in_text at;
+        struct error why = ERROR_INIT;
+
+        for (char **text = spec->command; text != NULL && *text != NULL; text++)
+                if (variables_check(*text, spec->resources.ports, &why) < 0)
+                        return value_fail(r, find(r, job, "command", NULL, &at), "%s", why.message);
+        for (char **pair = spec->env; pair != NULL && *pair != NULL; pair++)
+                if (variables_check(strchr(*pair, '=') + 1, spec->resources.ports, &why) < 0) {
+                        AUTO(mem_freep)
+                        char *name = mem_strndup(*pair, strcspn(*pair, "="));
+
+                        return value_fail(r, find(r, job, "env", name, &at), "%s", why.message);
+                }
+        return 0;
+}
+
 int job_check(const struct reader *r, const struct value *value, struct job_spec *spec)
 {
         if (check_delay(r, value, spec) < 0 || check_with(r, value, spec) < 0 ||
                 check_per_node(r, value, spec) < 0 || check_singleton(r, value, spec) < 0 ||
-                check_canary(r, value, spec) < 0 || check_schedule(r, value, spec) < 0)
+                check_canary(r, value, spec) < 0 || check_schedule(r, value, spec) < 0 ||
+                check_variables(r, value, spec) < 0)
                 return -1;
         return 0;
 }

@@ -213,6 +213,8 @@ static void on_wslay_message(
         (void) ctx;
         if (arg->opcode == WSLAY_CONNECTION_CLOSE)
                 websocket_note_goodbye(ws, arg->msg, arg->msg_length);
+        if (arg->opcode == WSLAY_PONG && !ws->ended && ws->handlers.on_pong != NULL)
+                ws->handlers.on_pong(ws->data);
         if (ws->ended || ws->too_big || wslay_is_ctrl_frame(arg->opcode))
                 return;
         ws->handlers.on_message(ws->data, arg->opcode == WSLAY_TEXT_FRAME, buffer_str(&ws->message),

@@ -25,6 +25,9 @@ struct websocket_handlers {
          * the call and followed by a NUL that is not counted. */
         void (*on_message)(void *data, bool text, const void *bytes, size_t len);
 
+        /* The peer has answered a ping: all that was sent before that is with it. */
+        void (*on_pong)(void *data);
+
         /* What is queued has fallen below WEBSOCKET_DRAIN_MARK after it was above. */
         void (*on_drain)(void *data);
 

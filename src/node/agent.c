@@ -16,7 +16,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,10 +29,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "keeper/launch.h"
+#include "net/tls.h"
+#include "node/agent-options.h"
 #include "node/capture.h"
+#include "node/credential.h"
 #include "node/fifos.h"
 #include "node/keeper-client.h"
 #include "node/link.h"
+#include "node/machine.h"
 #include "node/outbox.h"
 #include "node/process.h"
 #include "node/spawn.h"
@@ -52,8 +55,10 @@ struct agent {
         uv_loop_t loop;
         char *directory; /* DIR, absolute */
         char *node_directory;
-        char *node;
-        struct servers servers;
+        struct agent_options options;
+        struct machine machine;
+        struct credential credential; /* zeroed beside a server on this machine */
+        char *authorization;
         int lock;
 
         struct table *table;
@@ -338,17 +343,25 @@ static void describe_node(void *data, struct node_status *ret)
         static char version[] = REEVE_VERSION;
         static struct utsname system_name;
         struct agent *a = data;
+        const struct machine *m = &a->machine;
 
         uname(&system_name);
         *ret = (struct node_status){
-                .name = a->node,
+                .name = a->options.node,
                 .state = NODE_READY,
+                .zone = a->options.zone,
                 .tasks = RECORD_NULL,
                 .running = RECORD_NULL,
                 .version = version,
                 .kernel = system_name.release,
-                .cores = sysconf(_SC_NPROCESSORS_ONLN),
-                .memory = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE),
+                .cores = m->cores,
+                .cpu = m->cpu,
+                .memory = (int64_t) m->memory,
+                .disk = (int64_t) m->disk,
+                .cpu_used = RECORD_NULL,
+                .memory_used = RECORD_NULL,
+                .disk_used = RECORD_NULL,
+                .attributes = m->attributes,
                 .agent_pid = getpid(),
                 .keeper_pid = a->keeper_pid,
         };
@@ -427,6 +440,43 @@ static int make_directories(struct agent *a, const char *data, struct error *err
         return a->lock < 0 ? error_sys(err, -a->lock, "lock %s/lock", a->node_directory) : 0;
 }
 
+static int know_machine(struct agent *a, struct error *err)
+{
+        const struct agent_options *o = &a->options;
+        struct machine_config config = { .root = "",
+                .data = a->directory,
+                .name = o->node,
+                .zone = o->zone,
+                .attributes = (const char *const *) o->attributes,
+                .attributes_len = o->attributes_len,
+                .cpu = o->cpu,
+                .memory = o->memory,
+                .disk = o->disk };
+
+        return machine_find(&config, &a->machine, err);
+}
+
+/* Of a server that is not on this machine's UNIX socket. */
+static int take_credential(struct agent *a, struct error *err)
+{
+        struct servers *servers = &a->options.servers;
+        struct tls_trust trust = { 0 };
+        struct tls_context *tls = NULL; /* for as long as we live */
+
+        if (servers->items[0].is_unix)
+                return 0;
+        if (credential_read(a->directory, &a->credential, err) < 0)
+                return -1;
+        a->authorization = mem_printf("Bearer %s", a->credential.secret);
+        trust.ca_pem = a->credential.ca;
+        if (a->credential.ca != NULL && tls_context_new_client(&trust, &tls, err) < 0)
+                return error_wrap(err, "the certificate in %s/credential", a->node_directory);
+        for (size_t i = 0; i < servers->len; i++)
+                if (servers->items[i].tls)
+                        servers->items[i].context = tls;
+        return 0;
+}
+
 static int open_state(struct agent *a, struct error *err)
 {
         AUTO(mem_freep) char *table = mem_printf("%s/table", a->node_directory);
@@ -448,7 +498,7 @@ static int assemble(struct agent *a, struct error *err)
         struct tasks_config tasks = {
                 .loop = &a->loop,
                 .directory = a->node_directory,
-                .node = a->node,
+                .node = a->options.node,
                 .table = a->table,
                 .outbox = a->outbox,
                 .specs = a->specs,
@@ -458,7 +508,8 @@ static int assemble(struct agent *a, struct error *err)
         };
         struct link_config link = {
                 .loop = &a->loop,
-                .servers = &a->servers,
+                .servers = &a->options.servers,
+                .authorization = a->authorization,
                 .specs = a->specs,
                 .outbox = a->outbox,
                 .describe_node = describe_node,
@@ -479,7 +530,7 @@ static int assemble(struct agent *a, struct error *err)
         return 0;
 }
 
-static int run(struct agent *a, const char *data, struct error *err)
+static int run(struct agent *a, struct error *err)
 {
         uv_loop_init(&a->loop);
         uv_prepare_init(&a->loop, &a->turn_end);
@@ -491,9 +542,11 @@ static int run(struct agent *a, const char *data, struct error *err)
         init_timer(a, &a->patience);
         init_timer(a, &a->relaunch);
         watch_signals(a);
-        if (make_directories(a, data, err) < 0)
+        if (make_directories(a, a->options.data, err) < 0)
                 return -1;
         spawn_init(a->lock);
+        if (know_machine(a, err) < 0 || take_credential(a, err) < 0)
+                return -1;
         if (open_state(a, err) < 0 || assemble(a, err) < 0)
                 return -1;
         uv_timer_start(&a->sweep, on_sweep, SWEEP_EVERY_MS, SWEEP_EVERY_MS);
@@ -501,80 +554,17 @@ static int run(struct agent *a, const char *data, struct error *err)
         return 0;
 }
 
-static const struct option options[] = {
-        { "data", required_argument, NULL, 'd' },
-        { "socket", required_argument, NULL, 's' },
-        { "server", required_argument, NULL, 'S' },
-        { "node", required_argument, NULL, 'n' },
-        { "help", no_argument, NULL, 'h' },
-        { NULL, 0, NULL, 0 },
-};
-
-static const char usage[] =
-        "Usage: reeve agent --data DIR --socket PATH|--server ADDRESS[,ADDRESS...] [--node NAME]\n"
-        "\n"
-        "Runs tasks on this machine as the server there tells it. Started by reeve-keeper, which "
-        "it\n"
-        "needs for a parent.\n";
-
-/* What the arguments say. */
-struct agent_options {
-        const char *data, *node;
-};
-
-static int take_option(struct agent *a, struct agent_options *o, int c, struct error *err)
-{
-        AUTO(mem_freep) char *address = NULL;
-
-        switch (c) {
-        case 'd':
-                o->data = optarg;
-                return 0;
-        case 'n':
-                o->node = optarg;
-                return 0;
-        case 's':
-                address = mem_printf("unix:%s", optarg);
-                return servers_add(&a->servers, address, err);
-        case 'S':
-                return servers_add(&a->servers, optarg, err);
-        }
-        return error_set(err, ERR_INVALID, "unknown option");
-}
-
-static int read_options(
-        struct agent *a, struct agent_options *o, int argc, char **argv, struct error *err)
-{
-        int c;
-
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                if (c == 'h') {
-                        fputs(usage, stdout);
-                        exit(0);
-                }
-                if (take_option(a, o, c, err) < 0)
-                        return -1;
-        }
-        if (o->data == NULL || a->servers.len == 0 || optind < argc)
-                return error_set(err, ERR_INVALID, "something is missing, or too much");
-        return 0;
-}
-
 int agent_main(int argc, char **argv)
 {
         static struct agent a = { .lock = -1, .witness = -1 };
-        struct agent_options o = { 0 };
         struct error err = ERROR_INIT;
-        char host[256] = "";
+        int r;
 
         log_init("agent");
-        if (read_options(&a, &o, argc, argv, &err) < 0) {
-                fprintf(stderr, "reeve agent: %s\n%s", err.message, usage);
-                return 2;
-        }
-        gethostname(host, sizeof host - 1);
-        a.node = mem_strdup(o.node != NULL ? o.node : host);
-        if (run(&a, o.data, &err) < 0) {
+        r = agent_read_options(&a.options, argc, argv);
+        if (r >= 0)
+                return r;
+        if (run(&a, &err) < 0) {
                 log_error("%s", err.message);
                 return error_code_exit(err.code);
         }

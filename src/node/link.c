@@ -22,10 +22,15 @@
 #include "net/websocket.h"
 #include "node/logserve.h"
 
-#define LINK_PROTOCOL        1
+#define LINK_PROTOCOL        2
+#define LINK_PROTOCOL_MIN    1
 #define LINK_PATH            "/v1/link"
 #define NOTES_IN_FLIGHT      500
 #define ASK_AGAIN_AFTER      USEC_SEC
+#define HEARTBEAT_DEFAULT_MS 10000 /* until the server has said how often it wants them */
+#define HEARTBEAT_MIN_MS     20
+#define HEARTBEAT_MAX_MS     60000
+#define SILENCE_MORE         USEC_SEC /* than three heartbeats: the connection is broken */
 #define LOG_EVERY            USEC_MINUTE
 #define REPORT_BYTES_AT_ONCE (1024 * 1024)
 
@@ -38,7 +43,12 @@ struct link {
         bool unknown_type_logged;
         uv_timer_t reconnect;
         uint64_t random;
-        uv_idle_t flush; /* active when something is to be sent in this turn */
+        uv_idle_t flush;      /* active when something is to be sent in this turn */
+        uv_timer_t heartbeat; /* not on a UNIX socket: its end is seen */
+        uint64_t heartbeat_ms;
+        usec_t hello_mono; /* when it was sent */
+        usec_t ping_mono;  /* of the ping that was not answered yet; 0: none */
+        bool leased;       /* the server counts by what it hears of us */
         unsigned handles;
         char *last_reason;  /* of the last break that was logged: a server that stays away is logged
                                once */
@@ -74,7 +84,68 @@ static void end_connection(struct link *l)
 {
         l->ws = NULL;
         l->connected = false;
+        uv_timer_stop(&l->heartbeat);
+        tasks_link_gone(l->config.tasks);
         logserve_free(take_ptr(l->logs));
+}
+
+/* ---- the end of a connection */
+
+/* Answers that will be the same again until a person has done something. */
+static const struct {
+        unsigned code;
+        const char *advice;
+} refusals[] = {
+        { 401, "; the tasks go on, a new join token makes this machine a node again" },
+        { 4401, "; the tasks go on, a new join token makes this machine a node again" },
+        { 4403, "" },
+        { 4409, "" },
+        { 4426, "" },
+};
+
+static bool is_refused(unsigned code)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
+                if (refusals[i].code == code)
+                        return true;
+        return false;
+}
+
+/* What a person can do about it; "" if nothing is known. */
+static const char *find_advice(unsigned code)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
+                if (refusals[i].code == code)
+                        return refusals[i].advice;
+        return "";
+}
+
+static void log_break(struct link *l, const char *reason, unsigned code)
+{
+        char server[ADDRESS_TEXT_MAX];
+        AUTO(mem_freep) char *text = NULL;
+
+        if (!servers_is_loud(l->config.servers) && !is_refused(code))
+                return;
+        text = mem_printf("no connection to the server at %s: %s%s",
+                address_format(server, servers_current(l->config.servers)), reason,
+                find_advice(code));
+        if (l->last_reason != NULL && strcmp(l->last_reason, text) == 0)
+                return;
+        if (l->last_reason != NULL && !is_refused(code) && time_mono() < l->logged_mono + LOG_EVERY)
+                return; /* several servers are away, for different reasons */
+        log_warning("%s", text);
+        l->logged_mono = time_mono();
+        free(l->last_reason);
+        l->last_reason = take_ptr(text);
+}
+
+/* The WebSocket is gone, or was closed. */
+static void break_off(struct link *l, const char *reason, unsigned code)
+{
+        end_connection(l);
+        log_break(l, reason, code);
+        reconnect_later(l, is_refused(code));
 }
 
 /* ---- to the server */
@@ -95,8 +166,10 @@ static void send_hello(struct link *l)
         struct task *t;
 
         l->config.describe_node(l->config.data, &node);
-        buffer_printf(&b, "{\"type\":\"hello\",\"protocol\":%d,\"note_seq\":%" PRIu64 ",\"node\":",
-                LINK_PROTOCOL, outbox_last(l->config.outbox));
+        buffer_printf(&b,
+                "{\"type\":\"hello\",\"protocol\":%d,\"protocol_min\":%d,\"note_seq\":%" PRIu64
+                ",\"node\":",
+                LINK_PROTOCOL, LINK_PROTOCOL_MIN, outbox_last(l->config.outbox));
         record_write(&node_table, &node, &b);
         buffer_puts(&b, ",\"tasks\":[");
         while ((t = tasks_next_changed(l->config.tasks)) != NULL) /* all of them follow */
@@ -192,11 +265,25 @@ static void forget_unwanted(void *data, struct task *t)
                 tasks_forget(wanted->link->config.tasks, t->id, false);
 }
 
+/* Numbers that are none are as if they were not given. */
+static void read_grant(const json_t *object, struct task_grant *ret)
+{
+        const json_t *ports = json_object_get(object, "ports");
+
+        *ret = (struct task_grant){ .fence = read_number(object, "fence") };
+        for (size_t i = 0; i < MIN(json_array_size(ports), (size_t) JOB_PORTS_MAX); i++) {
+                json_int_t port = json_integer_value(json_array_get(ports, i));
+
+                ret->ports[i] = port > 0 && port <= UINT16_MAX ? (uint16_t) port : 0;
+        }
+}
+
 static int assign_one(struct link *l, const json_t *object, struct error *err)
 {
         const char *id = json_string_value(json_object_get(object, "task"));
         const char *job = json_string_value(json_object_get(object, "job"));
         struct task_desire desire;
+        struct task_grant grant;
 
         if (id == NULL)
                 return error_set(err, ERR_INVALID, "the server assigned a task without a name");
@@ -209,8 +296,9 @@ static int assign_one(struct link *l, const json_t *object, struct error *err)
                 return error_set(
                         err, ERR_INVALID, "the server assigned task %s without its job", id);
         read_desire(object, &desire);
-        return tasks_desire(
-                l->config.tasks, job, (uint32_t) read_number(object, "index"), &desire, err);
+        read_grant(object, &grant);
+        return tasks_desire(l->config.tasks, job, (uint32_t) read_number(object, "index"), &desire,
+                &grant, err);
 }
 
 static void on_assign(struct link *l, const json_t *message)
@@ -290,11 +378,60 @@ static void hear_witness(struct link *l, const json_t *ends)
         tasks_heard_witness(l->config.tasks);
 }
 
+/* ---- signs of life */
+
+static void on_heartbeat(uv_timer_t *timer)
+{
+        struct link *l = timer->data;
+        usec_t now = time_mono(), silence = now - MIN(now, websocket_last_heard(l->ws));
+
+        if (silence > 3 * l->heartbeat_ms * USEC_MSEC + SILENCE_MORE) {
+                websocket_close(l->ws, 1001, "nothing heard");
+                break_off(l, "nothing heard from it", 0);
+                return;
+        }
+        if (l->ping_mono != 0 || websocket_queued(l->ws) > WEBSOCKET_DRAIN_MARK)
+                return; /* the answer to the last one tells as much */
+        l->ping_mono = now;
+        websocket_ping(l->ws);
+}
+
+static void on_pong(void *data)
+{
+        struct link *l = data;
+
+        if (l->leased && l->ping_mono != 0)
+                tasks_set_heard(l->config.tasks, l->ping_mono);
+        l->ping_mono = 0;
+}
+
+static void begin_heartbeats(struct link *l, uint64_t every_ms)
+{
+        if (servers_current(l->config.servers)->is_unix)
+                return;
+        l->heartbeat_ms = every_ms;
+        uv_timer_start(&l->heartbeat, on_heartbeat, every_ms, every_ms);
+}
+
+/* The server has our hello: that is the first sign of life that counts. */
+static void agree_on_heartbeats(struct link *l, const json_t *message)
+{
+        const json_t *lease = json_object_get(message, "lease_ms");
+        uint64_t every = read_number(message, "heartbeat_ms");
+
+        l->leased = every > 0 && (lease == NULL || json_integer_value(lease) > 0);
+        tasks_set_heard(l->config.tasks, l->leased ? l->hello_mono : USEC_NEVER);
+        if (every > 0)
+                begin_heartbeats(l,
+                        MIN(MAX(every, (uint64_t) HEARTBEAT_MIN_MS), (uint64_t) HEARTBEAT_MAX_MS));
+}
+
 static void on_welcome(struct link *l, const json_t *message)
 {
         log_info("connected to the server (version %s)",
                 json_string_value(json_object_get(message, "server")));
         servers_took(l->config.servers);
+        agree_on_heartbeats(l, message);
         free(l->last_reason);
         l->last_reason = NULL;
         on_note_ack(l, read_number(message, "note_seq"));
@@ -368,88 +505,45 @@ static void on_drain(void *data)
 
 /* ---- the connection */
 
-/* Answers that will be the same again until a person has done something. */
-static const struct {
-        unsigned code;
-        const char *advice;
-} refusals[] = {
-        { 401, "; the tasks go on, a new join token makes this machine a node again" },
-        { 4401, "; the tasks go on, a new join token makes this machine a node again" },
-        { 4403, "" },
-        { 4409, "" },
-        { 4426, "" },
-};
-
 static void on_open(void *data)
 {
         struct link *l = data;
 
         l->connected = true;
+        l->leased = false;
+        l->ping_mono = 0;
+        l->hello_mono = time_mono();
+        begin_heartbeats(l, HEARTBEAT_DEFAULT_MS);
         l->logs = logserve_new(l->config.loop, l->ws, l->config.tasks);
         send_hello(l);
         link_wake(l);
 }
 
-static bool is_refused(unsigned code)
-{
-        for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
-                if (refusals[i].code == code)
-                        return true;
-        return false;
-}
-
-/* What a person can do about it; "" if nothing is known. */
-static const char *find_advice(unsigned code)
-{
-        for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
-                if (refusals[i].code == code)
-                        return refusals[i].advice;
-        return "";
-}
-
-static void log_break(struct link *l, const char *reason, unsigned code)
-{
-        char server[ADDRESS_TEXT_MAX];
-        AUTO(mem_freep) char *text = NULL;
-
-        if (!servers_is_loud(l->config.servers) && !is_refused(code))
-                return;
-        text = mem_printf("no connection to the server at %s: %s%s",
-                address_format(server, servers_current(l->config.servers)), reason,
-                find_advice(code));
-        if (l->last_reason != NULL && strcmp(l->last_reason, text) == 0)
-                return;
-        if (l->last_reason != NULL && !is_refused(code) && time_mono() < l->logged_mono + LOG_EVERY)
-                return; /* several servers are away, for different reasons */
-        log_warning("%s", text);
-        l->logged_mono = time_mono();
-        free(l->last_reason);
-        l->last_reason = take_ptr(text);
-}
-
 static void on_close(void *data, const char *reason)
 {
         struct link *l = data;
-        unsigned code = websocket_close_code(l->ws);
 
-        end_connection(l);
-        log_break(l, reason, code);
-        reconnect_later(l, is_refused(code));
+        break_off(l, reason, websocket_close_code(l->ws));
 }
 
 static const struct websocket_handlers handlers = {
         .on_open = on_open,
         .on_message = on_message,
         .on_drain = on_drain,
+        .on_pong = on_pong,
         .on_close = on_close,
+        .ping_every = USEC_NEVER, /* on_heartbeat() has to know which ping was answered */
 };
 
 static void connect_now(struct link *l)
 {
         struct error err = ERROR_INIT;
 
-        if (websocket_connect(l->config.loop, servers_current(l->config.servers), LINK_PATH, NULL,
-                    &handlers, l, &l->ws, &err) < 0) {
+        const char *headers[] = { "Authorization", l->config.authorization, NULL };
+
+        if (websocket_connect(l->config.loop, servers_current(l->config.servers), LINK_PATH,
+                    l->config.authorization != NULL ? headers : NULL, &handlers, l, &l->ws,
+                    &err) < 0) {
                 log_error("connect to the server: %s", err.message);
                 reconnect_later(l, true);
         }
@@ -462,9 +556,10 @@ struct link *link_new(const struct link_config *config)
         l->config = *config;
         l->random = time_mono() ^ (uint64_t) getpid() << 32;
         uv_timer_init(config->loop, &l->reconnect);
+        uv_timer_init(config->loop, &l->heartbeat);
         uv_idle_init(config->loop, &l->flush);
-        l->reconnect.data = l->flush.data = l;
-        l->handles = 2;
+        l->reconnect.data = l->heartbeat.data = l->flush.data = l;
+        l->handles = 3;
         return l;
 }
 
@@ -513,5 +608,6 @@ void link_free(struct link *l)
                 websocket_close(l->ws, 1001, NULL);
         end_connection(l);
         uv_close((uv_handle_t *) &l->reconnect, on_handle_closed);
+        uv_close((uv_handle_t *) &l->heartbeat, on_handle_closed);
         uv_close((uv_handle_t *) &l->flush, on_handle_closed);
 }

@@ -16,7 +16,8 @@ struct link;
 
 struct link_config {
         uv_loop_t *loop;
-        struct servers *servers; /* borrowed; at least one */
+        struct servers *servers;   /* borrowed; at least one */
+        const char *authorization; /* "Bearer reeve-node-..."; NULL: none is needed. Borrowed */
         struct tasks *tasks;
         struct specs *specs;
         struct outbox *outbox;

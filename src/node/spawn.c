@@ -195,6 +195,14 @@ static void plan_command(const struct job_spec *spec, struct spawn_plan *plan)
         plan->program = find_program(plan->argv[0], find_in_env(plan->env, "PATH"));
 }
 
+static bool any_variables(char *const *texts)
+{
+        for (; *texts != NULL; texts++)
+                if (variables_any(*texts))
+                        return true;
+        return false;
+}
+
 int spawn_plan_make(const struct job_spec *spec, struct spawn_plan *ret, struct error *err)
 {
         struct spawn_plan plan = { 0 };
@@ -205,6 +213,7 @@ int spawn_plan_make(const struct job_spec *spec, struct spawn_plan *ret, struct 
         }
         plan_environment(spec, &plan);
         plan_command(spec, &plan);
+        plan.has_variables = any_variables(plan.argv) || any_variables(plan.env);
         plan.directory = mem_strdup(spec->directory != NULL ? spec->directory : "/");
         *ret = plan;
         return 0;
@@ -225,6 +234,35 @@ void spawn_plan_done(struct spawn_plan *plan)
         free(plan->directory);
         free(plan->groups);
         *plan = (struct spawn_plan){ 0 };
+}
+
+static char **expand_texts(char *const *texts, const struct variables *values)
+{
+        size_t n = 0;
+        char **expanded;
+
+        while (texts[n] != NULL)
+                n++;
+        expanded = mem_alloc((n + 1) * sizeof *expanded);
+        for (size_t i = 0; i < n; i++)
+                expanded[i] = variables_expand(texts[i], values);
+        return expanded;
+}
+
+void spawn_plan_expand(
+        const struct spawn_plan *plan, const struct variables *values, struct spawn_plan *ret)
+{
+        *ret = *plan;
+        ret->argv = expand_texts(plan->argv, values);
+        ret->env = expand_texts(plan->env, values);
+        ret->program = find_program(ret->argv[0], find_in_env(ret->env, "PATH"));
+}
+
+void spawn_plan_expanded_done(struct spawn_plan *expanded)
+{
+        strings_free(expanded->argv);
+        strings_free(expanded->env);
+        free(expanded->program);
 }
 
 /* ---- the child */

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "model/job.h"
+#include "model/variables.h"
 #include "node/table.h"
 
 /* Starts the process of a run as a child of the keeper. */
@@ -39,12 +40,19 @@ struct spawn_plan {
         gid_t gid;
         gid_t *groups;
         size_t groups_len;
+        bool has_variables; /* argv or env name some (model/variables.h) */
 };
 
 /* Looks up user, group, groups and program. A name that does not exist is an error of the spec
  * (ERR_INVALID). A program that is not there is none yet: it is tried at every start. */
 int spawn_plan_make(const struct job_spec *spec, struct spawn_plan *ret, struct error *err);
 void spawn_plan_done(struct spawn_plan *plan);
+
+/* The plan with the values of a run in place of its variables. Borrows from @plan all that has
+ * none. */
+void spawn_plan_expand(
+        const struct spawn_plan *plan, const struct variables *values, struct spawn_plan *ret);
+void spawn_plan_expanded_done(struct spawn_plan *expanded);
 
 /* Reads RLIMIT_NOFILE and remembers it for the tasks, then raises our own soft limit to the hard
  * one. @agent_lock_fd: the descriptor of the lock that the agent holds; a child keeps it until it

@@ -20,6 +20,9 @@ struct tasks {
         struct task *spawn_first, **spawn_last;
         struct task *changed_first, **changed_last;
         size_t processes;
+        unsigned handles;
+        bool any_lapsed;  /* a singleton may wait for the server's word */
+        uv_timer_t lease; /* when the next lease may come to its end */
 };
 
 /* ---- task.c */
@@ -85,6 +88,16 @@ void task_configure_streams(struct task *t);
 void task_remove_fifos(struct task *t);
 char *task_fifo_path(const struct task *t, enum task_stream stream);
 void task_deposit_name(char name[KEEPER_NAME_MAX], const char *id);
+
+/* ---- task-lease.c */
+
+/* Whether the lease of the task is over, or so near its end that nothing may be begun.
+ * @ret_kill: when its group must be killed. */
+bool task_lease_lapsed(const struct task *t, usec_t *ret_kill);
+
+/* Tells all singletons how they stand, and comes again when one of their leases may end. */
+void tasks_check_leases(struct tasks *ts);
+void tasks_watch_leases(struct tasks *ts); /* the same, after this turn of the loop */
 
 /* ---- task-takeover.c */
 

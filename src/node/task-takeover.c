@@ -162,7 +162,8 @@ static void begin_one(struct task *t)
         if (table_booted_anew(ts->config.table)) {
                 task_drop_witness(t);
                 task_detach(t);
-                task_apply(t, &(struct task_event){ .type = TASK_EV_BOOT });
+                task_apply(t, &(struct task_event){
+                                      .type = TASK_EV_BOOT, .lapsed = task_lease_lapsed(t, NULL) });
         } else {
                 task_judge(t);
                 task_take_up_again(t);
@@ -178,6 +179,7 @@ void tasks_begin(struct tasks *ts, pid_t keeper)
         HASH_ITER (hh, ts->by_id, t, next)
                 begin_one(t);
         table_note_boot(ts->config.table);
+        tasks_check_leases(ts);
         tasks_start_spawner(ts);
 }
 

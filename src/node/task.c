@@ -29,6 +29,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "model/variables.h"
 #include "node/process.h"
 
 #define SPAWNS_PER_TURN 32 /* then the loop looks after everybody else */
@@ -167,7 +168,8 @@ void task_take_up_again(struct task *t)
         const struct task_machine *m = table_machine(t->slot);
 
         if (m->halted && !t->owner->halting && (m->state == TASK_QUEUED || m->state == TASK_ENDED))
-                task_apply(t, &(struct task_event){ .type = TASK_EV_BOOT });
+                task_apply(t, &(struct task_event){
+                                      .type = TASK_EV_BOOT, .lapsed = task_lease_lapsed(t, NULL) });
 }
 
 /* Handles one event; see the essay above. Returns false if nothing happened, because it could not
@@ -209,11 +211,12 @@ bool task_apply(struct task *t, struct task_event *event)
 
 /* ---- starting */
 
-#define RUN_ENV_LEN 6
+#define RUN_ENV_MAX (7 + JOB_PORTS_MAX)
 
 static void make_run_env(
-        const struct task *t, const struct task_machine *m, char *env[RUN_ENV_LEN + 1])
+        const struct task *t, const struct task_machine *m, char *env[RUN_ENV_MAX + 1])
 {
+        char *const *ports = t->spec->job->resources.ports;
         int n = 0;
 
         env[n++] = mem_printf("REEVE_JOB=%s", table_slot_job(t->slot));
@@ -222,7 +225,29 @@ static void make_run_env(
         env[n++] = mem_printf("REEVE_RUN=%" PRIu64, m->runs);
         env[n++] = mem_printf("REEVE_VERSION=%u", m->run_version);
         env[n++] = mem_printf("REEVE_NODE=%s", t->owner->config.node);
+        if (m->run_fence != 0)
+                env[n++] = mem_printf("REEVE_FENCE=%" PRIu64, m->run_fence);
+        for (int i = 0; ports != NULL && ports[i] != NULL && i < JOB_PORTS_MAX; i++) {
+                AUTO(mem_freep) char *name = variables_port_name(ports[i]);
+
+                env[n++] = mem_printf("%s=%u", name, m->grant.ports[i]);
+        }
         env[n] = NULL;
+}
+
+/* Puts the run's values into command and environment, if they name any. @ret is done with
+ * spawn_plan_expanded_done(). */
+static void expand_plan(const struct task *t, const struct task_machine *m,
+        const struct spawn_plan *plan, struct spawn_plan *ret)
+{
+        struct variables values = { .job = table_slot_job(t->slot),
+                .task = t->id,
+                .index = table_slot_index(t->slot),
+                .node = t->owner->config.node,
+                .port_names = t->spec->job->resources.ports,
+                .ports = m->grant.ports };
+
+        spawn_plan_expand(plan, &values, ret);
 }
 
 static int start_process(struct task *t, const struct task_machine *m, pid_t *ret_pid,
@@ -230,7 +255,8 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
 {
         AUTO(mem_freep) char *out = task_fifo_path(t, TASK_STDOUT);
         AUTO(mem_freep) char *errors = task_fifo_path(t, TASK_STDERR);
-        char *env[RUN_ENV_LEN + 1];
+        AUTO(spawn_plan_expanded_done) struct spawn_plan expanded = { 0 };
+        char *env[RUN_ENV_MAX + 1];
         struct spawn_run run = {
                 .number = m->runs,
                 .task = t->id,
@@ -255,10 +281,14 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
                         log_warning("task %s: owner of %s: %s", t->id, run.fifo_paths[i],
                                 strerror(errno));
         }
+        if (run.plan->has_variables) {
+                expand_plan(t, m, run.plan, &expanded);
+                run.plan = &expanded;
+        }
         make_run_env(t, m, env);
         r = spawn_run(&run, ret_pid, ret_pidfd, err);
-        for (int i = 0; i < RUN_ENV_LEN; i++)
-                free(env[i]);
+        for (char **e = env; *e != NULL; e++)
+                free(*e);
         return r;
 }
 
@@ -278,7 +308,7 @@ static void spawn(struct task *t)
         pid_t pid;
         int pidfd;
 
-        if (!m->desire.run || m->halted || t->owner->halting) {
+        if (!m->desire.run || m->halted || m->lapsed || t->owner->halting) {
                 never_began(t);
                 return;
         }
@@ -339,7 +369,9 @@ struct tasks *tasks_new(const struct tasks_config *config)
         ts->witness = -1;
         ts->seed = time_mono() ^ (uint64_t) getpid() << 32;
         uv_idle_init(config->loop, &ts->spawner);
-        ts->spawner.data = ts;
+        uv_timer_init(config->loop, &ts->lease);
+        ts->spawner.data = ts->lease.data = ts;
+        ts->handles = 2;
         return ts;
 }
 
@@ -363,9 +395,12 @@ static void discard(struct task *t)
         uv_close((uv_handle_t *) &t->timer, on_timer_closed);
 }
 
-static void on_spawner_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
-        free(handle->data);
+        struct tasks *ts = handle->data;
+
+        if (--ts->handles == 0)
+                free(ts);
 }
 
 void tasks_free(struct tasks *ts)
@@ -380,7 +415,8 @@ void tasks_free(struct tasks *ts)
                 t->spawning = false;
                 discard(t);
         }
-        uv_close((uv_handle_t *) &ts->spawner, on_spawner_closed);
+        uv_close((uv_handle_t *) &ts->spawner, on_handle_closed);
+        uv_close((uv_handle_t *) &ts->lease, on_handle_closed);
 }
 
 static void forget(struct task *t)
@@ -443,8 +479,9 @@ static void change_spec(struct task *t, struct spec *spec)
 }
 
 int tasks_desire(struct tasks *ts, const char *job, uint32_t index,
-        const struct task_desire *desire, struct error *err)
+        const struct task_desire *desire, const struct task_grant *grant, struct error *err)
 {
+        struct task_event event = { .type = TASK_EV_DESIRE, .desire = *desire, .grant = *grant };
         char id[TASK_ID_MAX];
         struct spec *spec;
         struct task *t;
@@ -470,7 +507,11 @@ int tasks_desire(struct tasks *ts, const char *job, uint32_t index,
         if (unjudged && ts->halting)
                 task_apply(t, &(struct task_event){ .type = TASK_EV_HALT });
         t->forget = t->purge = false;
-        task_apply(t, &(struct task_event){ .type = TASK_EV_DESIRE, .desire = *desire });
+        t->confirmed = desire->run;
+        event.lapsed = task_lease_lapsed(t, &event.kill_mono);
+        task_apply(t, &event);
+        if (spec->job->singleton)
+                tasks_watch_leases(ts);
         return 0;
 }
 
@@ -485,6 +526,7 @@ void tasks_forget(struct tasks *ts, const char *id, bool purge_logs)
         t->purge = purge_logs;
         event.desire = table_machine(t->slot)->desire;
         event.desire.run = false;
+        event.grant = table_machine(t->slot)->grant;
         if (t->spec != NULL)
                 task_apply(t, &event);
         else if (table_machine(t->slot)->pid <= 0)
@@ -561,10 +603,24 @@ void task_note_flow(struct task *t, const struct capture_stream *stream, enum ca
         table_commit(t->owner->config.table, t->slot, &m, seq);
 }
 
+/* "http=20001 admin=20002"; empty if it has none. */
+static struct buffer format_ports(const struct task *t, const struct task_machine *m)
+{
+        char *const *names = t->spec != NULL ? t->spec->job->resources.ports : NULL;
+        struct buffer text = { 0 };
+
+        for (int i = 0; names != NULL && names[i] != NULL && i < JOB_PORTS_MAX; i++)
+                if (m->grant.ports[i] != 0)
+                        buffer_printf(
+                                &text, "%s%s=%u", i > 0 ? " " : "", names[i], m->grant.ports[i]);
+        return text;
+}
+
 void task_report(const struct task *t, struct buffer *out)
 {
         const struct task_machine *m = table_machine(t->slot);
         char id[TASK_ID_MAX], job[TEXT_NAME_MAX + 1], reason[TASK_REASON_MAX];
+        AUTO(buffer_done) struct buffer ports = format_ports(t, m);
         struct task_status status = {
                 .id = id,
                 .job = job,

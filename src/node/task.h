@@ -32,10 +32,11 @@ struct task {
         uint64_t witness;      /* the run of which the keeper holds a pidfd for us; 0: none */
         uv_timer_t timer;      /* deadline of the machine */
         struct capture_stream *streams[TASK_STREAMS];
-        bool forget;   /* drop it once it has ended ... */
-        bool purge;    /* ... with its logs */
-        bool spawning; /* in the queue of runs to be started */
-        bool changed;  /* to be reported */
+        bool forget;    /* drop it once it has ended ... */
+        bool purge;     /* ... with its logs */
+        bool spawning;  /* in the queue of runs to be started */
+        bool changed;   /* to be reported */
+        bool confirmed; /* a singleton that was assigned over the link that there is now */
         struct task *next_spawn, *next_changed;
         pid_t pid;         /* key of hh_pid; 0: not in it */
         bool deposited;    /* the keeper holds its FIFOs */
@@ -87,8 +88,16 @@ void tasks_heard_witness(struct tasks *ts);
 
 /* What the server wants. @err: the task could not be created here; ask again later. */
 int tasks_desire(struct tasks *ts, const char *job, uint32_t index,
-        const struct task_desire *desire, struct error *err);
+        const struct task_desire *desire, const struct task_grant *grant, struct error *err);
 void tasks_forget(struct tasks *ts, const char *id, bool purge_logs);
+
+/* The last moment (monotonic) at which the server is known to have heard us, for the leases of
+ * singletons (core/lease); USEC_NEVER: no lease runs, since the server is on this machine. */
+void tasks_set_heard(struct tasks *ts, usec_t heard_mono);
+
+/* The link is gone: what it said of singletons that wait for the server's word is not true any
+ * more. */
+void tasks_link_gone(struct tasks *ts);
 
 /* Calls @each for all tasks; it may forget them. */
 void tasks_each(struct tasks *ts, void (*each)(void *data, struct task *t), void *data);

@@ -84,7 +84,7 @@ static void hello_says_what_is(void **state)
         link_start(w->link);
         hello = hear(w, "hello");
         node = json_object_get(hello, "node");
-        assert_int_equal(number_in(hello, "protocol"), 1);
+        assert_int_equal(number_in(hello, "protocol"), 2);
         assert_int_equal(number_in(hello, "note_seq"), 3);
         assert_string_equal(json_string_value(json_object_get(node, "name")), "n1");
         assert_int_equal(number_in(node, "cores"), 3);

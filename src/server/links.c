@@ -269,7 +269,14 @@ static void put_desire(struct buffer *out, const struct cluster_assign *a)
         put_number(out, ",\"version\":", a->desire.version);
         put_number(out, ",\"restart_version\":", a->desire.restart_version);
         put_number(out, ",\"generation\":", a->desire.generation);
-        buffer_puts(out, "}}");
+        buffer_putc(out, '}');
+        for (size_t i = 0; i < a->ports_len; i++)
+                put_number(out, i > 0 ? "," : ",\"ports\":[", a->ports[i]);
+        if (a->ports_len > 0)
+                buffer_putc(out, ']');
+        if (a->fence > 0)
+                put_number(out, ",\"fence\":", a->fence);
+        buffer_putc(out, '}');
 }
 
 static void put_assign(struct connection *c, const struct cluster_assign *a, bool all)
