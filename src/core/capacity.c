@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "core/cluster-internal.h"
+#include "core/share.h"
 
 #define PORT_FIRST 20000
 #define PORT_LAST  31999
@@ -234,6 +234,7 @@ void node_take(struct task *task)
 
         d->refs++;
         task->held = d;
+        share_add(task, d, true);
         node->used.cpu += d->amounts.cpu;
         node->used.memory += d->amounts.memory;
         node->used.disk += d->amounts.disk;
@@ -253,6 +254,7 @@ void node_give(struct task *task)
         give_tag(node, d->exclusive);
         give_ports(node, task);
         task->held = NULL;
+        share_add(task, d, false);
         demand_unref(c, d);
         node_mark_freed(c, node);
 }
@@ -336,13 +338,27 @@ static uint64_t amount_of(int64_t value)
         return value == RECORD_NULL || value < 0 ? AMOUNT_UNKNOWN : (uint64_t) value;
 }
 
+static uint64_t known(uint64_t amount)
+{
+        return amount == AMOUNT_UNKNOWN ? 0 : amount;
+}
+
+static void count_capacity(struct cluster *c, const struct node *node, uint64_t sign)
+{
+        c->capacity.cpu += sign * known(node->capacity.cpu);
+        c->capacity.memory += sign * known(node->capacity.memory);
+        c->capacity.disk += sign * known(node->capacity.disk);
+}
+
 void node_measure(struct cluster *c, struct node *node)
 {
         struct node_class *before = node->class;
 
+        count_capacity(c, node, UINT64_MAX);
         node->capacity = (struct amounts){ .cpu = amount_of(node->status.cpu),
                 .memory = amount_of(node->status.memory),
                 .disk = amount_of(node->status.disk) };
+        count_capacity(c, node, 1);
         node->class = class_get(c, node);
         class_unref(c, before);
         set_port_range(node, attributes_get(&node->status.attributes, "ports"));
@@ -351,6 +367,7 @@ void node_measure(struct cluster *c, struct node *node)
 
 void node_unmeasure(struct cluster *c, struct node *node)
 {
+        count_capacity(c, node, UINT64_MAX);
         class_unref(c, node->class);
         free(node->ports_taken);
         free(node->tags);

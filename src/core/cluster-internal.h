@@ -167,6 +167,7 @@ struct job_version {
 
 struct job {
         struct cluster *cluster;
+        struct owner *owner; /* NULL: only while it is loaded */
         char *name;
         char *source;
         struct job_version
@@ -199,6 +200,7 @@ struct job {
                                 free since */
         usec_t queued_since; /* for the order of those of one priority */
         char *waits_for;     /* why none fits, in words */
+        size_t keeps;        /* on so many nodes others make room for it */
         struct job *queue_prev, *queue_next;
 
         bool dirty;    /* in cluster.dirty: job_advance() is due */
@@ -219,6 +221,8 @@ struct cluster {
         struct job *jobs;
         struct node *nodes;
         struct node **by_name; /* all nodes */
+        struct owner *owners;
+        struct amounts capacity; /* of all nodes together, as far as it is known */
         struct timers timers;
         struct job *queue;  /* with tasks that wait for a node */
         struct node *freed; /* see there */

@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "core/cluster-internal.h"
+#include "core/share.h"
 
 /* ---- Writing */
 
@@ -246,6 +246,7 @@ static int load_version(struct job *job, const json_t *object, struct error *err
         job->versions[len] = (struct job_version){ .number = number, .spec = spec };
         job->versions[len].demand = demand_new(job->cluster, take_ptr(spec));
         job->versions_len = len + 1;
+        share_set_owner(job, job_current_spec(job)->owner);
         return 0;
 }
 

@@ -20,7 +20,8 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "core/cluster-internal.h"
+#include "core/preempt.h"
+#include "core/share.h"
 
 /* ---- Jobs */
 
@@ -90,14 +91,13 @@ void job_free(struct cluster *c, struct job *job)
         struct task *task;
 
         queue_leave(c, job);
-        for (struct node *node = c->nodes; node != NULL; node = node->hh.next)
-                if (node->kept_for == job)
-                        node->kept_for = NULL;
+        preempt_release_all(job);
         HASH_DEL(c->jobs, job);
         JOB_FOREACH_TASK (job, task)
                 task_free(task);
         for (size_t i = 0; i < job->versions_len; i++)
                 version_done(job, &job->versions[i]);
+        share_drop_owner(job);
         free(job->versions);
         free(job->tasks);
         free(job->chunk_dirty);
@@ -142,6 +142,7 @@ void job_add_version(struct job *job, uint32_t number, struct job_spec *spec)
 {
         size_t kept = 0, len = job->versions_len + 1;
 
+        share_set_owner(job, spec->owner);
         job->versions = mem_resize(job->versions, len, sizeof job->versions[0]);
         job->versions[len - 1] = (struct job_version){ .number = number,
                 .spec = job_spec_ref(spec),

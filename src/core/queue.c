@@ -2,8 +2,10 @@
 /* Queue: jobs that have tasks without a node, and their turn.
  *
  * The queue holds jobs, not tasks: a million tasks that wait are as many entries as they have jobs.
- * Jobs of higher priority come first, then those that wait longer. A job that does not fit holds up
- * nobody behind it.
+ * Jobs of higher priority come first. Among those of one priority it is the turn of the owner who
+ * has the least share of the cluster (share.c), a portion of tasks at a time; of one owner's jobs
+ * those that wait longer come first. A job that does not fit holds up nobody behind it, unless it
+ * may have others make room (preempt.c).
  *
  * A job is tried on all nodes once. What is left of it then (`unmet`) can only fit where something
  * has become free since, so that later passes ask those nodes alone (cluster.freed), until it wants
@@ -17,7 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/place.h"
+#include "core/preempt.h"
+#include "core/share.h"
 
 #define PLACES_TOLD 5 /* in one event */
 
@@ -42,6 +45,7 @@ void queue_leave(struct cluster *c, struct job *job)
         DL_DELETE2(c->queue, job, queue_prev, queue_next);
         job->queued = false;
         job->unmet = 0;
+        preempt_release_all(job);
         free(take_ptr(job->waits_for));
 }
 
@@ -69,6 +73,8 @@ static int compare_turns(const void *a, const void *b)
 
         if (p != q)
                 return p > q ? -1 : 1;
+        if (x->owner != y->owner)
+                return strcmp(x->owner->name, y->owner->name);
         if (x->queued_since != y->queued_since)
                 return x->queued_since < y->queued_since ? -1 : 1;
         return strcmp(x->name, y->name);
@@ -207,22 +213,36 @@ static void put_tasks(struct turn *turn, struct job *job, const struct choice *c
                 say_placed(turn, job, choices, placed, n);
 }
 
-static void try_job(
-        struct turn *turn, struct job *job, struct node *const *nodes, size_t len, bool all)
+/* The nodes that a pass asks. */
+struct asked {
+        struct node *const *nodes;
+        size_t len;
+        bool all;
+};
+
+/* Tries to place @most tasks of the job. False if that is all that can be done for it. */
+static bool try_job(struct turn *turn, struct job *job, const struct asked *asked, size_t most)
 {
-        size_t wanted = job_wants(job), found;
+        size_t wants = job_wants(job), wanted = MIN(wants, most), found;
         AUTO(mem_freep) struct choice *choices = mem_alloc((wanted + 1) * sizeof *choices);
         struct place_refusals refusals = { 0 };
 
-        found = place_choose(turn->c, job, nodes, len, wanted, choices, all ? &refusals : NULL);
+        found = place_choose(turn->c, job, asked->nodes, asked->len, wanted, choices,
+                asked->all ? &refusals : NULL);
         if (job_current_spec(job)->place.gang && found < wanted)
                 found = 0;
         put_tasks(turn, job, choices, found);
-        job->unmet = wanted - found;
-        if (job->counts[MARK_UNPLACED] > 0)
-                go_on_waiting(turn, job, &refusals, all);
-        else
+        if (found == wanted && wanted < wants)
+                return true;
+        job->unmet = wants - found;
+        if (job->counts[MARK_UNPLACED] == 0) {
                 queue_leave(turn->c, job);
+                return false;
+        }
+        go_on_waiting(turn, job, &refusals, asked->all);
+        if (job->unmet > 0)
+                preempt_for(turn, job);
+        return false;
 }
 
 /* ---- A pass */
@@ -245,18 +265,73 @@ static struct node **take_freed(struct cluster *c, size_t *ret_len)
         return nodes;
 }
 
-void queue_run(struct turn *turn)
+/* Jobs of one owner and priority. */
+struct lane {
+        struct job **jobs;
+        size_t len, at;
+};
+
+#define PORTIONS 32 /* in which a job is placed while other owners wait, too */
+
+static size_t portion_of(const struct job *job, bool alone)
+{
+        size_t wants = job_wants(job);
+
+        return alone || job_current_spec(job)->place.gang ? wants : wants / PORTIONS + 1;
+}
+
+static void step_lane(struct turn *turn, struct lane *lane, const struct asked *freed, bool alone)
 {
         struct cluster *c = turn->c;
-        size_t jobs_len, freed_len;
-        AUTO(mem_freep) struct job **jobs = jobs_to_try(c, &jobs_len);
-        AUTO(mem_freep) struct node **freed = take_freed(c, &freed_len);
+        struct job *job = lane->jobs[lane->at];
+        struct asked every = { .nodes = c->by_name, .len = HASH_COUNT(c->nodes), .all = true };
+        bool all = job->queued && job_wants(job) > job->unmet;
 
-        for (size_t i = 0; i < jobs_len; i++) {
-                bool all = job_wants(jobs[i]) > jobs[i]->unmet;
+        if (!job->queued || !try_job(turn, job, all ? &every : freed, portion_of(job, alone)))
+                lane->at++;
+}
 
-                if (jobs[i]->queued)
-                        try_job(turn, jobs[i], all ? c->by_name : freed,
-                                all ? HASH_COUNT(c->nodes) : freed_len, all);
+static struct lane *next_lane(const struct cluster *c, struct lane *lanes, size_t len)
+{
+        struct lane *next = NULL;
+
+        for (size_t i = 0; i < len; i++)
+                if (lanes[i].at < lanes[i].len &&
+                        (next == NULL || share_compare(c, lanes[i].jobs[0]->owner,
+                                                 next->jobs[0]->owner) < 0))
+                        next = &lanes[i];
+        return next;
+}
+
+/* Jobs of one priority, sorted by their owners. */
+static void run_class(struct turn *turn, struct job **jobs, size_t len, const struct asked *freed)
+{
+        AUTO(mem_freep) struct lane *lanes = mem_alloc((len + 1) * sizeof *lanes);
+        size_t lanes_len = 0;
+        struct lane *lane;
+
+        for (size_t i = 0; i < len; i++) {
+                if (i == 0 || jobs[i]->owner != jobs[i - 1]->owner)
+                        lanes[lanes_len++].jobs = &jobs[i];
+                lanes[lanes_len - 1].len++;
+        }
+        while ((lane = next_lane(turn->c, lanes, lanes_len)) != NULL)
+                step_lane(turn, lane, freed, lanes_len == 1);
+}
+
+void queue_run(struct turn *turn)
+{
+        size_t len, from = 0;
+        AUTO(mem_freep) struct job **jobs = jobs_to_try(turn->c, &len);
+        struct asked freed = { 0 };
+        AUTO(mem_freep) struct node **nodes = take_freed(turn->c, &freed.len);
+
+        freed.nodes = nodes;
+        for (size_t i = 1; i <= len; i++) {
+                if (i < len && job_current_spec(jobs[i])->priority ==
+                                       job_current_spec(jobs[from])->priority)
+                        continue;
+                run_class(turn, jobs + from, i - from, &freed);
+                from = i;
         }
 }

@@ -16,7 +16,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "core/place.h"
+#include "core/preempt.h"
 
 static void say_task(struct turn *turn, enum event_kind kind, const struct job *job, uint32_t index,
         const struct node *node, const char *message)
@@ -200,6 +200,7 @@ void task_desire_newest(struct turn *turn, struct task *task, uint64_t generatio
 void task_put(struct turn *turn, struct task *task, const struct choice *choice)
 {
         task_set_node(task, choice->node);
+        preempt_release(task->job, choice->node);
         task->rule = (uint8_t) choice->rule;
         task->fitting = choice->fitting;
         task->load = choice->load;

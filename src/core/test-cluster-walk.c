@@ -273,7 +273,7 @@ static void on_spawn(struct kit_agent *a, struct kit_task *t)
         w->spawns++;
         for (size_t i = 0; i < w->done_len; i++)
                 if (strcmp(w->done[i].id, t->id) == 0 && w->done[i].version >= m->run_version &&
-                        w->done[i].generation >= m->run_generation &&
+                        w->done[i].generation >= MAX(m->run_generation, m->desire.generation) &&
                         (w->done[i].agent == a || (w->done[i].known && !is_left_over(a, t))))
                         fail_msg("%s has done its work and runs again (on %s, generation %" PRIu64
                                  ", done on %s, generation %" PRIu64 ", known %d)",

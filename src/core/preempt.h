@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include "core/place.h"
+
+/* Making room for a job among tasks of lower priority. Internal to the cluster. */
+
+/* The job has `unmet` tasks that fit nowhere: others leave for them, if its spec wants that. */
+void preempt_for(struct turn *turn, struct job *job);
+
+/* What is kept for the job on @node, or anywhere, is not any more. */
+void preempt_release(struct job *job, struct node *node);
+void preempt_release_all(struct job *job);
