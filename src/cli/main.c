@@ -24,6 +24,7 @@
 
 const struct command *const commands[] = {
         &command_up,
+        &command_agent,
         &command_down,
         &command_apply,
         &command_plan,
@@ -50,7 +51,6 @@ const struct command *const commands[] = {
         &command_completion,
         &command_reference,
         &command_server,
-        &command_agent,
         NULL,
 };
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The programs that the keeper starts, as commands. */
 #include "cli/command.h"
-#include "node/agent.h"
 #include "server/server.h"
 
 const struct command command_server = {
@@ -9,13 +8,5 @@ const struct command command_server = {
         .operands = "",
         .summary = "the server beside an agent (started by `reeve up`)",
         .main = server_main,
-        .hidden = true,
-};
-
-const struct command command_agent = {
-        .name = "agent",
-        .operands = "",
-        .summary = "the agent (started by `reeve up`)",
-        .main = agent_main,
         .hidden = true,
 };
