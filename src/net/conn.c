@@ -738,3 +738,15 @@ bool conn_is_unix(const struct conn *c)
 {
         return c->is_unix;
 }
+
+bool conn_peer_uid(const struct conn *c, uid_t *ret)
+{
+        struct ucred peer;
+        socklen_t size = sizeof peer;
+
+        if (!c->is_unix || c->fd < 0 ||
+                getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+                return false;
+        *ret = peer.uid;
+        return true;
+}

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 #include "base/time.h"
@@ -87,6 +88,9 @@ size_t conn_queued(const struct conn *c);
 usec_t conn_last_progress(const struct conn *c);
 
 bool conn_is_unix(const struct conn *c);
+
+/* The user at the other end of a UNIX socket; false for anything else. */
+bool conn_peer_uid(const struct conn *c, uid_t *ret);
 
 /* Ends it at once, dropping what is queued. NULL is ignored. */
 void conn_close(struct conn *c);

@@ -180,6 +180,11 @@ const char *http_request_label(const struct http_request *req)
         return req->label;
 }
 
+bool http_request_peer_uid(const struct http_request *req, uid_t *ret)
+{
+        return req->hc != NULL && conn_peer_uid(req->hc->conn, ret);
+}
+
 /* Writing an answer */
 
 static void put_date(struct buffer *b)

@@ -92,6 +92,9 @@ bool http_request_is_unix(const struct http_request *req);
 void http_request_set_label(struct http_request *req, const char *label);
 const char *http_request_label(const struct http_request *req);
 
+/* The user who asks, over a UNIX socket; false if that is not known (any more). */
+bool http_request_peer_uid(const struct http_request *req, uid_t *ret);
+
 /* The answer at once. */
 
 /* Adds a header to the answer (before reply, begin or upgrade). Line breaks become spaces. Length,

@@ -19,7 +19,8 @@
 #include "net/websocket-internal.h"
 
 #define HEAD_MAX ((size_t) 16 * 1024)
-#define TEXT_MAX ((size_t) 200) /* of a refusal's body */
+#define BODY_MAX ((size_t) 4096) /* of a refusal */
+#define TEXT_MAX ((size_t) 200)  /* of that in the reason */
 
 struct handshake {
         struct buffer request;
@@ -63,7 +64,7 @@ static int on_body(http_parser *p, const char *at, size_t len)
 {
         struct handshake *h = p->data;
 
-        buffer_put(&h->text, at, MIN(len, TEXT_MAX - h->text.len));
+        buffer_put(&h->text, at, MIN(len, BODY_MAX - h->text.len));
         return 0;
 }
 
@@ -90,11 +91,15 @@ static void handshake_refused(struct websocket *ws)
         unsigned status = h->parser.status_code;
         char reason[TEXT_MAX + 96];
 
+        if (ws->handlers.on_refused != NULL)
+                ws->handlers.on_refused(ws->data, (int) status, buffer_str(&h->text), h->text.len);
+        if (ws->ended)
+                return;
         for (size_t i = 0; i < h->text.len; i++)
                 if ((unsigned char) h->text.data[i] < ' ')
                         h->text.data[i] = ' ';
-        snprintf(reason, sizeof reason, "refused with %u %s%s%s", status,
-                http_status_phrase((int) status), h->text.len > 0 ? ": " : "",
+        snprintf(reason, sizeof reason, "refused with %u %s%s%.*s", status,
+                http_status_phrase((int) status), h->text.len > 0 ? ": " : "", (int) TEXT_MAX,
                 buffer_str(&h->text));
         ws->close_code = status;
         websocket_fail(ws, reason);

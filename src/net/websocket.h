@@ -21,6 +21,10 @@ struct websocket_handlers {
         /* Client only: the server has agreed; before it nothing may be sent. */
         void (*on_open)(void *data);
 
+        /* Client only: the server refused with an HTTP status and a body, of which the beginning is
+         * given; on_close follows. */
+        void (*on_refused)(void *data, int status, const char *body, size_t len);
+
         /* A whole message, at most max_message bytes; text is valid UTF-8. @bytes are borrowed for
          * the call and followed by a NUL that is not counted. */
         void (*on_message)(void *data, bool text, const void *bytes, size_t len);
