@@ -42,6 +42,7 @@ struct command {
         const char *details;  /* paragraphs for --help; NULL */
         const struct option_row *options; /* NULL: only --help */
         int operands_min, operands_max;   /* max -1: any number */
+        bool empty_operands;              /* one may be empty text */
         /* @operands: NULL-terminated. Returns 0, or -1 with the reason, of which the exit status is
          * made. */
         int (*run)(const char *const *operands, struct error *err);
@@ -54,11 +55,12 @@ struct command {
 
 /* Each in a file of its own name. */
 extern const struct command command_agent, command_apply, command_completion, command_cron,
-        command_down, command_events, command_job, command_jobs, command_logs, command_plan,
-        command_ps, command_reference, command_remove, command_restart, command_scale,
-        command_schema, command_server, command_snapshot_inspect, command_snapshot_restore,
-        command_snapshot_save, command_stop, command_token_create, command_token_list,
-        command_token_revoke, command_up, command_upgrade, command_version, command_why;
+        command_down, command_events, command_exec, command_job, command_jobs, command_logs,
+        command_plan, command_ps, command_reference, command_remove, command_restart, command_scale,
+        command_schema, command_server, command_signal, command_snapshot_inspect,
+        command_snapshot_restore, command_snapshot_save, command_stop, command_token_create,
+        command_token_list, command_token_revoke, command_up, command_upgrade, command_version,
+        command_why;
 
 /* All of them, in the order of `reeve help`; ends with NULL. */
 extern const struct command *const commands[];

@@ -32,6 +32,8 @@ const struct command *const commands[] = {
         &command_job,
         &command_ps,
         &command_logs,
+        &command_exec,
+        &command_signal,
         &command_stop,
         &command_restart,
         &command_scale,
@@ -257,7 +259,7 @@ static int run_command(const struct command *c, int argc, char **argv)
         if (c->operands_max >= 0 && operands > c->operands_max)
                 return wrong_usage(c, "too many arguments");
         for (int i = optind; i < argc; i++)
-                if (argv[i][0] == '\0')
+                if (argv[i][0] == '\0' && !c->empty_operands)
                         return wrong_usage(c, "an argument is empty");
         if (c->run((const char *const *) argv + optind, &err) == 0 && flush_output(&err) == 0)
                 return 0;

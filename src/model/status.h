@@ -139,7 +139,9 @@ enum event_kind {
         EVENT_TASK_STOPPING,
         EVENT_TASK_STOPPED,
         EVENT_TASK_REMOVED,
-        EVENT_TASK_LOGS, /* log capture is blocked, drops or goes on */
+        EVENT_TASK_LOGS,      /* log capture is blocked, drops or goes on */
+        EVENT_TASK_SIGNALLED, /* by a person */
+        EVENT_TASK_EXEC,      /* a person runs a program beside it */
         EVENT_NODE_READY,
         EVENT_NODE_LOST,
         EVENT_STORE, /* the store fails or works again */

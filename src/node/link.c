@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/websocket.h"
+#include "node/exec.h"
 #include "node/logserve.h"
 
 #define LINK_PROTOCOL        2
@@ -38,6 +39,7 @@ struct link {
         struct link_config config;
         struct websocket *ws;
         struct logserve *logs;
+        struct execs *execs;
         bool connected; /* the handshake is done and hello was sent */
         bool closed;    /* link_bye() */
         bool unknown_type_logged;
@@ -87,6 +89,7 @@ static void end_connection(struct link *l)
         uv_timer_stop(&l->heartbeat);
         tasks_link_gone(l->config.tasks);
         logserve_free(take_ptr(l->logs));
+        execs_disconnect(l->execs);
 }
 
 /* ---- the end of a connection */
@@ -460,6 +463,27 @@ static void on_log_message(struct link *l, const json_t *message)
         logserve_message(l->logs, message);
 }
 
+static void on_exec_message(struct link *l, const json_t *message)
+{
+        execs_message(l->execs, message);
+}
+
+/* For the task's process; what could not be done is told to nobody but the log. */
+static void on_signal(struct link *l, const json_t *message)
+{
+        const char *task = json_string_value(json_object_get(message, "task"));
+        const char *name = json_string_value(json_object_get(message, "signal"));
+        int number = name != NULL ? text_parse_signal(name) : 0;
+        struct error err = ERROR_INIT;
+
+        if (task == NULL || number == 0)
+                log_warning("the server sent a signal that is none, or to no task");
+        else if (tasks_signal(l->config.tasks, task, number, &err) < 0)
+                log_warning("signal %s: %s", name, err.message);
+        else
+                log_info("task %s: signal %s is sent", task, name);
+}
+
 static const struct {
         const char *type;
         void (*handle)(struct link *l, const json_t *message);
@@ -471,6 +495,12 @@ static const struct {
         { "log-open", on_log_message },
         { "log-more", on_log_message },
         { "log-close", on_log_message },
+        { "exec-open", on_exec_message },
+        { "exec-resize", on_exec_message },
+        { "exec-signal", on_exec_message },
+        { "exec-more", on_exec_message },
+        { "exec-close", on_exec_message },
+        { "signal", on_signal },
         { "down", on_down },
         { "upgrade", on_upgrade },
 };
@@ -481,8 +511,10 @@ static void on_message(void *data, bool text, const void *bytes, size_t len)
         json_error_t json_error;
         json_t *message = text ? json_loadb(bytes, len, 0, &json_error) : NULL;
         const char *type = json_string_value(json_object_get(message, "type"));
-        bool known = false;
+        bool known = !text;
 
+        if (!text)
+                execs_data(l->execs, bytes, len);
         for (size_t i = 0; type != NULL && i < ARRAY_SIZE(messages) && !known; i++)
                 if (strcmp(messages[i].type, type) == 0) {
                         known = true;
@@ -515,6 +547,7 @@ static void on_open(void *data)
         l->hello_mono = time_mono();
         begin_heartbeats(l, HEARTBEAT_DEFAULT_MS);
         l->logs = logserve_new(l->config.loop, l->ws, l->config.tasks);
+        execs_connect(l->execs, l->ws);
         send_hello(l);
         link_wake(l);
 }
@@ -555,6 +588,7 @@ struct link *link_new(const struct link_config *config)
 
         l->config = *config;
         l->random = time_mono() ^ (uint64_t) getpid() << 32;
+        l->execs = execs_new(config->loop, config->tasks);
         uv_timer_init(config->loop, &l->reconnect);
         uv_timer_init(config->loop, &l->heartbeat);
         uv_idle_init(config->loop, &l->flush);
@@ -607,6 +641,7 @@ void link_free(struct link *l)
         if (l->ws != NULL)
                 websocket_close(l->ws, 1001, NULL);
         end_connection(l);
+        execs_free(take_ptr(l->execs));
         uv_close((uv_handle_t *) &l->reconnect, on_handle_closed);
         uv_close((uv_handle_t *) &l->heartbeat, on_handle_closed);
         uv_close((uv_handle_t *) &l->flush, on_handle_closed);

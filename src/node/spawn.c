@@ -67,6 +67,12 @@ void spawn_init(int agent_lock_fd)
         setrlimit(RLIMIT_NOFILE, &own);
 }
 
+void spawn_restore_nofile(void)
+{
+        if (lock_fd >= 0) /* else it was never raised */
+                setrlimit(RLIMIT_NOFILE, &task_nofile);
+}
+
 /* ---- the plan */
 
 static const char *find_in_env(char *const *env, const char *name)

@@ -59,6 +59,9 @@ void spawn_plan_expanded_done(struct spawn_plan *expanded);
  * executes. Call once at start, early: a low number is cheap. */
 void spawn_init(int agent_lock_fd);
 
+/* Gives the calling process, a child that was forked, the limit of the tasks again. */
+void spawn_restore_nofile(void);
+
 /* One run that is to be started. Everything is borrowed. */
 struct spawn_run {
         const struct spawn_plan *plan;

@@ -43,6 +43,14 @@ struct task *task_add(struct tasks *ts, struct table_slot *slot);
 void task_enqueue_spawn(struct task *t);
 void tasks_start_spawner(struct tasks *ts);
 
+/* The variables of a run, beside those of its spec: heap strings, ended by NULL. */
+#define RUN_ENV_MAX (7 + JOB_PORTS_MAX)
+void task_make_run_env(
+        const struct task *t, const struct task_machine *m, char *env[RUN_ENV_MAX + 1]);
+
+/* What the command and the environment of its spec may name. Borrowed from both. */
+struct variables task_variables(const struct task *t, const struct task_machine *m);
+
 /* Arms the timer for the machine's deadline. */
 void task_set_timer(struct task *t, const struct task_machine *m);
 

@@ -211,9 +211,7 @@ bool task_apply(struct task *t, struct task_event *event)
 
 /* ---- starting */
 
-#define RUN_ENV_MAX (7 + JOB_PORTS_MAX)
-
-static void make_run_env(
+void task_make_run_env(
         const struct task *t, const struct task_machine *m, char *env[RUN_ENV_MAX + 1])
 {
         char *const *ports = t->spec->job->resources.ports;
@@ -235,19 +233,14 @@ static void make_run_env(
         env[n] = NULL;
 }
 
-/* Puts the run's values into command and environment, if they name any. @ret is done with
- * spawn_plan_expanded_done(). */
-static void expand_plan(const struct task *t, const struct task_machine *m,
-        const struct spawn_plan *plan, struct spawn_plan *ret)
+struct variables task_variables(const struct task *t, const struct task_machine *m)
 {
-        struct variables values = { .job = table_slot_job(t->slot),
+        return (struct variables){ .job = table_slot_job(t->slot),
                 .task = t->id,
                 .index = table_slot_index(t->slot),
                 .node = t->owner->config.node,
                 .port_names = t->spec->job->resources.ports,
                 .ports = m->grant.ports };
-
-        spawn_plan_expand(plan, &values, ret);
 }
 
 static int start_process(struct task *t, const struct task_machine *m, pid_t *ret_pid,
@@ -282,10 +275,12 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
                                 strerror(errno));
         }
         if (run.plan->has_variables) {
-                expand_plan(t, m, run.plan, &expanded);
+                struct variables values = task_variables(t, m);
+
+                spawn_plan_expand(run.plan, &values, &expanded);
                 run.plan = &expanded;
         }
-        make_run_env(t, m, env);
+        task_make_run_env(t, m, env);
         r = spawn_run(&run, ret_pid, ret_pidfd, err);
         for (char **e = env; *e != NULL; e++)
                 free(*e);

@@ -125,6 +125,17 @@ void tasks_drain(struct tasks *ts);
 void task_note_flow(struct task *t, const struct capture_stream *stream, enum capture_flow flow,
         const struct error *why);
 
+/* Sends a signal to the process group of a task. ERR_NOT_FOUND: it is not on this node;
+ * ERR_CONFLICT: it has no process. */
+int tasks_signal(struct tasks *ts, const char *id, int signal, struct error *err);
+
+/* What a program needs to run beside the task's process as the task's process does: its user,
+ * directory and environment. @command: what to run, ended by NULL; @user: NULL for the task's.
+ * @ret_env: all variables, heap strings in a heap array, ended by NULL. Errors as for
+ * tasks_signal(); ERR_INVALID for a user that is not there. */
+int tasks_plan_exec(struct tasks *ts, const char *id, char **command, char *user,
+        struct spawn_plan *ret, char ***ret_env, struct error *err);
+
 /* Appends the report of a task as docs/link.md has it. */
 void task_report(const struct task *t, struct buffer *out);
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The routes of tasks: read, stop, restart. Their logs are in logs.c. */
+/* The routes of tasks: read, stop, restart, signal. Their logs are in logs.c, programs beside them
+ * in exec.c. */
 #include <string.h>
 
+#include "base/mem.h"
 #include "server/api.h"
 #include "server/auth.h"
+#include "server/links.h"
 
 struct task_list {
         struct buffer body;
@@ -76,4 +79,48 @@ void api_task_restart(struct server *server, struct http_request *req, const cha
         if (task_is_there(server, req, name, &task))
                 api_command(server, req,
                         &(struct cluster_event){ .type = CLUSTER_RESTART, .target = name });
+}
+
+static int read_signal(struct http_request *req, int *ret, struct error *err)
+{
+        size_t len;
+        const char *body = http_request_body(req, &len), *name;
+        json_error_t why;
+        json_t *json = json_loadb(body, len, JSON_REJECT_DUPLICATES, &why);
+        int rc = 0;
+
+        name = json_string_value(json_object_get(json, "signal"));
+        *ret = name == NULL ? 0 : text_parse_signal(name);
+        if (json == NULL)
+                rc = error_set(err, ERR_INVALID, "request:%d: %s", why.line, why.text);
+        else if (name == NULL)
+                rc = error_set(err, ERR_INVALID, "signal: expected a name such as \"USR1\"");
+        else if (*ret == 0)
+                rc = error_set(err, ERR_INVALID, "signal: there is no signal \"%.40s\"", name);
+        json_decref(json);
+        return rc;
+}
+
+void api_task_signal(struct server *server, struct http_request *req, const char *name)
+{
+        AUTO(mem_freep) char *message = NULL, *text = NULL;
+        struct buffer body = { 0 };
+        struct task_status task;
+        char who[API_WHO_MAX];
+        struct error err;
+        int number;
+
+        if (read_signal(req, &number, &err) < 0 ||
+                api_running_task(server, req, name, &task, &err) < 0) {
+                api_reply_error(server, req, &err);
+                return;
+        }
+        message = mem_printf("{\"type\":\"signal\",\"task\":\"%s\",\"signal\":\"%s\"}", task.id,
+                text_signal_name(number));
+        links_send(server->links, task.node, message);
+        text = mem_printf(
+                "%s sent it signal %s", api_who(server, req, who), text_signal_name(number));
+        api_note(server, EVENT_TASK_SIGNALLED, &task, text);
+        buffer_puts(&body, "{}");
+        api_reply_done(server, req, &body);
 }

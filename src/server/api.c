@@ -11,6 +11,7 @@
 #include "server/api.h"
 
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@
 #include "base/mem.h"
 #include "server/auth.h"
 #include "server/feeds.h"
+#include "server/links.h"
+#include "server/tokens.h"
 
 #define WAIT_DEFAULT (30 * USEC_SEC)
 #define WAIT_MAX     (10 * USEC_MINUTE)
@@ -218,6 +221,66 @@ int api_no_task(
         else
                 cluster_each_job(state_cluster(server->state), add_job, &n);
         return not_found("task", id, &n, err);
+}
+
+/* ---- What people do to tasks */
+
+const char *api_who(
+        const struct server *server, const struct http_request *req, char text[API_WHO_MAX])
+{
+        const char *token = http_request_label(req);
+        const struct passwd *user;
+        uid_t uid;
+
+        if (!http_request_peer_uid(req, &uid)) {
+                if (token != NULL && tokens_get(server->tokens, token) != NULL)
+                        snprintf(text, API_WHO_MAX, "the owner of token %s", token);
+                else
+                        snprintf(text, API_WHO_MAX, "the owner of the server's token");
+                return text;
+        }
+        user = getpwuid(uid);
+        if (user != NULL)
+                snprintf(text, API_WHO_MAX, "user %s", user->pw_name);
+        else
+                snprintf(text, API_WHO_MAX, "user %u", uid);
+        return text;
+}
+
+void api_note(struct server *server, enum event_kind kind, const struct task_status *task,
+        const char *message)
+{
+        AUTO(mem_freep) char *text = mem_strdup(message);
+        struct event note = { .time = time_wall(),
+                .kind = (int) kind,
+                .job = task->job,
+                .task = task->id,
+                .node = task->node,
+                .version = task->version,
+                .run = task->runs,
+                .message = text };
+        struct error err;
+
+        log_info("task %s: %s", task->id, message);
+        if (state_submit(server->state,
+                    &(struct cluster_event){ .type = CLUSTER_NOTICE, .note = &note }, NULL, NULL,
+                    NULL, &err) < 0)
+                log_warning("%s", err.message);
+}
+
+int api_running_task(struct server *server, const struct http_request *req, const char *id,
+        struct task_status *ret, struct error *err)
+{
+        if (!cluster_get_task(state_cluster(server->state), id, ret))
+                return api_no_task(server, req, id, err);
+        if (ret->node != NULL && !links_is_up(server->links, ret->node))
+                return error_set(err, ERR_UNAVAILABLE,
+                        "node %s, which has task %s, is not connected", ret->node, id);
+        if (ret->node == NULL || ret->pid <= 0)
+                return error_set(err, ERR_CONFLICT, "task %s does not run: it is %s%s%s", id,
+                        task_state_names[ret->state], ret->reason != NULL ? ", " : "",
+                        ret->reason != NULL ? ret->reason : "");
+        return 0;
 }
 
 /* ---- Query parameters */

@@ -66,6 +66,19 @@ int api_no_job(
 int api_no_task(
         struct server *server, const struct http_request *req, const char *id, struct error *err);
 
+/* Who asks, for an event: "user root", "the owner of token 7". Returns @text. */
+#define API_WHO_MAX 128
+const char *api_who(
+        const struct server *server, const struct http_request *req, char text[API_WHO_MAX]);
+
+/* An event about a task. The store is not waited for. */
+void api_note(struct server *server, enum event_kind kind, const struct task_status *task,
+        const char *message);
+
+/* A task that has a process, on a node that is connected. */
+int api_running_task(struct server *server, const struct http_request *req, const char *id,
+        struct task_status *ret, struct error *err);
+
 /* A query parameter as number: *@ret is left alone if it is missing. */
 int api_query_int(struct http_request *req, const char *name, int64_t min, int64_t max,
         int64_t *ret, struct error *err);
@@ -107,3 +120,5 @@ void api_task_get(struct server *server, struct http_request *req, const char *n
 void api_task_logs(struct server *server, struct http_request *req, const char *name);
 void api_task_stop(struct server *server, struct http_request *req, const char *name);
 void api_task_restart(struct server *server, struct http_request *req, const char *name);
+void api_task_signal(struct server *server, struct http_request *req, const char *name);
+void api_task_exec(struct server *server, struct http_request *req, const char *name);

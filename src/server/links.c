@@ -19,6 +19,7 @@
  * never more. */
 #include "server/links.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@
 #include "base/mem.h"
 #include "base/scan.h"
 #include "server/api.h"
+#include "server/exec.h"
 #include "server/link-read.h"
 #include "server/logs.h"
 #include "server/witness.h"
@@ -139,8 +141,10 @@ static void connection_gone(struct connection *c)
         }
         if (c->node != NULL)
                 HASH_DEL(c->links->by_node, c);
-        if (c->welcomed)
+        if (c->welcomed) {
                 logs_node_down(c->links->server->logs, c->node);
+                exec_relays_node_down(c->links->server->exec_relays, c->node);
+        }
         connection_unref(c);
 }
 
@@ -351,6 +355,21 @@ bool links_send(struct links *l, const char *node, const char *json)
                 sent = true;
         }
         return sent;
+}
+
+void links_send_bytes(struct links *l, const char *node, uint32_t stream, uint64_t offset,
+        const void *bytes, size_t len)
+{
+        struct connection *c = find(l, node);
+        AUTO(buffer_done) struct buffer frame = { 0 };
+        uint32_t head[3] = { htobe32(stream), htobe32((uint32_t) (offset >> 32)),
+                htobe32((uint32_t) offset) };
+
+        if (c == NULL || !c->welcomed)
+                return;
+        buffer_put(&frame, head, sizeof head);
+        buffer_put(&frame, bytes, len);
+        websocket_send(c->ws, false, frame.data, frame.len);
 }
 
 bool links_is_up(const struct links *l, const char *node)
@@ -639,6 +658,13 @@ static int on_log_end(struct connection *c, const json_t *message, struct error 
         return 0;
 }
 
+static int on_exec_message(struct connection *c, const json_t *message, struct error *err)
+{
+        (void) err;
+        exec_relays_message(c->links->server->exec_relays, c->node, message);
+        return 0;
+}
+
 static int on_bye(struct connection *c, const json_t *message, struct error *err)
 {
         const char *reason = json_string_value(json_object_get(message, "reason"));
@@ -660,6 +686,8 @@ static const struct {
         { "report", on_report, NULL, false },
         { "notes", on_notes, NULL, false },
         { "log-end", NULL, on_log_end, false },
+        { "exec-more", NULL, on_exec_message, false },
+        { "exec-end", NULL, on_exec_message, false },
         { "bye", NULL, on_bye, false },
 };
 
@@ -717,10 +745,18 @@ static uint64_t big_endian(const unsigned char *p, size_t len)
 
 static int on_binary(struct connection *c, const unsigned char *p, size_t len, struct error *err)
 {
+        struct server *server = c->links->server;
+        const char *bytes = (const char *) p + 12;
+        uint32_t stream;
+
         if (c->node == NULL || len < 12)
-                return error_set(err, ERR_INVALID, "log bytes without a head or before hello");
-        logs_data(c->links->server->logs, c->node, (uint32_t) big_endian(p, 4),
-                big_endian(p + 4, 8), (const char *) p + 12, len - 12);
+                return error_set(err, ERR_INVALID, "bytes without a head or before hello");
+        stream = (uint32_t) big_endian(p, 4);
+        if ((stream & LINK_EXEC_STREAMS) != 0)
+                exec_relays_data(server->exec_relays, c->node, stream, big_endian(p + 4, 8), bytes,
+                        len - 12);
+        else
+                logs_data(server->logs, c->node, stream, big_endian(p + 4, 8), bytes, len - 12);
         return 0;
 }
 

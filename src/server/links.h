@@ -34,4 +34,12 @@ void links_reset(struct links *l);
 /* Sends one message to @node's agent, or with @node NULL to all. False if none is connected and
  * welcomed. */
 bool links_send(struct links *l, const char *node, const char *json);
+
+/* Stream numbers with this bit are exec's, the others are those of logs. */
+#define LINK_EXEC_STREAMS 0x80000000u
+
+/* Sends a binary message to @node's agent, if it is connected. */
+void links_send_bytes(struct links *l, const char *node, uint32_t stream, uint64_t offset,
+        const void *bytes, size_t len);
+
 bool links_is_up(const struct links *l, const char *node);

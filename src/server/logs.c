@@ -112,7 +112,7 @@ static void stream_renumber(struct stream *s)
 
         HASH_DEL(l->by_number, s);
         do {
-                s->number = ++l->last_number;
+                s->number = ++l->last_number & ~LINK_EXEC_STREAMS;
                 HASH_FIND(hh, l->by_number, &s->number, sizeof s->number, other);
         } while (other != NULL);
         HASH_ADD(hh, l->by_number, number, sizeof s->number, s);
@@ -151,7 +151,7 @@ static void stream_new(struct request *r, const struct task_status *task, int wh
         s->lines = (struct log_lines){
                 .task = s->task, .stream = s->name, .prefix = r->prefix, .json = r->json
         };
-        s->number = ++r->logs->last_number;
+        s->number = ++r->logs->last_number & ~LINK_EXEC_STREAMS;
         DL_APPEND(r->streams, s);
         HASH_ADD(hh, r->logs->by_number, number, sizeof s->number, s);
         stream_open(s);

@@ -44,6 +44,12 @@ const struct route api_routes[] = {
                 "`?follow=true`, `?from=BYTE` (one stream only)",
                 "`text/plain`, streamed. With `?format=json`: one object per line "
                 "`{\"task\",\"stream\",\"offset\",\"text\"}`" },
+        { POST, "/v1/tasks/ID/signal", ROLE_OPERATE, api_task_signal, false, "`{\"signal\": NAME}`",
+                "`{}`: it was sent to the process group" },
+        { GET, "/v1/tasks/ID/exec", ROLE_OPERATE, api_task_exec, false,
+                "WebSocket; `?command=` once per word, `?tty=true`, `?rows=`, `?cols=`, `?term=`, "
+                "`?user=`",
+                "runs a program beside the task, see below" },
         { GET, "/v1/nodes", ROLE_READ, api_nodes_list, true, "", "array of nodes" },
         { GET, "/v1/events", ROLE_READ, api_events, false,
                 "`Accept: text/event-stream` follows (`Last-Event-ID` or `?after=`); else a page: "

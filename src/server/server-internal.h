@@ -10,6 +10,7 @@
  * its end. */
 
 struct auth;
+struct exec_relays;
 struct feeds;
 struct jobfiles;
 struct links;
@@ -36,6 +37,7 @@ struct server {
         struct state *state;
         struct http_server *http;
         struct auth *auth;
+        struct exec_relays *exec_relays;
         struct feeds *feeds;
         struct jobfiles *jobfiles;
         struct links *links;

@@ -28,6 +28,7 @@
 #include "keeper/launch.h"
 #include "server/api.h"
 #include "server/auth.h"
+#include "server/exec.h"
 #include "server/feeds.h"
 #include "server/jobfiles.h"
 #include "server/links.h"
@@ -104,6 +105,7 @@ static void on_token_ended(void *data, const struct token_status *token)
 
         http_server_drop(server->http, token->id);
         links_revoke(server->links, token->id);
+        exec_relays_token_ended(server->exec_relays, token->id);
 }
 
 static void on_forget(uv_timer_t *timer)
@@ -132,6 +134,7 @@ static void end_now(struct program *p)
         p->ended = true;
         jobfiles_free(take_ptr(s->jobfiles));
         links_free(take_ptr(s->links));
+        exec_relays_free(take_ptr(s->exec_relays));
         http_server_free(take_ptr(s->http));
         api_snapshots_end(s);
         logs_free(take_ptr(s->logs));
@@ -280,6 +283,7 @@ static int start(struct server *s, struct error *err)
                 return -1;
         s->feeds = feeds_new(s);
         s->logs = logs_new(s);
+        s->exec_relays = exec_relays_new(s);
         s->links = links_new(s);
         s->witness = witness_new(s);
         s->http = http_server_new(s->loop, &http);
