@@ -20,6 +20,7 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/stream.h"
+#include "cli/terminal.h"
 
 #define NONE -1
 
@@ -70,7 +71,33 @@ static char *make_path(const char *subject, bool json, bool followed, int64_t la
         return buffer_take(&path);
 }
 
+/* ---- Whose line it is */
+
+#define SEPARATOR " | "
+
+/* On a terminal each task has a colour, by its number: neighbours have different ones. */
+static void put_task(struct buffer *out, const char *task, size_t len)
+{
+        static const char *const colours[] = { "\033[36m", "\033[33m", "\033[35m", "\033[32m",
+                "\033[34m" };
+        size_t number = 0;
+
+        for (size_t i = len; terminal_colour() && i > 0 && task[i - 1] != '.'; i--)
+                number += (size_t) task[i - 1]; /* of its digits */
+        if (terminal_colour())
+                buffer_puts(out, colours[number % ARRAY_SIZE(colours)]);
+        buffer_put(out, task, len);
+        if (terminal_colour())
+                buffer_puts(out, TABLE_STYLE_END);
+        buffer_puts(out, SEPARATOR);
+}
+
 /* ---- As it comes */
+
+struct shown {
+        const char *job;
+        struct buffer line, out;
+};
 
 static bool on_bytes(void *data, const char *bytes, size_t len, struct error *err)
 {
@@ -78,11 +105,72 @@ static bool on_bytes(void *data, const char *bytes, size_t len, struct error *er
         return print(bytes, len, err) && flush(err);
 }
 
+/* Length of the task's name if a line begins with one of the job; else 0. */
+static size_t task_in_front(const char *job, const char *line, size_t len)
+{
+        const char *end = memmem(line, len, SEPARATOR, strlen(SEPARATOR));
+        size_t n = strlen(job);
+
+        if (end == NULL || (size_t) (end - line) < n + 2 || memcmp(line, job, n) != 0 ||
+                line[n] != '.')
+                return 0;
+        n++;
+        return n + strspn(line + n, "0123456789") == (size_t) (end - line) ? (size_t) (end - line)
+                                                                           : 0;
+}
+
+static void put_line(struct shown *s, const char *line, size_t len)
+{
+        size_t task = task_in_front(s->job, line, len), front = task + strlen(SEPARATOR);
+
+        if (task == 0) {
+                buffer_put(&s->out, line, len);
+                return;
+        }
+        put_task(&s->out, line, task);
+        buffer_put(&s->out, line + front, len - front);
+}
+
+static bool on_plain_line(void *data, const char *line, size_t len, struct error *err)
+{
+        struct shown *s = data;
+
+        buffer_reset(&s->out);
+        put_line(s, line, len);
+        buffer_putc(&s->out, '\n');
+        return print(s->out.data, s->out.len, err);
+}
+
+static bool on_plain_lines(void *data, const char *bytes, size_t len, struct error *err)
+{
+        struct shown *s = data;
+
+        return stream_each_line(&s->line, bytes, len, on_plain_line, s, err) && flush(err);
+}
+
+/* What is behind the last end of a line. */
+static int show_rest(struct shown *s, struct error *err)
+{
+        buffer_reset(&s->out);
+        put_line(s, buffer_str(&s->line), s->line.len);
+        return print(buffer_str(&s->out), s->out.len, err) && flush(err) ? 0 : -1;
+}
+
 static int show(const char *subject, struct error *err)
 {
         AUTO(mem_freep) char *path = make_path(subject, as_json, false, lines);
+        bool coloured = terminal_colour() && !as_json && !client_is_task(subject);
+        struct shown s = { .job = subject };
+        struct stream_options call = {
+                .path = path, .on_data = coloured ? on_plain_lines : on_bytes, .data = &s
+        };
+        int r = stream_run(&call, NULL, err);
 
-        return stream_run(&(struct stream_options){ .path = path, .on_data = on_bytes }, NULL, err);
+        if (r == 0 && s.line.len > 0)
+                r = show_rest(&s, err);
+        buffer_done(&s.line);
+        buffer_done(&s.out);
+        return r;
 }
 
 /* ---- Following */
@@ -146,9 +234,11 @@ static bool print_line(
         } else {
                 if (text == NULL)
                         return true; /* a gap */
-                if (!client_is_task(f->subject))
-                        buffer_printf(&f->out, "%s | ",
-                                json_string_value(json_object_get(object, "task")));
+                if (!client_is_task(f->subject)) {
+                        const json_t *task = json_object_get(object, "task");
+
+                        put_task(&f->out, json_string_value(task), json_string_length(task));
+                }
                 buffer_put(&f->out, json_string_value(text), json_string_length(text));
         }
         buffer_putc(&f->out, '\n');
@@ -334,7 +424,8 @@ const struct command command_logs = {
         .summary = "show what tasks wrote",
         .details = "Both streams, in the order in which they come, on standard output; lines of a "
                    "job with several tasks\n"
-                   "begin with the task. With -f it goes on until Ctrl-C, also over restarts of "
+                   "begin with the task, in a colour of its own on a terminal. With -f it goes on "
+                   "until Ctrl-C, also over restarts of "
                    "the server: no line is\n"
                    "left out or shown twice. In JSON and with -f, bytes that are not UTF-8 are "
                    "shown as U+FFFD.",
