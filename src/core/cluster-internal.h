@@ -365,6 +365,7 @@ void job_say_created(struct turn *turn, struct job *job, uint64_t generation);
 enum timer_owner { TIMER_OF_NODE, TIMER_OF_JOB };
 bool job_holds(const struct job *job); /* a canary is there and not promoted */
 void rollout_advance(struct turn *turn, struct job *job);
+void rollout_set_clock(struct job *job, int64_t by);
 usec_t rollout_next(const struct job *job); /* when rollout_advance() is due by time alone */
 void rollout_put_failure(struct buffer *b, const struct job *job); /* why it has halted */
 /* The spec of @version, which is there, is in force again, as a new version. */

@@ -340,11 +340,13 @@ static unsigned marks_of_wanted(const struct job *job, const struct task *t, boo
                 marks |= BIT(MARK_ENDED_WELL);
         if (t->node == NULL && !ended)
                 marks |= BIT(MARK_UNPLACED);
-        if (t->node != NULL && !ended && !t->moving && (t->overdue || t->node->draining))
+        if (t->node != NULL && !ended && (t->overdue || (t->node->draining && !t->moving)))
                 marks |= BIT(MARK_DISPLACED);
         if (t->state == TASK_QUEUED && t->next_run_at != 0 && task_last_run_failed(job, t))
                 marks |= BIT(MARK_WAITING);
 
+        if (t->moving) /* it ends here; what is newest it gets elsewhere */
+                return marks | BIT(MARK_INFLIGHT);
         if (outdated && !task_is_up(t))
                 return marks | BIT(MARK_OUTDATED) | BIT(MARK_STRAGGLER);
         if (outdated && t->node->connected)

@@ -66,6 +66,8 @@ static void set_clock(struct cluster *c, int64_t by)
                 if (node->drain_deadline != USEC_NEVER)
                         node->drain_deadline += (usec_t) by;
         }
+        for (struct job *job = c->jobs; job != NULL; job = job->hh.next)
+                rollout_set_clock(job, by);
 }
 
 void node_set_due(struct cluster *c, struct node *node)
@@ -167,7 +169,8 @@ int cluster_handle(struct cluster *c, const struct cluster_event *event, usec_t 
 {
         struct turn turn = { .c = c, .now = now_wall, .effects = ret };
 
-        if (now_wall < c->now) /* the clock was set back, and nobody has said so */
+        /* the clock was set back, and nobody has said so */
+        if (now_wall < c->now && event->type != CLUSTER_CLOCK)
                 set_clock(c, (int64_t) now_wall - (int64_t) c->now);
         c->now = now_wall;
         if (handle(&turn, event, err) < 0)

@@ -221,7 +221,7 @@ static size_t leave_lost(struct turn *turn, struct job *job, size_t room)
 
                 if (room == 0)
                         break;
-                if (!task->overdue)
+                if (!task->overdue || !task_wanted(job, task))
                         continue;
                 text = mem_printf(
                         "is placed anew: node %s has not been heard from", task->node->status.name);

@@ -236,11 +236,7 @@ void task_leave(struct turn *turn, struct task *task)
 {
         struct task_desire desire = task->desire;
 
-        if (!task->node->connected) {
-                task_queue_anew(turn, task);
-                return;
-        }
-        task->moving = true;
+        task->moving = true; /* a node that is away is told when it is back, or lost in its time */
         desire.run = false;
         task_set_desire(turn, task->job, task, &desire);
         task_touch(turn->c, task->job, task);

@@ -91,6 +91,20 @@ usec_t rollout_next(const struct job *job)
         return next;
 }
 
+/* The next scan is at once, and finds out what is due when. */
+void rollout_set_clock(struct job *job, int64_t by)
+{
+        struct task *task;
+
+        if (job->roll_step_at != 0)
+                job->roll_step_at += (usec_t) by;
+        if (job->roll_scan_at != USEC_NEVER)
+                job->roll_scan_at = 0;
+        JOB_FOREACH_TASK (job, task)
+                if (task->told_at != 0)
+                        task->told_at += (usec_t) by;
+}
+
 /* ---- Surge */
 
 static void make_surge(struct turn *turn, struct job *job, uint32_t surge)

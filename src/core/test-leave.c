@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Tasks that leave their nodes, and what must not get in between; each found by test/sim. */
+
+#include "core/test-cluster-kit.h"
+
+#include <string.h>
+
+#define WEB_1     "{\"command\": [\"web\"], \"count\": 1}"
+#define WEB_2     "{\"command\": [\"web\"], \"count\": 2}"
+#define WEB_1_NEW "{\"command\": [\"web\", \"new\"], \"count\": 1}"
+
+static int drain(struct kit *k, const char *node, usec_t deadline)
+{
+        return kit_handle(k,
+                &(struct cluster_event){
+                        .type = CLUSTER_DRAIN, .target = node, .on = true, .deadline = deadline });
+}
+
+static void tick(struct kit *k, usec_t later)
+{
+        k->now += later;
+        assert_int_equal(kit_handle(k, &(struct cluster_event){ .type = CLUSTER_TICK }), 0);
+}
+
+/* Told to end on a, it is not told to run there again: not even with the newest version. */
+static void test_update_while_it_leaves(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB_1);
+
+        (void) state;
+        kit_connect(k, 1);
+        kit_settle(k);
+        assert_int_equal(drain(k, "a", 0), 0);
+        while (kit_deliver_to_agent(&k->agents[0]) || kit_agent_work(&k->agents[0]) ||
+                kit_agent_report(&k->agents[0])) /* it ends; the server does not hear it yet */
+                continue;
+        assert_int_equal(kit_apply(k, "web", WEB_1_NEW), 0);
+        for (size_t i = 0; i < k->fx.assigns_len; i++)
+                assert_false(k->fx.assigns[i].desire.run);
+        kit_settle(k);
+        expect_task(k, "web.0", TASK_RUNNING, 2);
+        assert_string_equal(kit_status(k, "web.0").node, "b");
+        kit_free(k);
+}
+
+/* What runs on a node that is away for a moment may run on: only its loss has it placed anew. */
+static void test_deadline_while_the_node_is_away(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB_1);
+
+        (void) state;
+        kit_connect(k, 1);
+        kit_settle(k);
+        kit_disconnect(k, 0);
+        assert_int_equal(drain(k, "a", 100 * USEC_MSEC), 0);
+        tick(k, 200 * USEC_MSEC);
+        assert_string_equal(kit_status(k, "web.0").node, "a");
+        tick(k, CLUSTER_LOST_AFTER);
+        kit_settle(k);
+        expect_task(k, "web.0", TASK_RUNNING, 1);
+        assert_string_equal(kit_status(k, "web.0").node, "b");
+        kit_free(k);
+}
+
+/* Who says that the clock was set back is believed once. */
+static void test_clock_set_back_and_forth(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB);
+
+        (void) state;
+        assert_int_equal(kit_apply(k, "web", WEB_NEW), 0); /* one is told, and does not answer */
+        for (int i = -1; i <= 1; i += 2) {
+                k->now = i < 0 ? k->now - USEC_HOUR : k->now + USEC_HOUR;
+                assert_int_equal(kit_handle(k, &(struct cluster_event){ .type = CLUSTER_CLOCK,
+                                                       .by = i * (int64_t) USEC_HOUR }),
+                        0);
+        }
+        tick(k, USEC_SEC);
+        kit_settle(k);
+        expect_job(k, "web", JOB_RUNNING, 3); /* and not halted: it had no ten minutes */
+        kit_free(k);
+}
+
+/* A clock that is set back does not make a rollout wait for the old time to come again. */
+static void test_rollout_over_a_clock_set_back(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB);
+
+        (void) state;
+        assert_int_equal(kit_apply(k, "web", WEB_NEW), 0);
+        kit_settle(k);
+        k->now -= USEC_HOUR;
+        assert_int_equal(kit_handle(k, &(struct cluster_event){ .type = CLUSTER_CLOCK,
+                                               .by = -(int64_t) USEC_HOUR }),
+                0);
+        assert_int_equal(kit_command(k, CLUSTER_RESTART, "web"), 0);
+        kit_settle(k);
+        expect_job(k, "web", JOB_RUNNING, 3);
+        kit_free(k);
+}
+
+/* Its node was lost, there was no room elsewhere, and then a person stopped it: it is not placed
+ * anew in the stead of one that is wanted. */
+static void test_stopped_while_its_node_is_lost(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB_2);
+
+        (void) state;
+        kit_disconnect(k, 0);
+        tick(k, CLUSTER_LOST_AFTER + USEC_SEC);
+        assert_int_equal(kit_command(k, CLUSTER_STOP, "web.0"), 0);
+        kit_connect(k, 1);
+        kit_settle(k);
+        assert_string_equal(kit_status(k, "web.0").node, "a");
+        assert_string_equal(kit_status(k, "web.1").node, "b");
+        kit_connect(k, 0);
+        kit_settle(k);
+        expect_task(k, "web.0", TASK_ENDED, 1);
+        expect_task(k, "web.1", TASK_RUNNING, 1);
+        kit_free(k);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_update_while_it_leaves),
+                cmocka_unit_test(test_deadline_while_the_node_is_away),
+                cmocka_unit_test(test_clock_set_back_and_forth),
+                cmocka_unit_test(test_rollout_over_a_clock_set_back),
+                cmocka_unit_test(test_stopped_while_its_node_is_lost),
+        };
+
+        return cmocka_run_group_tests_name("leave", tests, NULL, NULL);
+}
