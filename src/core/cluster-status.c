@@ -261,7 +261,7 @@ static void fill_node(const struct node *node, struct node_status *ret)
         ret->cpu_used = (int64_t) node->used.cpu;
         ret->memory_used = (int64_t) node->used.memory;
         ret->disk_used = (int64_t) node->used.disk;
-        ret->scheduling = scheduling_of(node);
+        ret->scheduling = (int) scheduling_of(node);
         ret->heard = ret->state == NODE_LOST ? node->heard : 0;
 }
 

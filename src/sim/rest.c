@@ -44,11 +44,13 @@ static size_t live_processes(const struct fact *f)
 static int check_running(const struct fact *f, const struct task_status *status, struct error *err)
 {
         const struct sim_task *t;
+        size_t i = 0;
 
         if (live_processes(f) != 1)
                 return error_set(err, ERR_SYSTEM, "%s is called running, and has %zu processes",
                         status->id, live_processes(f));
-        t = f->live[0];
+        for (t = f->live[0]; t->node->for_good;)
+                t = f->live[++i];
         if (strcmp(t->node->status.name, status->node) != 0 || t->process.pid != status->pid ||
                 (int64_t) t->process.run > status->runs) /* it counts those elsewhere, too */
                 return error_set(err, ERR_SYSTEM,
@@ -76,25 +78,39 @@ static bool is_newest(const struct sim *s, const struct wish *w, const struct ta
         return same;
 }
 
-static int check_wanted(const struct sim *s, const struct wish *w, const struct fact *f,
-        const struct task_status *status, struct error *err)
+static int check_wanted(struct sim *s, const struct wish *w, const struct fact *f,
+        const struct task_status *status, size_t *waiting, struct error *err)
 {
+        const char *room = NULL;
+
+        if (status->state != TASK_RUNNING && status->result != RESULT_SUCCEEDED)
+                room = room_find(s, w->live.spec);
+        if ((status->node == NULL && status->state == TASK_QUEUED && room == NULL) ||
+                (status->state == TASK_LOST && w->live.spec->lost.then == LOST_WAIT)) {
+                ++*waiting;
+                return 0;
+        }
         if (status->state == TASK_ENDED && status->result != RESULT_SUCCEEDED)
                 return error_set(err, ERR_CONFLICT, "%s has failed: %s", status->id,
                         status->reason != NULL ? status->reason : "?");
         if (status->state != TASK_ENDED && status->state != TASK_RUNNING)
-                return error_set(err, ERR_TIMEOUT, "%s is %s: %s", status->id,
+                return error_set(err, ERR_TIMEOUT, "%s is %s on %s: %s (room on %s)", status->id,
                         task_state_names[status->state],
-                        status->reason != NULL ? status->reason : "?");
+                        status->node != NULL ? status->node : "no node",
+                        status->reason != NULL ? status->reason : "?",
+                        room != NULL ? room : "none");
+        if (status->state == TASK_RUNNING && job_spec_is_batch(w->live.spec))
+                return error_set(err, ERR_TIMEOUT, "%s has not ended yet", status->id);
         if (status->state == TASK_ENDED && live_processes(f) > 0)
                 return error_set(err, ERR_SYSTEM, "%s has ended, and has a process", status->id);
         if (!is_newest(s, w, status))
-                return error_set(err, ERR_TIMEOUT, "%s has version %" PRIi64 " of %" PRIu32,
+                return error_set(err, ERR_UNAVAILABLE, "%s has version %" PRIi64 " of %" PRIu32,
                         status->id, status->version, w->live.version);
         return status->state == TASK_RUNNING ? check_running(f, status, err) : 0;
 }
 
-static int check_task(const struct sim *s, const struct wish *w, uint32_t index, struct error *err)
+static int check_task(
+        struct sim *s, const struct wish *w, uint32_t index, size_t *waiting, struct error *err)
 {
         const struct fact *f = index < w->facts_len ? w->facts[index] : NULL;
         struct task_status status = { 0 };
@@ -104,7 +120,7 @@ static int check_task(const struct sim *s, const struct wish *w, uint32_t index,
         snprintf(id, sizeof id, "%s.%" PRIu32, w->job, index);
         there = cluster_get_task(s->server.cluster, id, &status);
         if (wish_wants(&w->live, index))
-                return there ? check_wanted(s, w, f, &status, err)
+                return there ? check_wanted(s, w, f, &status, waiting, err)
                              : error_set(err, ERR_TIMEOUT, "%s is not there", id);
         if (live_processes(f) > 0)
                 return error_set(err, ERR_TIMEOUT, "%s has a process, and nobody wants it", id);
@@ -121,7 +137,9 @@ static int check_task(const struct sim *s, const struct wish *w, uint32_t index,
 static int check_state(const struct wish *w, const struct job_status *status, size_t wanted,
         size_t running, struct error *err)
 {
-        int expected = wanted == 0 ? JOB_STOPPED : running == 0 ? JOB_SUCCEEDED : JOB_RUNNING;
+        int expected;
+
+        expected = wanted == 0 ? JOB_STOPPED : running == 0 ? JOB_SUCCEEDED : JOB_RUNNING;
 
         if (status->state != expected || status->running != (int64_t) running)
                 return error_set(err, ERR_TIMEOUT,
@@ -132,22 +150,26 @@ static int check_state(const struct wish *w, const struct job_status *status, si
         return 0;
 }
 
-static int check_job(const struct sim *s, const struct wish *w, struct error *err)
+static int check_job(struct sim *s, const struct wish *w, struct error *err)
 {
         struct job_status status;
         bool there = cluster_get_job(s->server.cluster, w->job, &status);
-        size_t wanted = 0, running = 0;
+        size_t wanted = 0, running = 0, waiting = 0;
         struct error first = ERROR_INIT;
 
+        *err = ERROR_INIT;
         for (uint32_t i = 0; i < MAX((size_t) w->live.count, w->facts_len); i++) {
                 /* one that needs a person may be why the others are not as they should be */
-                if (check_task(s, w, i, err) < 0 && err->code == ERR_CONFLICT)
+                if (check_task(s, w, i, &waiting, err) < 0 && err->code == ERR_CONFLICT)
                         return -1;
-                if (first.code == ERR_NONE)
+                if (first.code == ERR_NONE || first.code == ERR_UNAVAILABLE)
                         first = *err;
                 wanted += wish_wants(&w->live, i);
                 running += live_processes(i < w->facts_len ? w->facts[i] : NULL);
         }
+        /* a rollout does not go on while a task that had run waits for room */
+        if (waiting > 0 && first.code == ERR_UNAVAILABLE)
+                return 0;
         if (first.code != ERR_NONE) {
                 *err = first;
                 return -1;
@@ -159,6 +181,8 @@ static int check_job(const struct sim *s, const struct wish *w, struct error *er
                 return 0;
         /* asked again: the texts are borrowed, and the tasks were looked at in between */
         cluster_get_job(s->server.cluster, w->job, &status);
+        if (waiting > 0) /* the state says so in one way or another */
+                return 0;
         return check_state(w, &status, wanted, running, err);
 }
 

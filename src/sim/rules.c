@@ -12,6 +12,7 @@
  *   unwanted        nothing is told to run that nobody wants
  *   rollout         no more than update.parallel running tasks are down for a rollout
  *   done            a batch that ended well is not begun again, unless somebody asked for it
+ *   room and more   what is placed on a node fits there (room.c)
  *   notes           each note of an agent is published once, in order
  *
  * A rule that is broken ends the simulation; the first one counts. Where the books cannot know
@@ -153,8 +154,16 @@ static struct wish *accept_command(
         uint32_t index = 0;
         bool of_task = false;
 
-        if (event->type != CLUSTER_APPLY && event->target == NULL)
+        switch (event->type) {
+        case CLUSTER_APPLY:
+        case CLUSTER_STOP:
+        case CLUSTER_RESTART:
+        case CLUSTER_SCALE:
+        case CLUSTER_REMOVE:
+                break;
+        default:
                 return NULL;
+        }
         if (event->type != CLUSTER_APPLY)
                 of_task = split_target(event->target, job, &index);
         wish = wish_get(r, event->type == CLUSTER_APPLY ? event->spec->name : job);
@@ -203,6 +212,7 @@ static struct fact *fact_get(struct rules *r, const char *id)
         split_target(id, job, &f->index);
         f->wish = wish_get(r, job);
         f->done_stored_at = USEC_NEVER;
+        f->last_known = true;
         HASH_ADD_KEYPTR(hh, r->facts, f->id, strlen(f->id), f);
         if (f->index >= f->wish->facts_len) {
                 size_t len = MAX((size_t) f->index + 1, f->wish->facts_len * 2);
@@ -326,18 +336,22 @@ static void hear_report(
         struct task_status status;
         bool over = r->status.state == TASK_RUNNING || r->status.state == TASK_ENDED;
 
-        if (f->done && r->status.state == TASK_ENDED && r->status.result == RESULT_SUCCEEDED)
+        if (f->done && r->status.state == TASK_ENDED && r->status.result == RESULT_SUCCEEDED &&
+                r->desire.generation >= f->done_generation &&
+                strcmp(node, f->done_node->status.name) == 0)
                 note_well(e, f);
         if (!cluster_get_task(s->server.cluster, f->id, &status) || status.node == NULL ||
                 strcmp(status.node, node) != 0)
                 return;
+        if (status.state != TASK_ENDED)
+                room_heard(s, f);
         f->hello = all && f->told_known ? s->counts.steps : 0;
         if (!f->told_known) {
                 f->told = r->desire;
                 f->told_known = true;
         }
         if (over && (all || !takes_down(&f->told, &r->desire)))
-                f->moved = f->asked = false;
+                f->moved = false;
         f->up = status.state == TASK_RUNNING && !takes_down(&f->told, &r->desire);
         f->up_on = sim_node_find(s, node);
         f->up_step = s->counts.steps;
@@ -406,26 +420,38 @@ static void check_rollout(struct sim *s, struct fact *f)
 static void hear_assign(struct sim *s, const struct cluster_assign *a, bool rolls)
 {
         struct fact *f = fact_get(s->rules, a->task);
-        bool down;
+        bool down, asked = f->asked;
 
-        if (a->forget)
+        if (a->forget) {
+                room_forget(s, f);
                 return;
+        }
         check_wanted(s, f, a);
         if (f->up && strcmp(f->up_on->status.name, a->node) != 0)
                 f->up = false; /* it was placed anew: its node was lost */
         down = f->told_known && is_up(f) && takes_down(&a->desire, &f->told);
+        f->asked &= f->told_known && a->desire.generation <= f->told.generation;
         f->told = a->desire;
         f->told_known = true;
+        room_told(s, f, a);
         if (!down)
                 return;
         f->up = false;
-        if (!a->desire.run || !rolls || f->asked)
+        if (!a->desire.run || !rolls || asked)
                 return;
         f->moved = true;
         f->moved_on = sim_node_find(s, a->node);
         f->moved_at = s->now;
         s->counts.moves++;
         check_rollout(s, f);
+}
+
+/* When all is said: what is freed and what is taken come in one turn. */
+static void check_rooms(struct sim *s, const struct cluster_effects *fx)
+{
+        for (size_t i = 0; i < fx->assigns_len; i++)
+                if (fx->assigns[i].desire.run && !fx->assigns[i].forget)
+                        room_check(s, fact_get(s->rules, fx->assigns[i].task));
 }
 
 void rules_told_all(struct sim *s, struct sim_node *n, const struct cluster_effects *all)
@@ -438,6 +464,8 @@ void rules_told_all(struct sim *s, struct sim_node *n, const struct cluster_effe
                  * before it lost its memory is not known. */
                 hear_assign(s, &all->assigns[i], f->hello == s->counts.steps);
         }
+        if (s->rules != NULL)
+                check_rooms(s, all);
 }
 
 /* ---- Jobs, nodes, notes */
@@ -499,6 +527,33 @@ static void remember_asked(struct rules *r, const struct cluster_event *event)
                 fact_get(r, event->target)->asked = true;
 }
 
+/* A command about a node. */
+static void hear_node_command(struct sim *s, const struct cluster_event *event, struct entry *e)
+{
+        struct sim_node *n = event->target != NULL ? sim_node_find(s, event->target) : NULL;
+
+        switch (event->type) {
+        case CLUSTER_CORDON:
+        case CLUSTER_DRAIN:
+        case CLUSTER_FORGET:
+                break;
+        default:
+                return;
+        }
+        if (event->type == CLUSTER_FORGET)
+                n->closed = 0;
+        else if (event->type == CLUSTER_CORDON)
+                n->closed = event->on ? n->closed | CLOSED_CORDONED : 0;
+        else if (event->on)
+                n->closed = CLOSED_CORDONED | CLOSED_DRAINING;
+        else if ((n->closed & CLOSED_DRAINING) != 0)
+                n->closed = 0;
+        e->closes = n;
+        e->closed = n->closed;
+        if (event->type == CLUSTER_FORGET)
+                n->lost_at = n->down_at = s->now;
+}
+
 static void hear_command(struct sim *s, const struct cluster_event *event, struct entry *e)
 {
         struct wish *w = accept_command(s->rules, event, &e->effects);
@@ -531,11 +586,13 @@ void rules_handled(struct sim *s, const struct cluster_event *event, struct entr
         if (event->type == CLUSTER_NOTE)
                 check_note(s, event, e);
         hear_command(s, event, e);
+        hear_node_command(s, event, e);
         for (size_t i = 0; i < event->reports_len && reports; i++)
                 hear_report(s, e, &event->reports[i], event->node->name,
                         event->type == CLUSTER_NODE_UP);
         for (size_t i = 0; i < e->effects.assigns_len; i++)
                 hear_assign(s, &e->effects.assigns[i], true);
+        check_rooms(s, &e->effects);
         check_jobs(s);
 }
 
@@ -546,6 +603,8 @@ void rules_stored(struct sim *s, struct entry *e)
         if (s->rules == NULL)
                 return;
         s->rules->stored_until = e->decided;
+        if (e->closes != NULL)
+                e->closes->closed_stored = e->closed;
         if (e->wish != NULL)
                 state_copy(&e->wish->wish->stored, &e->wish->state);
         for (size_t i = 0; i < e->well_len; i++)
@@ -570,11 +629,13 @@ void rules_reloaded(struct sim *s)
         for (struct wish *w = s->rules->wishes; w != NULL; w = w->hh.next)
                 state_copy(&w->live, &w->stored);
         HASH_ITER (hh, s->rules->facts, f, next) {
-                f->told_known = f->up = false;
+                f->told_known = f->up = f->last_known = false;
                 f->moved &= f->moved_at < s->rules->stored_until;
         }
-        for (size_t i = 0; i < s->nodes_len; i++)
+        for (size_t i = 0; i < s->nodes_len; i++) {
                 s->nodes[i]->notes_seen = s->nodes[i]->notes_stored;
+                s->nodes[i]->closed = s->nodes[i]->closed_stored;
+        }
 }
 
 /* ---- Life */

@@ -48,6 +48,13 @@ struct fact {
         struct sim_node *moved_on;
         usec_t moved_at;
 
+        /* Where the server has placed it (room.c). */
+        struct sim_node *placed_on, *last_on;
+        bool last_known; /* false: the server may have forgotten what it said */
+        struct fact *placed_next, *placed_prev;
+        uint16_t ports[JOB_PORTS_MAX];
+        size_t ports_len;
+
         /* A batch that ended well. */
         bool done;
         uint64_t done_generation, done_lives;
@@ -65,4 +72,12 @@ struct rules {
 };
 
 bool wish_is_stopped(const struct wish_state *w, uint32_t index);
+/* room.c: after @f was told something; after its agent told of it; when all of the turn is said;
+ * when an agent was told to drop it; a node with room for one more task, or NULL. */
+void room_told(struct sim *s, struct fact *f, const struct cluster_assign *a);
+void room_heard(struct sim *s, struct fact *f);
+void room_check(struct sim *s, struct fact *f);
+void room_forget(struct sim *s, struct fact *f);
+const char *room_find(struct sim *s, const struct job_spec *spec);
+
 bool wish_wants(const struct wish_state *w, uint32_t index);

@@ -105,6 +105,7 @@ static bool is_command(enum cluster_event_type type)
         case CLUSTER_REPORT:
         case CLUSTER_NOTE:
         case CLUSTER_NOTICE:
+        case CLUSTER_CLOCK:
         case CLUSTER_TICK:
                 return false;
         default:
@@ -122,6 +123,10 @@ static const char *const event_names[] = { [CLUSTER_LOADED] = "loaded",
         [CLUSTER_NODE_DOWN] = "node-down",
         [CLUSTER_REPORT] = "report",
         [CLUSTER_NOTE] = "note",
+        [CLUSTER_CORDON] = "cordon",
+        [CLUSTER_DRAIN] = "drain",
+        [CLUSTER_FORGET] = "forget",
+        [CLUSTER_CLOCK] = "clock",
         [CLUSTER_TICK] = "tick" };
 
 static void trace_decision(
@@ -328,6 +333,16 @@ void server_advance(struct sim *s)
                 }
         }
         arm_tick(s);
+}
+
+/* The shell sees that its clock was set, and says by how much. */
+void server_set_clock(struct sim *s, int64_t by)
+{
+        s->server.clock_off += by;
+        if (by == 0 || s->server.cluster == NULL)
+                return;
+        submit_own(s, &(struct cluster_event){ .type = CLUSTER_CLOCK, .by = by });
+        server_advance(s);
 }
 
 void server_tick(struct sim *s)

@@ -150,6 +150,8 @@ struct sim_task {
         UT_hash_handle hh;
 };
 
+enum { CLOSED_CORDONED = 1, CLOSED_DRAINING = 2 };
+
 struct sim_node {
         struct sim *sim;
         uint32_t number;
@@ -179,7 +181,9 @@ struct sim_node {
         /* What the rules remember. */
         uint64_t notes_seen, notes_stored;
         uint64_t hello_step;
-        usec_t down_at, lost_at; /* last time the server thought so; USEC_NEVER: never */
+        struct fact *placed;
+        unsigned closed, closed_stored; /* CLOSED_ bits */
+        usec_t down_at, lost_at;        /* last time the server thought so; USEC_NEVER: never */
         UT_hash_handle hh;
 };
 
@@ -194,7 +198,9 @@ struct entry { /* one event that was handled */
         struct sim_node *note_node;
         uint64_t command;
         struct wish_change *wish; /* of a command, for the rules; NULL: none */
-        struct fact **well;       /* tasks that were told to have ended well */
+        struct sim_node *closes;  /* of a command that closes or opens a node */
+        unsigned closed;
+        struct fact **well; /* tasks that were told to have ended well */
         size_t well_len;
         struct entry *next, *prev;
 };
@@ -302,6 +308,7 @@ void server_committed(struct sim *s);
 void server_retry(struct sim *s);
 void server_tick(struct sim *s);
 void server_advance(struct sim *s); /* the end of a turn of its loop */
+void server_set_clock(struct sim *s, int64_t by);
 usec_t server_wall(const struct sim *s);
 
 /* rules.c: all of these do nothing when the rules are not asked for */

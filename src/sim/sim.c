@@ -6,6 +6,7 @@
  *   agent.c       a machine: its processes, and the agent that drives the task machines
  *   server.c      the store, the turns, and the server's end of the links
  *   rules.c       what must hold after every event
+ *   room.c        what must hold of nodes and what is placed there
  *   rest.c        what must have come about when nothing happens any more
  *
  * The decisions are the real ones: nothing here knows why a task is placed or begun again. What is
@@ -265,7 +266,7 @@ static void inject_into_node(struct sim *s, struct sim_node *n, const struct sim
                 n->clock_off += f->jump;
                 break;
         case SIM_SERVER_CLOCK:
-                s->server.clock_off += f->jump;
+                server_set_clock(s, f->jump);
                 break;
         case SIM_SERVER_CRASH:
                 crash_server(s, f->lasts);
@@ -322,7 +323,7 @@ void sim_calm(struct sim *s, const struct sim_faults *faults)
         s->config.faults = *faults;
         s->calm = true;
         s->server.disk_full = false;
-        s->server.clock_off = 0;
+        server_set_clock(s, -s->server.clock_off);
         if (s->server.cluster == NULL)
                 server_start(s);
         for (size_t i = 0; i < s->nodes_len; i++)
@@ -528,6 +529,11 @@ struct sim_node *sim_node_find(struct sim *s, const char *name)
 uint32_t sim_nodes(const struct sim *s)
 {
         return (uint32_t) s->nodes_len;
+}
+
+bool sim_node_is_dead(const struct sim *s, uint32_t node)
+{
+        return s->nodes[node]->for_good;
 }
 
 const char *sim_node_name(const struct sim *s, uint32_t node)

@@ -88,6 +88,7 @@ void sim_load_row(struct sim *s, const char *key, const char *value);
 /* Adds a machine; copied. It is up, and its agent connects at once. Returns its number, from 0. */
 uint32_t sim_add_node(struct sim *s, const struct node_status *node);
 uint32_t sim_nodes(const struct sim *s);
+bool sim_node_is_dead(const struct sim *s, uint32_t node); /* it is down or cut for good */
 const char *sim_node_name(const struct sim *s, uint32_t node);
 
 /* A person asks for something: any event that is a command. Returns the number of the command

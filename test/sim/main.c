@@ -40,7 +40,7 @@ static void print_replay(const struct options *o, const char *program, uint64_t 
                 printf(" --max-nodes %" PRIu32, o->scenario.max_nodes);
         if (o->scenario.time != 0)
                 printf(" --time %" PRIu64 "ms", o->scenario.time / USEC_MSEC);
-        printf(" --trace\n");
+        printf("%s --trace\n", o->scenario.harder ? " --harder" : "");
 }
 
 static void add(struct total *t, const struct scenario_result *r)
@@ -133,7 +133,7 @@ static int run_shares(const struct options *o, const char *program, struct total
 static int usage(void)
 {
         fprintf(stderr, "usage: sim --seed N [--seeds K] [--nodes N | --max-nodes N] [--time SPAN] "
-                        "[--jobs N] [--same] [--trace] [-v]\n");
+                        "[--jobs N] [--harder] [--same] [--trace] [-v]\n");
         return 2;
 }
 
@@ -144,6 +144,8 @@ static bool read_option(struct options *o, const char *name, const char *value, 
 
         if (strcmp(name, "--same") == 0)
                 return o->same = true;
+        if (strcmp(name, "--harder") == 0)
+                return o->scenario.harder = true;
         if (strcmp(name, "--trace") == 0)
                 return o->scenario.trace = true;
         if (strcmp(name, "-v") == 0)

@@ -29,7 +29,7 @@ struct scenario {
         uint32_t nodes, jobs, tasks_max;
         usec_t time, command_every, fault_every;
         bool faults[SIM_FAULT_COUNT];
-        bool bad_programs, calm;
+        bool bad_programs, places, drains, deaths, calm;
 };
 
 static uint64_t below(struct scenario *w, uint64_t n)
@@ -89,6 +89,9 @@ static void draw_faults(struct scenario *w, struct sim_faults *f)
         w->fault_every = (usec_t[]){ 100, 500, 2000, 10000 }[below(w, 4)] * USEC_MSEC;
         w->command_every = (usec_t[]){ 50, 300, 1000, 5000 }[below(w, 4)] * USEC_MSEC;
         w->bad_programs = percent(w, 70);
+        w->places = percent(w, 70);
+        w->drains = percent(w, 50);
+        w->deaths = percent(w, 30);
 }
 
 static void draw_world(struct scenario *w, struct sim_faults *f)
@@ -110,14 +113,19 @@ static void draw_world(struct scenario *w, struct sim_faults *f)
         w->ret->nodes = w->nodes;
 }
 
+static const char *const zones[] = { "west", "east", "north" };
+
 static void add_nodes(struct scenario *w)
 {
         for (uint32_t i = 0; i < w->nodes; i++) {
                 char name[32];
                 struct node_status node = { .name = name,
                         .version = (char[]){ "1" },
+                        .zone = (char *) (uintptr_t) zones[below(w, ARRAY_SIZE(zones))],
                         .cores = 8,
-                        .memory = (int64_t) 1 << 34,
+                        .cpu = (int64_t) (1 + below(w, 8)) * 1000,
+                        .memory = (int64_t) (1 + below(w, 16)) << 30,
+                        .disk = (int64_t) (1 + below(w, 100)) << 30,
                         .agent_pid = 2,
                         .keeper_pid = 1 };
 
@@ -164,6 +172,34 @@ static void job_name(struct scenario *w, char name[16], uint32_t *ret_number)
         snprintf(name, 16, "job%" PRIu32, *ret_number);
 }
 
+/* What a task takes, and where it may be. */
+static void draw_place(struct scenario *w, json_t *spec)
+{
+        static const char *const amounts[] = { "0", "16MiB", "200MiB", "1GiB" };
+        static const char *const thens[] = { "move", "wait", "end" };
+        static const char *const afters[] = { "0s", "1s", "10s" };
+        json_t *place = json_object();
+
+        json_object_set_new(spec, "resources",
+                json_pack("{s:f, s:s, s:s}", "cpu", (double) below(w, 5) / 4.0, "memory",
+                        amounts[below(w, 4)], "disk", amounts[below(w, 4)]));
+        if (percent(w, 20))
+                json_object_set_new(json_object_get(spec, "resources"), "ports",
+                        json_pack("[ss]", "http", "admin"));
+        json_object_set_new(spec, "lost",
+                json_pack("{s:s, s:s}", "then", thens[percent(w, 70) ? 0 : below(w, 3)], "after",
+                        afters[below(w, 3)]));
+        json_object_set_new(spec, "priority", json_integer((json_int_t) below(w, 101)));
+        if (percent(w, 30))
+                json_object_set_new(place, "zone", json_pack("[s]", zones[below(w, 3)]));
+        if (percent(w, 20))
+                json_object_set_new(
+                        place, "exclusive", json_string((const char *[]){ "x", "y" }[below(w, 2)]));
+        if (percent(w, 30))
+                json_object_set_new(place, "by", json_string("pack"));
+        json_object_set_new(spec, "place", place);
+}
+
 /* Every third job is a batch, and stays one. */
 static json_t *draw_spec(struct scenario *w, uint32_t number)
 {
@@ -181,6 +217,16 @@ static json_t *draw_spec(struct scenario *w, uint32_t number)
                 graces[below(w, ARRAY_SIZE(graces))], "update", "parallel",
                 (int) (1 + below(w, 3) + count / 10), "logs", "files", (int) (1 + below(w, 3)));
 
+        if (w->places) {
+                uint64_t random = w->random;
+
+                /* drawn once for each job, unless demands may change */
+                if (!w->config->harder)
+                        w->random = w->config->seed * 1000 + number;
+                draw_place(w, spec);
+                if (!w->config->harder)
+                        w->random = random;
+        }
         return spec;
 }
 
@@ -228,11 +274,28 @@ static void command(struct scenario *w, enum cluster_event_type type, bool may_b
                 &err);
 }
 
+static void close_node(struct scenario *w, enum cluster_event_type type, uint32_t node, bool on)
+{
+        struct error err = ERROR_INIT;
+
+        sim_command(w->sim,
+                &(struct cluster_event){ .type = type,
+                        .target = sim_node_name(w->sim, node),
+                        .on = on,
+                        .deadline = w->config->harder && percent(w, 50)
+                                            ? skewed(w, 0, 20 * USEC_SEC)
+                                            : 0 },
+                &err);
+}
+
 static void do_something(struct scenario *w)
 {
         uint64_t dice = below(w, 100);
 
-        if (dice < 40)
+        if (w->drains && percent(w, 20))
+                close_node(w, percent(w, 50) ? CLUSTER_CORDON : CLUSTER_DRAIN,
+                        (uint32_t) below(w, w->nodes), percent(w, 50));
+        else if (dice < 40)
                 apply(w);
         else if (dice < 55)
                 command(w, CLUSTER_SCALE, false);
@@ -265,6 +328,9 @@ static void draw_fault(struct scenario *w, struct sim_fault *f)
                 f->lasts = skewed(w, 0, 5 * USEC_SEC);
         if (f->type == SIM_DISK_FULL)
                 f->lasts = skewed(w, 0, 8 * USEC_SEC);
+        /* some never come back */
+        if (w->deaths && percent(w, 5) && (f->type == SIM_WIPE || f->type == SIM_CUT))
+                f->lasts = USEC_NEVER;
         f->jump = (int64_t) skewed(w, 0, percent(w, 50) ? 5 * USEC_SEC : USEC_HOUR);
         if (percent(w, 50))
                 f->jump = -f->jump;
@@ -324,6 +390,9 @@ static bool come_to_rest(struct scenario *w)
         struct error err = ERROR_INIT;
 
         while (sim_now(w->sim) < end) {
+                for (uint32_t i = 0; i < w->nodes && w->deaths; i++)
+                        if (sim_node_is_dead(w->sim, i)) /* not connected, or it is refused */
+                                close_node(w, CLUSTER_FORGET, i, true);
                 if (!sim_run(w->sim, sim_now(w->sim) + REST_STEP)) {
                         problem(w, "", sim_breach(w->sim));
                         return false;
@@ -344,6 +413,11 @@ static void calm_down(struct scenario *w)
 
         w->calm = true;
         sim_calm(w->sim, &none);
+        for (uint32_t i = 0; i < w->nodes; i++)
+                if (w->drains && percent(w, 50)) {
+                        close_node(w, CLUSTER_DRAIN, i, false);
+                        close_node(w, CLUSTER_CORDON, i, false);
+                }
 }
 
 static void kill_once_more(struct scenario *w)
@@ -364,6 +438,33 @@ static void kill_once_more(struct scenario *w)
                 return;
         if (sim_counts(w->sim)->runs != runs)
                 problem(w, "a process was begun", " because server and agents were killed");
+}
+
+static void print_task(void *data, const struct task_status *t)
+{
+        (void) data;
+        printf("%s %s on %s v%" PRIi64 " run %" PRIi64 ": %s\n", t->id, task_state_names[t->state],
+                t->node != NULL ? t->node : "-", t->version, t->runs,
+                t->reason != NULL ? t->reason : "");
+}
+
+static void print_node(void *data, const struct node_status *n)
+{
+        (void) data;
+        printf("%s %s %s zone %s cpu %" PRIi64 "/%" PRIi64 " memory %" PRIi64 "/%" PRIi64
+               " disk %" PRIi64 "/%" PRIi64 "\n",
+                n->name, node_state_names[n->state], node_scheduling_names[n->scheduling],
+                n->zone != NULL ? n->zone : "-", n->cpu_used, n->cpu, n->memory_used, n->memory,
+                n->disk_used, n->disk);
+}
+
+/* How it stands, for who looks for the reason of a failure. */
+static void print_end(struct scenario *w)
+{
+        if (!w->config->trace || !sim_server_is_up(w->sim))
+                return;
+        cluster_each_node(sim_cluster(w->sim), print_node, NULL);
+        cluster_each_task(sim_cluster(w->sim), NULL, print_task, NULL);
 }
 
 static void on_trace(void *data, usec_t at, const char *text)
@@ -405,6 +506,7 @@ void scenario_run(const struct scenario_config *config, struct scenario_result *
         if (ret->problem[0] != '\0') {
                 size_t len = strlen(ret->problem);
 
+                print_end(&w);
                 snprintf(ret->problem + len, sizeof ret->problem - len, " (at %.3f s)",
                         (double) sim_now(w.sim) / (double) USEC_SEC);
         }

@@ -11,7 +11,9 @@ struct scenario_config {
         uint32_t nodes;     /* 0: drawn */
         uint32_t max_nodes; /* of what is drawn; 0: 10,000 */
         usec_t time;        /* until the faults end; 0: drawn */
-        bool trace;         /* print everything */
+        bool harder; /* new versions may ask for other resources and places, drains have deadlines
+                      */
+        bool trace;  /* print everything */
 };
 
 struct scenario_result {

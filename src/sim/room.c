@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Room: what the server has placed on each node, and whether it fits.
+ *
+ *   room        what is placed on a node asks for no more cpu, memory and disk than it has
+ *   exclusive   no two tasks with the same tag
+ *   ports       no two tasks with the same number
+ *   place       the node is one that the job names: its zones, its node
+ *   closed      nothing is placed anew on a node that is cordoned or drained
+ *
+ * Counted from what the server says to agents, task by task. That a task has gone elsewhere or has
+ * ended is not always said to anybody; so before a rule counts as broken all that the node is
+ * thought to have is asked of the core once more. */
+
+#include <inttypes.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "sim/rules.h"
+
+static const struct job_spec *spec_of(const struct sim *s, const struct fact *f)
+{
+        const struct job_spec *spec =
+                cluster_get_spec(s->server.cluster, f->wish->job, f->told.version);
+
+        return spec != NULL ? spec : cluster_get_spec(s->server.cluster, f->wish->job, 0);
+}
+
+/* Where the core has it now; NULL: nowhere, or it has ended. */
+static struct sim_node *find_place(struct sim *s, const struct fact *f)
+{
+        struct task_status status;
+
+        if (!cluster_get_task(s->server.cluster, f->id, &status) || status.node == NULL ||
+                status.state == TASK_ENDED)
+                return NULL;
+        return sim_node_find(s, status.node);
+}
+
+static void set_place(struct fact *f, struct sim_node *n)
+{
+        if (f->placed_on == n)
+                return;
+        if (f->placed_on != NULL)
+                DL_DELETE2(f->placed_on->placed, f, placed_prev, placed_next);
+        f->placed_on = n;
+        if (n != NULL)
+                DL_APPEND2(n->placed, f, placed_prev, placed_next);
+}
+
+static void refresh(struct sim *s, struct sim_node *n)
+{
+        struct fact *f, *next;
+
+        DL_FOREACH_SAFE2 (n->placed, f, next, placed_next)
+                set_place(f, find_place(s, f));
+}
+
+/* ---- The rules */
+
+struct room {
+        int64_t cpu, memory, disk;
+};
+
+static struct room used_on(const struct sim *s, const struct sim_node *n)
+{
+        struct room used = { 0 };
+        const struct fact *f;
+
+        DL_FOREACH2 (n->placed, f, placed_next) {
+                const struct job_spec *spec = spec_of(s, f);
+
+                if (spec == NULL)
+                        continue;
+                used.cpu += spec->resources.cpu;
+                used.memory += (int64_t) spec->resources.memory;
+                used.disk += (int64_t) spec->resources.disk;
+        }
+        return used;
+}
+
+static bool is_over(const struct sim_node *n, const struct room *used)
+{
+        return used->cpu > n->status.cpu || used->memory > n->status.memory ||
+               used->disk > n->status.disk;
+}
+
+static void check_room(struct sim *s, struct sim_node *n, const struct fact *f)
+{
+        struct room used = used_on(s, n);
+
+        if (!is_over(n, &used))
+                return;
+        refresh(s, n);
+        used = used_on(s, n);
+        if (is_over(n, &used))
+                sim_break_rule(s,
+                        "room: with %s what is placed on %s asks for cpu %" PRIi64 " of %" PRIi64
+                        ", memory %" PRIi64 " of %" PRIi64 ", disk %" PRIi64 " of %" PRIi64,
+                        f->id, n->status.name, used.cpu, n->status.cpu, used.memory,
+                        n->status.memory, used.disk, n->status.disk);
+}
+
+static bool same_port(const struct fact *a, const struct fact *b)
+{
+        for (size_t i = 0; i < a->ports_len; i++)
+                for (size_t j = 0; j < b->ports_len; j++)
+                        if (a->ports[i] == b->ports[j])
+                                return true;
+        return false;
+}
+
+static void check_neighbours(struct sim *s, struct sim_node *n, const struct fact *f)
+{
+        const struct job_spec *spec = spec_of(s, f);
+        struct fact *other, *next;
+
+        if (spec->place.exclusive == NULL && f->ports_len == 0)
+                return;
+        DL_FOREACH_SAFE2 (n->placed, other, next, placed_next) {
+                const struct job_spec *its = spec_of(s, other);
+                bool tag = its != NULL && spec->place.exclusive != NULL &&
+                           its->place.exclusive != NULL &&
+                           strcmp(spec->place.exclusive, its->place.exclusive) == 0;
+
+                if (other == f || (!tag && !same_port(f, other)) || find_place(s, other) != n)
+                        continue;
+                sim_break_rule(s, "%s: %s and %s are both on %s", tag ? "exclusive" : "ports",
+                        f->id, other->id, n->status.name);
+        }
+}
+
+static bool is_in_zones(char *const *zones, const char *zone)
+{
+        for (size_t i = 0; zones != NULL && zones[i] != NULL; i++)
+                if (zone != NULL && strcmp(zones[i], zone) == 0)
+                        return true;
+        return zones == NULL;
+}
+
+/* Of a task that was not there before. */
+static void check_place(struct sim *s, const struct sim_node *n, const struct fact *f)
+{
+        const struct job_spec *spec = spec_of(s, f);
+
+        if (!is_in_zones(spec->place.zones, n->status.zone) ||
+                (spec->place.node != NULL && strcmp(spec->place.node, n->status.name) != 0))
+                sim_break_rule(s, "place: %s is placed on %s, which its job does not name", f->id,
+                        n->status.name);
+        if (n->closed != 0)
+                sim_break_rule(
+                        s, "closed: %s is placed on %s, which is closed", f->id, n->status.name);
+}
+
+void room_told(struct sim *s, struct fact *f, const struct cluster_assign *a)
+{
+        set_place(f, find_place(s, f));
+        if (!a->desire.run)
+                return;
+        f->ports_len = a->ports_len;
+        memcpy(f->ports, a->ports, sizeof f->ports);
+}
+
+void room_heard(struct sim *s, struct fact *f)
+{
+        if (f->placed_on == NULL)
+                set_place(f, find_place(s, f));
+}
+
+void room_check(struct sim *s, struct fact *f)
+{
+        struct sim_node *n = f->placed_on;
+
+        if (n == NULL || spec_of(s, f) == NULL)
+                return;
+        check_room(s, n, f);
+        check_neighbours(s, n, f);
+        if (f->last_known && f->last_on != n)
+                check_place(s, n, f);
+        f->last_on = n;
+        f->last_known = true;
+}
+
+void room_forget(struct sim *s, struct fact *f)
+{
+        set_place(f, find_place(s, f));
+}
+
+/* ---- At rest */
+
+/* Whether one more task of the spec would have room on @n. */
+static bool fits(struct sim *s, struct sim_node *n, const struct job_spec *spec)
+{
+        struct room used;
+        struct fact *f;
+
+        if (n->for_good || n->closed != 0 || !is_in_zones(spec->place.zones, n->status.zone) ||
+                (spec->place.node != NULL && strcmp(spec->place.node, n->status.name) != 0))
+                return false;
+        refresh(s, n);
+        used = used_on(s, n);
+        used.cpu += spec->resources.cpu;
+        used.memory += (int64_t) spec->resources.memory;
+        used.disk += (int64_t) spec->resources.disk;
+        if (is_over(n, &used))
+                return false;
+        DL_FOREACH2 (n->placed, f, placed_next) {
+                const struct job_spec *its = spec_of(s, f);
+
+                if (spec->place.exclusive != NULL && its->place.exclusive != NULL &&
+                        strcmp(spec->place.exclusive, its->place.exclusive) == 0)
+                        return false;
+        }
+        return true;
+}
+
+const char *room_find(struct sim *s, const struct job_spec *spec)
+{
+        for (size_t i = 0; i < s->nodes_len; i++)
+                if (fits(s, s->nodes[i], spec))
+                        return s->nodes[i]->status.name;
+        return NULL;
+}
