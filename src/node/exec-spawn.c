@@ -66,7 +66,7 @@ static void ends_done(struct ends *e)
 
 static _Noreturn void child_fail(enum step step, int sys_errno)
 {
-        struct failure failure = { .step = step, .sys_errno = sys_errno };
+        struct failure failure = { .step = (int) step, .sys_errno = sys_errno };
         ssize_t n = write(FAILURE_FD, &failure, sizeof failure);
 
         (void) n; /* the end of the pipe says that something failed, too */
