@@ -5,11 +5,13 @@
 
 #include "core/test-cluster-kit.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "core/cluster-internal.h"
 #include "core/task.h"
 
 /* ---- Messages */
@@ -75,7 +77,7 @@ static void send_to_agent(struct kit *k, struct kit_agent *a, const struct clust
 
 static struct kit_agent *agent_by_name(struct kit *k, const char *name)
 {
-        for (size_t i = 0; i < KIT_AGENTS; i++)
+        for (size_t i = 0; i < KIT_AGENTS_MAX; i++)
                 if (strcmp(k->agents[i].name, name) == 0)
                         return &k->agents[i];
         fail_msg("no agent %s", name);
@@ -123,7 +125,7 @@ struct kit *kit_new(void)
 
         k->c = cluster_new();
         k->now = 1700000000 * USEC_SEC;
-        for (size_t i = 0; i < KIT_AGENTS; i++) {
+        for (size_t i = 0; i < KIT_AGENTS_MAX; i++) {
                 k->agents[i].kit = k;
                 snprintf(k->agents[i].name, sizeof k->agents[i].name, "%c", (int) ('a' + i));
         }
@@ -132,8 +134,9 @@ struct kit *kit_new(void)
 
 void kit_free(struct kit *k)
 {
-        for (size_t i = 0; i < KIT_AGENTS; i++) {
+        for (size_t i = 0; i < KIT_AGENTS_MAX; i++) {
                 kit_wipe(k, i);
+                free(k->agents[i].about);
                 free(k->agents[i].tasks);
                 free(k->agents[i].inbox);
                 free(k->agents[i].outbox);
@@ -216,7 +219,7 @@ void kit_reload(struct kit *k)
         cluster_free(k->c);
         k->c = cluster_new();
         k->crash = false;
-        for (size_t i = 0; i < KIT_AGENTS; i++)
+        for (size_t i = 0; i < KIT_AGENTS_MAX; i++)
                 links_cut(&k->agents[i]);
         for (size_t i = 0; i < k->rows_len; i++) {
                 bool event = strncmp(k->rows[i].key, "event/", 6) == 0;
@@ -451,7 +454,7 @@ void kit_settle(struct kit *k)
 
         while (any) {
                 any = false;
-                for (size_t i = 0; i < KIT_AGENTS; i++) {
+                for (size_t i = 0; i < KIT_AGENTS_MAX; i++) {
                         struct kit_agent *a = &k->agents[i];
 
                         while (kit_deliver_to_agent(a) || kit_agent_work(a) ||
@@ -465,20 +468,60 @@ void kit_settle(struct kit *k)
         }
 }
 
+static usec_t next_thing(const struct kit *k)
+{
+        usec_t at = cluster_next_deadline(k->c);
+
+        for (size_t i = 0; i < KIT_AGENTS_MAX; i++)
+                for (size_t j = 0; j < k->agents[i].tasks_len; j++)
+                        at = MIN(at, k->agents[i].tasks[j].machine.deadline_mono);
+        return at;
+}
+
+void kit_pass(struct kit *k, usec_t span)
+{
+        usec_t end = k->now + span, next;
+
+        while ((next = next_thing(k)) <= end) {
+                k->now = MAX(k->now, next);
+                kit_settle(k);
+        }
+        k->now = end;
+        kit_settle(k);
+}
+
+void kit_describe(struct kit *k, size_t agent, const char *json)
+{
+        free(k->agents[agent].about);
+        k->agents[agent].about = mem_strdup(json);
+}
+
+static void describe(const struct kit_agent *a, struct node_status *ret)
+{
+        json_t *about =
+                json_loads(a->about != NULL ? a->about : "{\"memory\": 1073741824}", 0, NULL);
+        struct error err = ERROR_INIT;
+
+        assert_non_null(about);
+        json_object_set_new(about, "name", json_string(a->name));
+        json_object_set_new(about, "state", json_string("ready"));
+        json_object_set_new(about, "version", json_string("0.1"));
+        json_object_set_new(about, "cores", json_integer(2));
+        json_object_set_new(about, "agent_pid", json_integer(77));
+        json_object_set_new(about, "keeper_pid", json_integer(76));
+        if (record_read(&node_table, about, ret, &err) < 0)
+                fail_msg("%s", err.message);
+        json_decref(about);
+}
+
 void kit_connect(struct kit *k, size_t agent)
 {
         struct kit_agent *a = &k->agents[agent];
-        struct node_status node = { .name = a->name,
-                .cpu = RECORD_NULL,
-                .disk = RECORD_NULL,
-                .version = (char[]){ "0.1" },
-                .cores = 2,
-                .memory = 1 << 30,
-                .agent_pid = 77,
-                .keeper_pid = 76 };
+        struct node_status node = { 0 };
         struct cluster_report *reports = mem_alloc((a->tasks_len + 1) * sizeof reports[0]);
         struct cluster_effects all = { 0 };
 
+        describe(a, &node);
         links_cut(a);
         a->connected = true;
         for (size_t i = 0; i < a->tasks_len; i++) {
@@ -490,6 +533,7 @@ void kit_connect(struct kit *k, size_t agent)
                                   .reports = reports,
                                   .reports_len = a->tasks_len }) < 0)
                 fail_msg("%s", k->err.message);
+        record_done(&node_table, &node);
         for (size_t i = 0; i < k->fx.assigns_len; i++)
                 assert_string_not_equal(k->fx.assigns[i].node, a->name);
         if (k->crash) {
@@ -544,14 +588,14 @@ struct kit_task *kit_task(struct kit *k, const char *id)
 {
         struct kit_task *t = NULL;
 
-        for (size_t i = 0; i < KIT_AGENTS && t == NULL; i++)
+        for (size_t i = 0; i < KIT_AGENTS_MAX && t == NULL; i++)
                 t = agent_task(&k->agents[i], id);
         return t;
 }
 
 void kit_exit(struct kit *k, const char *id, int exit_code)
 {
-        for (size_t i = 0; i < KIT_AGENTS; i++) {
+        for (size_t i = 0; i < KIT_AGENTS_MAX; i++) {
                 struct kit_task *t = agent_task(&k->agents[i], id);
 
                 if (t != NULL) {
@@ -680,6 +724,99 @@ uint64_t runs_of(struct kit *k, const char *id)
         return kit_task(k, id)->machine.runs;
 }
 
+/* ---- Many nodes */
+
+struct kit *kit_with_nodes(const char *about, ...)
+{
+        struct kit *k = kit_new();
+        va_list more;
+        size_t n = 0;
+
+        va_start(more, about);
+        for (; about != NULL; about = va_arg(more, const char *)) {
+                kit_describe(k, n, about);
+                kit_connect(k, n++);
+        }
+        va_end(more);
+        kit_settle(k);
+        return k;
+}
+
+const char *node_of(struct kit *k, const char *id)
+{
+        struct task_status s = kit_status(k, id);
+
+        return s.node == NULL ? "" : s.node;
+}
+
+static void put_node_of(void *data, const struct task_status *s)
+{
+        struct buffer *b = data;
+
+        buffer_printf(b, "%s%s", b->len > 0 ? " " : "", s->node == NULL ? "-" : s->node);
+}
+
+void expect_nodes(struct kit *k, const char *job, const char *nodes)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+
+        cluster_each_task(k->c, job, put_node_of, &b);
+        assert_string_equal(buffer_str(&b), nodes);
+}
+
+static void check_amount(const char *node, const char *what, int64_t used, int64_t capacity)
+{
+        if (capacity != RECORD_NULL && used > capacity)
+                fail_msg("node %s: %" PRIi64 " %s used of %" PRIi64, node, used, what, capacity);
+}
+
+static void check_node(void *data, const struct node_status *s)
+{
+        (void) data;
+        check_amount(s->name, "cpu", s->cpu_used, s->cpu);
+        check_amount(s->name, "memory", s->memory_used, s->memory);
+        check_amount(s->name, "disk", s->disk_used, s->disk);
+}
+
+/* The ports and tags of a node, looked at one by one. */
+static void check_held(const struct node *node)
+{
+        const struct task *t, *u;
+
+        DL_FOREACH2 (node->tasks, t, node_next)
+                for (u = t->node_next; u != NULL && t->held != NULL; u = u->node_next) {
+                        if (u->held == NULL)
+                                continue;
+                        if (t->held->exclusive != NULL && t->held->exclusive == u->held->exclusive)
+                                fail_msg("node %s has the tag %s twice", node->status.name,
+                                        t->held->exclusive->name);
+                        for (uint32_t i = 0; i < t->ports_len; i++)
+                                for (uint32_t j = 0; j < u->ports_len; j++)
+                                        assert_int_not_equal(t->ports[i], u->ports[j]);
+                }
+}
+
+void expect_capacity_kept(struct kit *k)
+{
+        cluster_each_node(k->c, check_node, NULL);
+        for (const struct node *node = k->c->nodes; node != NULL; node = node->hh.next)
+                check_held(node);
+}
+
+size_t kit_processes(struct kit *k, const char *id)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < KIT_AGENTS_MAX; i++) {
+                const struct kit_task *t = agent_task(&k->agents[i], id);
+
+                n += t != NULL && t->process.pid > 0;
+        }
+        return n;
+}
+
+/* ---- Watching */
+
 /* Whatever is loaded from what was written is the same, once the agents have told what they have.
  */
 void expect_same_after_reload(struct kit *k)
@@ -687,18 +824,22 @@ void expect_same_after_reload(struct kit *k)
         AUTO(mem_freep) char *before = NULL, *after = NULL;
         uint64_t index;
 
-        for (size_t i = 0; i < KIT_AGENTS; i++)
-                if (k->agents[i].connected) {
-                        kit_disconnect(k, i);
-                        kit_connect(k, i);
-                }
+        bool connected[KIT_AGENTS_MAX];
+
+        for (size_t i = 0; i < KIT_AGENTS_MAX; i++) {
+                connected[i] = k->agents[i].connected;
+                if (!connected[i])
+                        continue;
+                kit_disconnect(k, i);
+                kit_connect(k, i);
+        }
         kit_settle(k);
         before = kit_picture(k->c);
         index = cluster_index(k->c);
         kit_reload(k);
         assert_int_equal(cluster_index(k->c), index);
-        for (size_t i = 0; i < KIT_AGENTS; i++)
-                if (strstr(before, "\"node\":") != NULL && k->agents[i].tasks_len > 0)
+        for (size_t i = 0; i < KIT_AGENTS_MAX; i++)
+                if (connected[i])
                         kit_connect(k, i);
         kit_settle(k);
         after = kit_picture(k->c);
@@ -708,15 +849,21 @@ void expect_same_after_reload(struct kit *k)
 /* Lets the agent do all it can, and hands over one report after the other; the least that ran. */
 int64_t settle_and_watch(struct kit *k, const char *job)
 {
-        struct kit_agent *a = &k->agents[0];
         int64_t least = kit_job(k, job).running;
         bool any = true;
 
         while (any) {
-                any = kit_deliver_to_agent(a) || kit_agent_work(a);
-                any |= kit_agent_report(a);
-                any |= kit_deliver_to_server(a);
-                least = MIN(least, kit_job(k, job).running);
+                any = false;
+                for (size_t i = 0; i < KIT_AGENTS_MAX; i++) {
+                        struct kit_agent *a = &k->agents[i];
+
+                        any |= kit_deliver_to_agent(a) || kit_agent_work(a);
+                        any |= kit_agent_report(a);
+                        any |= kit_deliver_to_server(a);
+                        least = MIN(least, kit_job(k, job).running);
+                }
+                if (cluster_next_deadline(k->c) <= k->now)
+                        kit_handle(k, &(struct cluster_event){ .type = CLUSTER_TICK });
         }
         return least;
 }

@@ -14,7 +14,8 @@
 /* A cluster, its stored rows, and agents that drive the real task machine over links that carry
  * messages in order until they are cut. Time is a number. */
 
-#define KIT_AGENTS 3
+#define KIT_AGENTS     3 /* that most tests use; the others are there when they are connected */
+#define KIT_AGENTS_MAX 8
 
 struct kit_row {
         char *key, *value;
@@ -48,6 +49,7 @@ struct kit_report { /* to the server */
 struct kit_agent {
         struct kit *kit;
         char name[8];
+        char *about; /* its node object; NULL: any machine */
         bool connected;
         struct kit_task *tasks;
         size_t tasks_len;
@@ -65,7 +67,7 @@ struct kit {
         usec_t now;
         struct kit_row *rows;
         size_t rows_len;
-        struct kit_agent agents[KIT_AGENTS];
+        struct kit_agent agents[KIT_AGENTS_MAX];
         int32_t last_pid;
         uint64_t seed;
         bool crash; /* the server is killed before it can commit: kit_handle() gives 1, then
@@ -88,6 +90,8 @@ int kit_apply(struct kit *k, const char *name, const char *json);
 int kit_command(struct kit *k, enum cluster_event_type type, const char *target);
 int kit_scale(struct kit *k, const char *target, uint32_t count);
 
+/* What the agent says of its node when it connects: members of a node object, as JSON. */
+void kit_describe(struct kit *k, size_t agent, const char *json);
 void kit_connect(struct kit *k, size_t agent);
 void kit_disconnect(struct kit *k, size_t agent);
 void kit_wipe(struct kit *k, size_t agent); /* the agent forgets all it knew; no process is left */
@@ -101,6 +105,10 @@ bool kit_agent_report(struct kit_agent *a); /* puts what changed on the link */
 bool kit_agent_work(
         struct kit_agent *a);   /* one spawn, one obeyed signal or one timer that is due */
 void kit_settle(struct kit *k); /* all of it, until nothing is left */
+
+/* Time goes by to the next thing that is due, and to the one after it, and all is settled each
+ * time, until @span has passed. */
+void kit_pass(struct kit *k, usec_t span);
 
 struct kit_task *kit_task(struct kit *k, const char *id); /* on any agent, or NULL */
 void kit_exit(struct kit *k, const char *id, int exit_code);
@@ -117,6 +125,15 @@ char *kit_picture(const struct cluster *c);
 void kit_expect_event(const struct kit *k, enum event_kind kind, const char *text);
 size_t kit_count_events(const struct kit *k, enum event_kind kind);
 
+/* A node of each description, "a" first; the last is followed by NULL. */
+struct kit *kit_with_nodes(const char *about, ...);
+const char *node_of(struct kit *k, const char *id); /* "" if it waits for one */
+/* "a a b": the nodes of the job's tasks, in the order of their indexes; "-": none. */
+void expect_nodes(struct kit *k, const char *job, const char *nodes);
+/* No node has more on it than it can take: amounts, tags, ports. */
+void expect_capacity_kept(struct kit *k);
+size_t kit_processes(struct kit *k, const char *id); /* of that task, on all agents */
+
 struct kit *kit_with_node(void);
 struct kit *kit_with_job(const char *name, const char *json); /* and it runs */
 void expect_error(const struct kit *k, enum error_code code, const char *message);
@@ -126,7 +143,7 @@ uint64_t runs_of(struct kit *k, const char *id);
 /* Whatever is loaded from what was written is the same, once the agents have told what they have.
  */
 void expect_same_after_reload(struct kit *k);
-/* Settles agent a, one report after the other; the least number of tasks that ran. */
+/* Settles all agents, one report after the other; the least number of tasks that ran. */
 int64_t settle_and_watch(struct kit *k, const char *job);
 
 #define WEB       "{\"command\": [\"web\"], \"count\": 3}"
