@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/login-file.h"
 #include "net/http-client.h"
+#include "net/tls.h"
 
 char *client_default_data(void)
 {
@@ -38,29 +40,95 @@ char *client_default_socket(void)
         return mem_printf("%s/reeve.sock", data);
 }
 
+/* ---- The server, found once */
+
+static struct {
+        bool found;
+        struct address address;
+        char bearer[512]; /* value of Authorization, or empty */
+} server;
+
+static int trust(const struct tls_trust *whom, struct error *err)
+{
+        return tls_context_new_client(whom, &server.address.context, err);
+}
+
+static bool is_same_server(const struct login_file *login)
+{
+        struct address other;
+        char a[ADDRESS_TEXT_MAX], b[ADDRESS_TEXT_MAX];
+
+        return address_parse(login->address, &other, NULL) == 0 &&
+               strcmp(address_format(a, &other), address_format(b, &server.address)) == 0;
+}
+
+/* What `reeve login` kept is for that server alone. */
+static int use_login(const struct login_file *login, struct error *err)
+{
+        if (*server.bearer == '\0')
+                snprintf(server.bearer, sizeof server.bearer, "Bearer %s", login->token);
+        if (!server.address.tls || server.address.context != NULL || login->fingerprint == NULL)
+                return 0;
+        return trust(&(struct tls_trust){ .fingerprint = login->fingerprint }, err);
+}
+
+static int find_without_login(struct error *err)
+{
+        AUTO(mem_freep) char *socket = client_default_socket();
+        AUTO(mem_freep) char *unix_address = mem_printf("unix:%s", socket);
+
+        return address_parse(unix_address, &server.address, err);
+}
+
+static int find_address(const char *text, const struct login_file *login, struct error *err)
+{
+        if (text != NULL && text[0] != '\0')
+                return address_parse(text, &server.address, err) < 0 ? error_wrap(err, "REEVE_ADDR")
+                                                                     : 0;
+        if (login != NULL)
+                return address_parse(login->address, &server.address, err);
+        return find_without_login(err);
+}
+
+static int find_server(const struct login_file *login, struct error *err)
+{
+        const char *token = getenv("REEVE_TOKEN"), *ca = getenv("REEVE_CA");
+
+        if (find_address(getenv("REEVE_ADDR"), login, err) < 0)
+                return -1;
+        if (token != NULL && token[0] != '\0')
+                snprintf(server.bearer, sizeof server.bearer, "Bearer %s", token);
+        if (ca != NULL && ca[0] != '\0' && server.address.tls &&
+                trust(&(struct tls_trust){ .ca_path = ca }, err) < 0)
+                return error_wrap(err, "REEVE_CA");
+        return login != NULL && is_same_server(login) ? use_login(login, err) : 0;
+}
+
 int client_address(struct address *ret, struct error *err)
 {
-        const char *text = getenv("REEVE_ADDR");
-        AUTO(mem_freep) char *socket = NULL;
-        AUTO(mem_freep) char *unix_address = NULL;
+        AUTO(login_file_done) struct login_file login = { 0 };
+        int rc = 0;
 
-        if (text != NULL && text[0] != '\0')
-                return address_parse(text, ret, err) < 0 ? error_wrap(err, "REEVE_ADDR") : 0;
-        socket = client_default_socket();
-        unix_address = mem_printf("unix:%s", socket);
-        return address_parse(unix_address, ret, err);
+        if (!server.found) {
+                rc = login_file_read(&login, err);
+                if (rc < 0 && err->code != ERR_NOT_FOUND)
+                        return -1;
+                rc = find_server(rc == 0 ? &login : NULL, err);
+        }
+        if (rc < 0)
+                return -1;
+        server.found = true;
+        *ret = server.address;
+        return 0;
 }
 
 const char *const *client_headers(void)
 {
         static const char *headers[3];
-        static char value[512];
-        const char *token = getenv("REEVE_TOKEN");
 
-        if (token != NULL && token[0] != '\0') {
-                snprintf(value, sizeof value, "Bearer %s", token);
+        if (*server.bearer != '\0') {
                 headers[0] = "Authorization";
-                headers[1] = value;
+                headers[1] = server.bearer;
         }
         return headers;
 }
@@ -100,15 +168,14 @@ int client_problem(int status, const char *body, size_t len, struct error *err)
 static int request(const char *method, const char *path, const char *type, const char *body,
         size_t len, struct buffer *ret, struct error *err)
 {
-        const char *headers[6];
-        const char *const *common = client_headers();
+        const char *headers[6], *const *common;
         struct address address;
         size_t n = 0;
         int status;
 
         if (client_address(&address, err) < 0)
                 return -1;
-        for (; common[n] != NULL; n++)
+        for (common = client_headers(); common[n] != NULL; n++)
                 headers[n] = common[n];
         if (body != NULL) {
                 headers[n++] = "Content-Type";

@@ -19,11 +19,12 @@
 char *client_default_data(void);
 char *client_default_socket(void);
 
-/* The server's address: REEVE_ADDR, else the default socket. */
+/* The server's address: REEVE_ADDR, else that of `reeve login`, else the default socket. With TLS
+ * it says whom to believe: REEVE_CA, what `reeve login` kept for it, or the system's roots. */
 int client_address(struct address *ret, struct error *err);
 
-/* The header lines of every request: "Authorization" if REEVE_TOKEN is set. Ends with NULL; static.
- */
+/* The header lines of every request to client_address(), which is called first: "Authorization" if
+ * REEVE_TOKEN is set or `reeve login` has kept a token for it. Ends with NULL; static. */
 const char *const *client_headers(void);
 
 /* One request. @body: JSON text or NULL; @type: its content type, NULL for application/json. A

@@ -55,7 +55,8 @@ struct command {
 
 /* Each in a file of its own name. */
 extern const struct command command_agent, command_apply, command_completion, command_cron,
-        command_down, command_events, command_exec, command_job, command_jobs, command_logs,
+        extern const struct command command_down, command_events, command_exec, command_job,
+        command_jobs, command_login, command_logout, command_logs, command_node_forget,
         command_plan, command_ps, command_reference, command_remove, command_restart, command_scale,
         command_schema, command_server, command_signal, command_snapshot_inspect,
         command_snapshot_restore, command_snapshot_save, command_stop, command_token_create,

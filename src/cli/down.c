@@ -48,11 +48,29 @@ static int await_end(const char *data, struct error *err)
                 time_format_span(span, timeout));
 }
 
+/* Who has logged in to a cluster elsewhere means this machine all the same. */
+static int check_is_here(struct error *err)
+{
+        struct address address;
+        char text[ADDRESS_TEXT_MAX];
+
+        if (client_address(&address, err) < 0)
+                return -1;
+        if (address_is_loopback(&address))
+                return 0;
+        return error_set(err, ERR_INVALID,
+                "%s is another machine, and this ends Reeve on the one where it is called; with "
+                "REEVE_ADDR=unix:PATH it is found there",
+                address_format(text, &address));
+}
+
 static int run(const char *const *operands, struct error *err)
 {
         AUTO(client_json_decref) json_t *version = NULL;
 
         (void) operands;
+        if (check_is_here(err) < 0)
+                return -1;
         if (client_get("/v1/version", &version, err) < 0 ||
                 client_request("POST", "/v1/down", NULL, "{}", 2, NULL, err) < 0)
                 return -1;

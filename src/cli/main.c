@@ -24,6 +24,7 @@
 
 const struct command *const commands[] = {
         &command_up,
+        &command_server,
         &command_agent,
         &command_down,
         &command_apply,
@@ -41,6 +42,9 @@ const struct command *const commands[] = {
         &command_cron,
         &command_events,
         &command_why,
+        &command_node_forget,
+        &command_login,
+        &command_logout,
         &command_token_create,
         &command_token_list,
         &command_token_revoke,
@@ -52,7 +56,6 @@ const struct command *const commands[] = {
         &command_version,
         &command_completion,
         &command_reference,
-        &command_server,
         NULL,
 };
 
@@ -69,8 +72,8 @@ static void print_usage(FILE *to)
                         fprintf(to, "  %-17s%s\n", commands[i]->name, commands[i]->summary);
         fputs("\n"
               "`reeve COMMAND --help` says more. The server is found by REEVE_ADDR (unix:PATH\n"
-              "or http://HOST:PORT, with REEVE_TOKEN), or at the socket where `reeve up` puts\n"
-              "it.\n"
+              "or https://HOST:PORT, with REEVE_TOKEN), by `reeve login`, or at the socket\n"
+              "where `reeve up` puts it.\n"
               "Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict,\n"
               "5 denied, 6 nobody answers, 7 timeout, 8 too large, 9 disk full.\n",
                 to);

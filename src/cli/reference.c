@@ -26,13 +26,17 @@ static const struct {
         const char *name, *help;
 } variables[] = {
         { "REEVE_ADDR",
-                "Where the server is: unix:PATH or http://HOST:PORT. Not given: "
-                "/run/reeve/reeve.sock "
+                "Where the server is: unix:PATH, https://HOST:PORT or, on this machine, "
+                "http://HOST:PORT. Not given: where `reeve login` says, else /run/reeve/reeve.sock "
                 "for root, else $XDG_RUNTIME_DIR/reeve/reeve.sock or reeve.sock in the state "
                 "directory." },
         { "REEVE_TOKEN",
-                "The token that a request over TCP needs. It is in the file token of the state "
-                "directory." },
+                "The token that a request over TCP needs, of `reeve token create`; the one in the "
+                "file token of the server's state directory may do all. Not given: what `reeve "
+                "login` has kept for that server." },
+        { "REEVE_CA",
+                "PEM file with the certificate that the server's is to be traced to. Not given: "
+                "what `reeve login` has kept for that server, else the system's roots." },
         { "REEVE_LOG", "What server and agent log: error, warning, info (if not given) or debug." },
         { "NO_COLOR", "Not empty: no colour, also on a terminal." },
 };

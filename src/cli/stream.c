@@ -97,8 +97,7 @@ static int conclude(struct stream *s, const struct address *address, struct erro
 
 int stream_run(const struct stream_options *options, struct stream_end *ret_end, struct error *err)
 {
-        const char *const *common = client_headers();
-        const char *headers[6];
+        const char *headers[6], *const *common;
         struct stream s = { .options = options };
         struct http_call_options call = { .path = options->path,
                 .headers = headers,
@@ -113,7 +112,7 @@ int stream_run(const struct stream_options *options, struct stream_end *ret_end,
 
         if (client_address(&address, err) < 0)
                 return -1;
-        for (; common[n] != NULL; n++)
+        for (common = client_headers(); common[n] != NULL; n++)
                 headers[n] = common[n];
         if (options->accept != NULL) {
                 headers[n++] = "Accept";

@@ -199,7 +199,7 @@ class Without(unittest.TestCase):
 
 
     def test_up_says_why_not(self):
-        self.fails(2, 'only an address of this machine', 'up', '--listen', '0.0.0.0:1')
+        self.fails(2, 'sockets are for --socket', 'up', '--listen', 'unix:/tmp/s')
         self.fails(3, '--jobs nothing: No such file', 'up', '--jobs', 'nothing')
         self.fails(2, '--node my host: a name is', 'up', '--node', 'my host')
         self.fails(2, 'longer than the 107 bytes', 'up', '--socket', '/' + 107 * 'x')

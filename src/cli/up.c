@@ -26,7 +26,7 @@ static const struct option_row options[] = {
         { "socket", 's', OPTION_TEXT, &opt.socket, "PATH",
                 "UNIX socket of the API (where the commands look without REEVE_ADDR)" },
         { "listen", 'l', OPTION_TEXT, &opt.listen, "ADDR:PORT",
-                "serve the API here too; only addresses of this machine" },
+                "serve the API here too; with TLS unless only this machine can reach it" },
         { "jobs", 'j', OPTION_LIST, &opt.jobs, "PATH",
                 "job file or directory of job files, watched; may be repeated" },
         { "node", 'n', OPTION_TEXT, &opt.node, "NAME",
@@ -56,12 +56,9 @@ static int check_listen(struct error *err)
                 return 0;
         if (address_parse(opt.listen, &address, err) < 0)
                 return error_wrap(err, "--listen");
-        if (!address_is_loopback(&address))
-                return error_set(err, ERR_INVALID,
-                        "--listen %s: only an address of this machine (127.0.0.1, ::1, "
-                        "localhost): "
-                        "there is no TLS in this version",
-                        opt.listen);
+        if (address.is_unix)
+                return error_set(
+                        err, ERR_INVALID, "--listen: expected ADDR:PORT; sockets are for --socket");
         return 0;
 }
 
@@ -105,35 +102,67 @@ static void add_programs(struct up *u)
         begin_add(b, "--node", u->node);
 }
 
-/* The server answers, and its node is ready. */
-static bool is_up(void *data)
+/* What a GET over the socket answers, or NULL. */
+static json_t *ask(const struct up *u, const char *path)
 {
-        const struct up *u = data;
         AUTO(buffer_done) struct buffer body = { 0 };
         struct address address = { .is_unix = true };
         struct error err = ERROR_INIT;
         int status;
 
         snprintf(address.path, sizeof address.path, "%s", u->socket);
-        return http_fetch(&address, "GET", "/v1/nodes", NULL, NULL, 0, USEC_SEC, &status, &body,
-                       &err) == 0 &&
-               status == 200 && strstr(buffer_str(&body), "\"ready\"") != NULL;
+        if (http_fetch(&address, "GET", path, NULL, NULL, 0, USEC_SEC, &status, &body, &err) < 0 ||
+                status != 200)
+                return NULL;
+        return json_loadb(body.data, body.len, 0, NULL);
+}
+
+/* The server answers, and its own node is ready. */
+static bool is_up(void *data)
+{
+        const struct up *u = data;
+        AUTO(client_json_decref) json_t *nodes = ask(u, "/v1/nodes");
+        json_t *node;
+        size_t i;
+
+        json_array_foreach (nodes, i, node) {
+                const char *name = json_string_value(json_object_get(node, "name"));
+                const char *state = json_string_value(json_object_get(node, "state"));
+
+                if (name != NULL && state != NULL && strcmp(name, u->node) == 0)
+                        return strcmp(state, "ready") == 0;
+        }
+        return false;
+}
+
+static void tell_tcp(const struct up *u)
+{
+        AUTO(client_json_decref) json_t *version = ask(u, "/v1/version");
+        AUTO(mem_freep) char *token_path = mem_printf("%s/token", u->begin.data);
+        AUTO(buffer_done) struct buffer token = { 0 };
+        const char *url = json_string_value(json_object_get(version, "listen"));
+        const char *fingerprint = json_string_value(json_object_get(version, "fingerprint"));
+
+        if (url == NULL)
+                return;
+        if (!isatty(STDOUT_FILENO) || file_read(token_path, 4096, &token, NULL) < 0)
+                printf("      %s (its token: %s)\n", url,
+                        token_path); /* a log is no place for it */
+        else
+                printf("      %s/v1/jobs?token=%.*s\n", url,
+                        (int) strcspn(buffer_str(&token), "\n"), buffer_str(&token));
+        if (fingerprint != NULL)
+                printf("      fingerprint of its CA: %s\n", fingerprint);
 }
 
 static void tell(void *data)
 {
         const struct up *u = data;
-        AUTO(mem_freep) char *token_path = mem_printf("%s/token", u->begin.data);
         AUTO(mem_freep) char *default_socket = client_default_socket();
-        AUTO(buffer_done) struct buffer token = { 0 };
 
         printf("\nReeve %s is up. State: %s\n", REEVE_VERSION, u->begin.data);
         printf("API:  unix:%s\n", u->socket);
-        if (opt.listen != NULL && !isatty(STDOUT_FILENO)) /* a log is no place for the token */
-                printf("      http://%s (its token: %s)\n", opt.listen, token_path);
-        else if (opt.listen != NULL && file_read(token_path, 4096, &token, NULL) == 0)
-                printf("      http://%s/v1/jobs?token=%.*s\n", opt.listen,
-                        (int) strcspn(buffer_str(&token), "\n"), buffer_str(&token));
+        tell_tcp(u);
         if (strcmp(u->socket, default_socket) != 0)
                 printf("Look: export REEVE_ADDR=unix:%s\n      ", u->socket);
         else

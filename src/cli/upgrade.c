@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,21 +23,43 @@ static const struct option_row options[] = {
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
 
-/* Pid of the server and of the node's agent; 0 while nobody answers. */
-static void who_runs(json_int_t *server, json_int_t *agent)
+/* Processes of one machine; 0 for what does not answer now. */
+struct parts {
+        json_int_t server, agent;
+        bool alone; /* the server has no agent beside it */
+};
+
+static void who_runs(struct parts *ret)
 {
         struct error err = ERROR_INIT;
         AUTO(client_json_decref) json_t *version = NULL;
         AUTO(client_json_decref) json_t *nodes = NULL;
+        const char *own;
+        json_t *node;
+        size_t i;
 
-        *server = *agent = 0;
+        *ret = (struct parts){ 0 };
         if (client_get("/v1/version", &version, &err) < 0 ||
                 client_get("/v1/nodes", &nodes, &err) < 0)
                 return;
-        *server = json_integer_value(json_object_get(version, "pid"));
-        if (strcmp("ready", json_string_value(json_object_get(json_array_get(nodes, 0), "state"))
-                                    ?: "") == 0)
-                *agent = json_integer_value(json_object_get(json_array_get(nodes, 0), "agent_pid"));
+        own = json_string_value(json_object_get(version, "node"));
+        ret->alone = own == NULL;
+        ret->server = json_integer_value(json_object_get(version, "pid"));
+        json_array_foreach (nodes, i, node) {
+                const char *name = json_string_value(json_object_get(node, "name"));
+                const char *state = json_string_value(json_object_get(node, "state"));
+
+                if (own != NULL && name != NULL && strcmp(own, name) == 0 && state != NULL &&
+                        strcmp(state, "ready") == 0)
+                        ret->agent = json_integer_value(json_object_get(node, "agent_pid"));
+        }
+}
+
+static bool are_replaced(const struct parts *before, const struct parts *now)
+{
+        bool agent = now->alone || (now->agent > 0 && now->agent != before->agent);
+
+        return agent && now->server > 0 && now->server != before->server;
 }
 
 static int find_keeper(char path[PATH_MAX], struct error *err)
@@ -54,7 +77,7 @@ static int run(const char *const *operands, struct error *err)
 {
         AUTO(client_json_decref) json_t *body = json_object();
         AUTO(mem_freep) char *text = NULL;
-        json_int_t server_before, agent_before, server, agent;
+        struct parts before, now;
         usec_t deadline = time_mono() + UPGRADE_LIMIT;
         char path[PATH_MAX];
 
@@ -63,14 +86,16 @@ static int run(const char *const *operands, struct error *err)
                 return -1;
         json_object_set_new(body, "keeper", keeper != NULL ? json_string(path) : json_null());
         text = json_dumps(body, 0);
-        who_runs(&server_before, &agent_before);
+        who_runs(&before);
         if (client_request("POST", "/v1/upgrade", NULL, text, strlen(text), NULL, err) < 0)
                 return -1;
         while (time_mono() < deadline) {
-                who_runs(&server, &agent);
-                if (server > 0 && agent > 0 && server != server_before && agent != agent_before) {
-                        printf("upgraded: server is process %lld, agent process %lld\n",
-                                (long long) server, (long long) agent);
+                who_runs(&now);
+                if (are_replaced(&before, &now)) {
+                        printf("upgraded: server is process %lld", (long long) now.server);
+                        if (!now.alone)
+                                printf(", agent process %lld", (long long) now.agent);
+                        putchar('\n');
                         return 0;
                 }
                 usleep(POLL_USEC);

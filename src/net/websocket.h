@@ -65,7 +65,7 @@ void websocket_ping(struct websocket *ws);
 
 /* When bytes of any kind last came from the peer (at first: when the WebSocket opened), or, while
  * nothing is read because too much is queued to it, when it last took something. Monotonic; 0
- * before it is open. */
+ * before it is open. Also within on_close. */
 usec_t websocket_last_heard(const struct websocket *ws);
 
 /* Bytes that the kernel has not taken yet. */

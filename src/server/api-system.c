@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The routes of the server itself: version, schema, nodes, events, why, down, upgrade, link. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "core/explain.h"
+#include "keeper/launch.h"
 #include "server/api.h"
 #include "server/auth.h"
 #include "server/events.h"
@@ -38,6 +40,10 @@ void api_version(struct server *server, struct http_request *req, const char *na
         put_string_or_null(&body, server->listen_text);
         buffer_puts(&body, ",\"node\":");
         put_string_or_null(&body, server->options.node);
+        buffer_puts(&body, ",\"url\":");
+        put_string_or_null(&body, server->url);
+        buffer_puts(&body, ",\"fingerprint\":");
+        put_string_or_null(&body, server->fingerprint);
         buffer_putc(&body, '}');
         api_reply_json(server, req, &body);
 }
@@ -213,13 +219,28 @@ void api_why(struct server *server, struct http_request *req, const char *name)
 
 /* ---- Down, upgrade, link */
 
-static void send_to_agents(struct server *server, struct http_request *req, const char *message)
+static void send_to_agent(struct server *server, struct http_request *req, const char *message)
 {
         struct buffer body = { 0 };
 
-        if (!links_send(server->links, NULL, message)) {
+        if (!links_send(server->links, server->options.node, message)) {
                 api_reply_problem(server, req, 503, error_code_name(ERR_UNAVAILABLE),
-                        "no agent is connected; try again in a moment");
+                        "the agent is not connected; try again in a moment");
+                return;
+        }
+        buffer_puts(&body, "{}");
+        api_reply_done(server, req, &body);
+}
+
+/* A server without an agent beside it: what concerns this machine is its keeper's affair. */
+static void signal_keeper(struct server *server, struct http_request *req, int number)
+{
+        int64_t keeper = keeper_lock_owner(server->options.data, "keeper.lock");
+        struct buffer body = { 0 };
+
+        if (keeper <= 0 || kill((pid_t) keeper, number) < 0) {
+                api_reply_problem(server, req, 409, error_code_name(ERR_CONFLICT),
+                        "the server has no keeper");
                 return;
         }
         buffer_puts(&body, "{}");
@@ -229,7 +250,10 @@ static void send_to_agents(struct server *server, struct http_request *req, cons
 void api_down(struct server *server, struct http_request *req, const char *name)
 {
         (void) name;
-        send_to_agents(server, req, "{\"type\":\"down\"}");
+        if (server->options.node == NULL)
+                signal_keeper(server, req, SIGTERM);
+        else
+                send_to_agent(server, req, "{\"type\":\"down\"}");
 }
 
 void api_upgrade(struct server *server, struct http_request *req, const char *name)
@@ -247,11 +271,16 @@ void api_upgrade(struct server *server, struct http_request *req, const char *na
                 (json_is_string(keeper) && json_string_value(keeper)[0] != '/')) {
                 api_reply_problem(server, req, 400, error_code_name(ERR_INVALID),
                         "expected nothing, or a JSON object with keeper: an absolute path or null");
+        } else if (server->options.node == NULL && json_is_string(keeper)) {
+                api_reply_problem(server, req, 400, error_code_name(ERR_INVALID),
+                        "keeper: only where an agent runs beside the server");
+        } else if (server->options.node == NULL) {
+                signal_keeper(server, req, SIGHUP);
         } else {
                 buffer_puts(&message, "{\"type\":\"upgrade\",\"keeper\":");
                 put_string_or_null(&message, json_string_value(keeper));
                 buffer_putc(&message, '}');
-                send_to_agents(server, req, buffer_str(&message));
+                send_to_agent(server, req, buffer_str(&message));
         }
         json_decref(json);
 }

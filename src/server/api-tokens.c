@@ -240,20 +240,78 @@ void api_token_revoke(struct server *server, struct http_request *req, const cha
 
 /* ---- Nodes */
 
+static void reply_index(struct server *server, struct http_request *req)
+{
+        struct buffer body = { 0 };
+
+        buffer_printf(
+                &body, "{\"index\":%" PRIu64 "}", cluster_index(state_cluster(server->state)));
+        api_reply_json(server, req, &body);
+}
+
+static void forget_node(struct server *server, struct http_request *req, const char *name)
+{
+        api_command(server, req, &(struct cluster_event){ .type = CLUSTER_FORGET, .target = name });
+}
+
+struct known {
+        const char *name;
+        bool found;
+};
+
+static void look_for_node(void *data, const struct node_status *node)
+{
+        struct known *k = data;
+
+        k->found = k->found || strcmp(k->name, node->name) == 0;
+}
+
+/* False of one that has joined and never connected. */
+static bool is_known(struct server *server, const char *name)
+{
+        struct known k = { .name = name };
+
+        cluster_each_node(state_cluster(server->state), look_for_node, &k);
+        return k.found;
+}
+
+/* The credential is void; with its link ended the cluster can forget the node. */
+static void on_node_revoked(void *data, const struct token_status *token, const struct error *err)
+{
+        struct making *m = data;
+
+        if (err != NULL) {
+                api_reply_error(m->server, m->req, err);
+        } else {
+                log_info("node %s: its credential is void", token->node);
+                links_revoke(m->server->links, token->id);
+                if (is_known(m->server, token->node))
+                        forget_node(m->server, m->req, token->node);
+                else
+                        reply_index(m->server, m->req);
+        }
+        making_free(m);
+}
+
 void api_node_forget(struct server *server, struct http_request *req, const char *name)
 {
         const struct token_status *credential = tokens_of_node(server->tokens, name);
+        struct making *m;
         struct error err;
 
-        if (credential != NULL) {
-                revoke_token(server, req, credential->id);
+        if (credential == NULL && links_is_up(server->links, name)) {
+                api_reply_problem(server, req, 409, error_code_name(ERR_CONFLICT),
+                        "this node is the server's own machine, and is connected");
                 return;
         }
-        if (server->options.node != NULL && strcmp(server->options.node, name) == 0)
-                error_set(&err, ERR_CONFLICT,
-                        "node %s is the server's own machine; it cannot be forgotten", name);
-        else
-                error_set(&err, ERR_NOT_FOUND, "no node \"%s\" has joined", name);
+        if (credential == NULL) { /* what is left of one whose credential is void already */
+                forget_node(server, req, name);
+                return;
+        }
+        m = making_new(server, req);
+        if (tokens_revoke(server->tokens, credential->id, on_node_revoked, m, &err) == 0)
+                return;
+        making_free(m);
         api_reply_error(server, req, &err);
 }
 

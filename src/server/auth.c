@@ -241,7 +241,8 @@ static bool allows_route(struct server *server, struct http_request *req, const 
 bool auth_allows(struct server *server, struct http_request *req, const struct route *route,
         const char *name)
 {
-        if (!http_request_is_unix(req) && !auth_host_is_local(http_request_header(req, "Host")))
+        if (!http_request_is_unix(req) && server->identity == NULL &&
+                !auth_host_is_local(http_request_header(req, "Host")))
                 return forbid(
                         server, req, "the Host header has to be localhost, 127.0.0.1 or [::1]");
         if (route != NULL && route->role == ROLE_NONE)

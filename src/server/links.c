@@ -43,6 +43,8 @@
 #define WELCOME_QUEUED_MAX                                                                         \
         ((size_t) 16 * 1024 * 1024) /* over all links; beyond it nobody is welcomed */
 #define SPEC_TEXTS_MAX  1024
+#define HEARTBEAT_MIN   (50 * USEC_MSEC)
+#define LEASE_DEFAULT   (10 * USEC_SEC)
 #define CLOSE_PROTOCOL  1002
 #define CLOSE_GOING     1001
 #define CLOSE_RESTARTED 1012
@@ -70,6 +72,7 @@ struct connection {
         char *node;                         /* NULL: no hello yet */
         char *credential, *credential_node; /* the token's id and node; NULL: UNIX socket */
         uint16_t close_code;                /* for a peer that breaks the protocol */
+        int64_t agent_pid;                  /* by its hello */
         bool welcomed;
         struct cluster_effects all;             /* what the first assign says, until welcomed */
         struct buffer specs_text, assigns_text; /* gathered, until send_gathered() */
@@ -94,6 +97,12 @@ struct links {
         uv_timer_t welcome;
         struct spec_text *spec_texts; /* dropped when nothing is gathered and they are many */
 };
+
+/* How often each side says that it lives: often enough that one lost packet does not count. */
+static usec_t heartbeat(const struct links *l)
+{
+        return MAX(l->server->options.lost_after / 4, HEARTBEAT_MIN);
+}
 
 /* ---- Connections */
 
@@ -162,6 +171,20 @@ static void submit(struct links *l, const struct cluster_event *event)
                 log_warning("from the link: %s", err.message);
 }
 
+/* Over the UNIX socket the kernel tells when the other side is gone. */
+static bool is_remote(const struct connection *c)
+{
+        return c->credential != NULL;
+}
+
+/* When the agent said something last, by the wall clock; 0: just now. */
+static usec_t heard_wall(const struct connection *c)
+{
+        usec_t silence = time_mono() - MIN(websocket_last_heard(c->ws), time_mono());
+
+        return is_remote(c) ? time_wall() - MIN(silence, time_wall() - 1) : 0;
+}
+
 static void on_close(void *data, const char *reason)
 {
         struct connection *c = data;
@@ -171,7 +194,9 @@ static void on_close(void *data, const char *reason)
                 struct node_status node = { .name = c->node };
 
                 log_info("node %s: link broken: %s", c->node, reason);
-                submit(l, &(struct cluster_event){ .type = CLUSTER_NODE_DOWN, .node = &node });
+                submit(l,
+                        &(struct cluster_event){
+                                .type = CLUSTER_NODE_DOWN, .node = &node, .heard = heard_wall(c) });
                 witness_link_down(l->server->witness, c->node);
         }
         connection_gone(c);
@@ -415,8 +440,9 @@ static void welcome(struct connection *c)
 
         buffer_printf(&text,
                 "{\"type\":\"welcome\",\"server\":\"" REEVE_VERSION "\",\"note_seq\":%" PRIu64
-                ",\"witness\":",
-                durable_note_seq(c));
+                ",\"heartbeat_ms\":%" PRIu64 ",\"lease_ms\":%" PRIu64 ",\"witness\":",
+                durable_note_seq(c), is_remote(c) ? heartbeat(c->links) / USEC_MSEC : 0,
+                is_remote(c) ? LEASE_DEFAULT / USEC_MSEC : 0);
         witness_tell(c->links->server->witness, c->node, &text);
         buffer_putc(&text, '}');
         send_text(c, &text);
@@ -507,6 +533,23 @@ static int check_credential(struct connection *c, const char *name, struct error
                 c->credential_node, name);
 }
 
+/* Two machines with one credential would push each other out for ever. An agent that was started
+ * again is told from another machine's by the end of its predecessor's connection, which the kernel
+ * sends at once; one that lost its connection, by its pid. */
+static int check_only_one(struct connection *c, const struct node_status *node, struct error *err)
+{
+        const struct connection *old = find(c->links, node->name);
+
+        if (!is_remote(c) || old == NULL || old->agent_pid == node->agent_pid ||
+                time_mono() - websocket_last_heard(old->ws) > 2 * heartbeat(c->links))
+                return 0;
+        c->close_code = CLOSE_TWO_AGENTS;
+        return error_set(err, ERR_CONFLICT,
+                "another agent (process %" PRId64 " on its machine) is connected as node %s: two "
+                "machines have one credential; have one of them join under another name",
+                old->agent_pid, node->name);
+}
+
 static int hello(struct connection *c, struct node_status *node, struct link_reports *reports,
         struct error *err)
 {
@@ -517,7 +560,7 @@ static int hello(struct connection *c, struct node_status *node, struct link_rep
 
         if (node->name == NULL || !text_is_name(node->name))
                 return error_set(err, ERR_INVALID, "node.name: expected a name");
-        if (check_credential(c, node->name, err) < 0)
+        if (check_credential(c, node->name, err) < 0 || check_only_one(c, node, err) < 0)
                 return -1;
         if (state_submit(c->links->server->state, &event, on_hello_durable, c, NULL, err) < 0)
                 return -1;
@@ -525,6 +568,7 @@ static int hello(struct connection *c, struct node_status *node, struct link_rep
         replace_older(c, node->name);
         c->node = mem_strdup(node->name);
         HASH_ADD_KEYPTR(hh, c->links->by_node, c->node, strlen(c->node), c);
+        c->agent_pid = node->agent_pid;
         witness_reports(c->links->server->witness, c->node, reports->reports, reports->len, true);
         return 0;
 }
@@ -801,9 +845,11 @@ int links_check_protocol(
 
 void links_accept(struct links *l, struct http_request *req, const struct token_status *credential)
 {
-        static const struct websocket_handlers handlers = {
-                .on_message = on_message, .on_close = on_close, .max_message = 64 * 1024 * 1024
-        };
+        const struct websocket_handlers handlers = { .on_message = on_message,
+                .on_close = on_close,
+                .max_message = 64 * 1024 * 1024,
+                .ping_every = heartbeat(l),
+                .dead_after = l->server->options.lost_after };
         struct connection *c = mem_alloc(sizeof *c);
         struct error err;
 

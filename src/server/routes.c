@@ -13,7 +13,7 @@
 
 const struct route api_routes[] = {
         { GET, "/v1/version", ROLE_READ, api_version, false, "",
-                "`{version, pid, data, listen, node}`" },
+                "`{version, pid, data, listen, node, url, fingerprint}`" },
         { GET, "/v1/schema/job", ROLE_READ, api_schema_job, false, "",
                 "JSON schema of a job file" },
         { GET, "/v1/jobs", ROLE_READ, api_jobs_list, true, "", "array of jobs" },
@@ -66,15 +66,17 @@ const struct route api_routes[] = {
         { DELETE, "/v1/tokens/ID", ROLE_ADMIN, api_token_revoke, false, "",
                 "`{}`; connections that it opened are ended" },
         { POST, "/v1/nodes/NAME/forget", ROLE_ADMIN, api_node_forget, false, "",
-                "`{}`; its credential is void and its link ended" },
+                "`{index}`; its credential is void, its link ended, its tasks are placed "
+                "elsewhere" },
         { POST, "/v1/join", ROLE_NONE, api_join, false, "docs/link.md", "a node's credential" },
         { GET, "/v1/snapshot", ROLE_ADMIN, api_snapshot, false, "",
                 "all rows of the store as they are now, a line each (`application/x-ndjson`), and "
                 "their checksum: what `reeve snapshot` works with" },
         { POST, "/v1/down", ROLE_ADMIN, api_down, false, "",
-                "`{}`, then all tasks are stopped in order and Reeve ends" },
+                "`{}`, then all tasks of the server's machine are stopped in order and Reeve ends "
+                "there" },
         { POST, "/v1/upgrade", ROLE_ADMIN, api_upgrade, false, "`{\"keeper\": PATH\\|null}`",
-                "`{}`, then keeper, agent and server are replaced; tasks run on" },
+                "`{}`, then keeper, agent and server of that machine are replaced; tasks run on" },
         { GET, "/v1/link", ROLE_NONE, api_link, false,
                 "WebSocket; over TCP with a node's credential", "docs/link.md" },
         { 0 },

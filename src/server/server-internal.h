@@ -3,6 +3,7 @@
 
 #include <uv.h>
 
+#include "base/time.h"
 #include "net/http-server.h"
 #include "server/state.h"
 
@@ -12,6 +13,7 @@
 struct auth;
 struct exec_relays;
 struct feeds;
+struct identity;
 struct jobfiles;
 struct links;
 struct logs;
@@ -20,18 +22,23 @@ struct tokens;
 struct witness;
 
 struct server_options {
-        const char *data;   /* state directory */
-        const char *socket; /* UNIX socket of the API */
-        const char *listen; /* ADDR:PORT, or NULL */
-        const char *node;   /* name of the node on this machine, or NULL */
-        const char **jobs;  /* job files and directories, ended by NULL */
+        const char *data;               /* state directory */
+        const char *socket;             /* UNIX socket of the API */
+        const char *listen;             /* ADDR:PORT, or NULL */
+        const char *node;               /* name of the node on this machine, or NULL: it has none */
+        const char *advertise;          /* HOST[:PORT] by which others reach us, or NULL */
+        const char *tls_cert, *tls_key; /* files, or NULL: a certificate of our own */
+        usec_t lost_after;              /* silence after which a node is taken for gone */
+        const char **jobs;              /* job files and directories, ended by NULL */
 };
 
 struct server {
         uv_loop_t *loop;
         struct server_options options;
         char listen_text[ADDRESS_TEXT_MAX]; /* the TCP address with its real port, or empty */
-        char *ca;             /* PEM that our certificate is to be traced to; NULL without TLS */
+        char url[ADDRESS_TEXT_MAX];         /* how others reach it, or empty */
+        struct identity *identity;          /* NULL without TLS */
+        const char *ca;       /* PEM that our certificate is to be traced to; NULL without TLS */
         char fingerprint[33]; /* 32 hexadecimal digits of its SHA-256, or empty */
         struct store *store;
         struct state *state;

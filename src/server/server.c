@@ -30,6 +30,7 @@
 #include "server/auth.h"
 #include "server/exec.h"
 #include "server/feeds.h"
+#include "server/identity.h"
 #include "server/jobfiles.h"
 #include "server/links.h"
 #include "server/logs.h"
@@ -140,6 +141,7 @@ static void end_now(struct program *p)
         logs_free(take_ptr(s->logs));
         feeds_free(take_ptr(s->feeds));
         witness_free(take_ptr(s->witness));
+        identity_free(take_ptr(s->identity));
         state_free(take_ptr(s->state));
         tokens_free(take_ptr(s->tokens));
         store_close(take_ptr(s->store), NULL, NULL);
@@ -179,7 +181,8 @@ static int usage(const char *problem)
         if (problem != NULL)
                 fprintf(stderr, "%s\n", problem);
         fputs("usage: reeve server --data DIR --socket PATH [--listen ADDR:PORT]\n"
-              "                    [--jobs PATH]... [--node NAME]\n",
+              "                    [--jobs PATH]... [--node NAME] [--advertise HOST[:PORT]]\n"
+              "                    [--tls-cert FILE --tls-key FILE] [--lost-after DURATION]\n",
                 stderr);
         return error_code_exit(ERR_INVALID);
 }
@@ -193,6 +196,10 @@ static int parse_options(int argc, char **argv, struct server_options *ret)
                 { "listen", required_argument, NULL, 'l' },
                 { "jobs", required_argument, NULL, 'j' },
                 { "node", required_argument, NULL, 'n' },
+                { "advertise", required_argument, NULL, 'a' },
+                { "tls-cert", required_argument, NULL, 'c' },
+                { "tls-key", required_argument, NULL, 'k' },
+                { "lost-after", required_argument, NULL, 'o' },
                 { 0 },
         };
         size_t jobs = 0;
@@ -216,6 +223,19 @@ static int parse_options(int argc, char **argv, struct server_options *ret)
                 case 'n':
                         ret->node = optarg;
                         break;
+                case 'a':
+                        ret->advertise = optarg;
+                        break;
+                case 'c':
+                        ret->tls_cert = optarg;
+                        break;
+                case 'k':
+                        ret->tls_key = optarg;
+                        break;
+                case 'o':
+                        if (!time_parse_span(optarg, &ret->lost_after))
+                                return usage("--lost-after: expected a duration such as 2s");
+                        break;
                 default:
                         return usage(NULL);
                 }
@@ -223,6 +243,46 @@ static int parse_options(int argc, char **argv, struct server_options *ret)
         if (optind < argc || ret->data == NULL || ret->socket == NULL)
                 return usage(
                         optind < argc ? "too many arguments" : "--data and --socket are needed");
+        return 0;
+}
+
+/* TLS is on whenever others can reach us, or are told how. */
+static bool wants_tls(const struct server_options *o, const struct address *address)
+{
+        return !address_is_loopback(address) || o->advertise != NULL || o->tls_cert != NULL;
+}
+
+static int secure(struct server *s, struct address *address, struct error *err)
+{
+        if (identity_new(s, address, &s->identity, err) < 0)
+                return -1;
+        address->tls = true;
+        address->context = identity_context(s->identity);
+        s->ca = identity_ca(s->identity);
+        identity_fingerprint(s->identity, s->fingerprint, sizeof s->fingerprint - 1);
+        return 0;
+}
+
+/* A port that is not given is the one that is listened on. */
+static bool has_port(const char *text)
+{
+        const char *scheme = strstr(text, "://"), *bracket = strrchr(text, ']');
+
+        return strchr(bracket != NULL ? bracket : scheme != NULL ? scheme + 3 : text, ':') != NULL;
+}
+
+static int set_url(struct server *s, const struct address *listen, struct error *err)
+{
+        struct address address = *listen;
+
+        if (s->options.advertise != NULL) {
+                if (address_parse(s->options.advertise, &address, err) < 0)
+                        return error_wrap(err, "--advertise");
+                if (!has_port(s->options.advertise))
+                        address.port = listen->port;
+        }
+        address.tls = listen->tls;
+        address_format(s->url, &address);
         return 0;
 }
 
@@ -235,16 +295,13 @@ static int listen_tcp(struct server *s, struct error *err)
         if (address.is_unix)
                 return error_set(
                         err, ERR_INVALID, "--listen: expected ADDR:PORT; sockets are for --socket");
-        if (!address_is_loopback(&address))
-                return error_set(err, ERR_INVALID,
-                        "--listen %s: only addresses of this machine (127.0.0.1, [::1], localhost):"
-                        " this version has no TLS, and the token would be readable on the way",
-                        s->options.listen);
+        if (wants_tls(&s->options, &address) && secure(s, &address, err) < 0)
+                return -1;
         if (http_server_listen(s->http, &address, 0, err) < 0)
                 return error_wrap(err, "--listen %s", s->options.listen);
         address.port = http_server_port(s->http);
         address_format(s->listen_text, &address);
-        return 0;
+        return set_url(s, &address, err);
 }
 
 static int listen_unix(struct server *s, struct error *err)
@@ -267,7 +324,8 @@ static int open_state(struct server *s, struct error *err)
                 .changed = on_changed,
                 .reset = on_reset,
                 .recovered = on_recovered,
-                .data = s };
+                .data = s,
+                .lost_after = s->options.lost_after };
 
         if (store_open_sqlite(s->loop, path, &s->store, err) < 0)
                 return -1;
@@ -373,6 +431,7 @@ int server_main(int argc, char **argv)
         int status;
 
         program.server.options.jobs = jobs;
+        program.server.options.lost_after = SERVER_LOST_AFTER;
         status = parse_options(argc, argv, &program.server.options);
         if (status != 0)
                 return status;

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include "base/time.h"
+
 /* The program `reeve server`: accepts jobs, decides which task runs where, answers the API. Started
  * by the keeper in `reeve up`.
  *
- * Flags: --data DIR --socket PATH [--listen ADDR:PORT] [--jobs PATH]... [--node NAME].
+ * Flags: --data DIR --socket PATH [--listen ADDR:PORT] [--jobs PATH]... [--node NAME]
+ * [--advertise HOST[:PORT]] [--tls-cert FILE --tls-key FILE] [--lost-after DURATION].
  * Returns the exit status: 0 after SIGTERM, 2 for a wrong flag, else that of the error. */
+#define SERVER_LOST_AFTER (2 * USEC_SEC)
 int server_main(int argc, char **argv);

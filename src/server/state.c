@@ -292,6 +292,8 @@ static int load(struct state *s, struct error *err)
         s->index_base = MAX(s->cluster == NULL ? 0 : state_index(s) + 1, time_wall());
         cluster_free(s->cluster);
         s->cluster = cluster_new();
+        if (s->hooks.lost_after != 0)
+                cluster_set_lost_after(s->cluster, s->hooks.lost_after);
         s->oldest_event = 0;
         if (store_scan(s->store, "", load_row, s, err) < 0)
                 return error_wrap(err, "load %s", s->store_path);

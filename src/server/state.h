@@ -24,6 +24,7 @@ struct state_hooks {
                                       hello again */
         void (*recovered)(void *data); /* the store works again after it had failed */
         void *data;
+        usec_t lost_after; /* silence after which a node is lost; 0: the cluster's default */
 };
 
 /* Loads the cluster from @store, which stays the caller's and must outlive the state. @store_path

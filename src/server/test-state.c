@@ -69,7 +69,7 @@ static void on_recovered(void *data)
 static void open_state(struct fixture *f)
 {
         const struct state_hooks hooks = { on_assign, on_event, on_published, on_changed, on_reset,
-                on_recovered, f };
+                on_recovered, f, 0 };
         struct error err;
 
         assert_int_equal(state_new(&f->loop, f->store, "memory", &hooks, &f->state, &err), 0);

@@ -66,7 +66,7 @@ static int set_up(void **state)
 {
         struct fixture *f = mem_alloc(sizeof *f);
         const struct state_hooks hooks = { on_assign, on_event, on_nothing, on_nothing, on_nothing,
-                on_nothing, f };
+                on_nothing, f, 0 };
         struct error err;
 
         uv_loop_init(&f->loop);

@@ -184,6 +184,12 @@ class Reeve:
         self.up_pid = self.nest.start(self.log_path, command + list(arguments))
         return self.up_pid
 
+    def start_server(self, *arguments):
+        """Begins `reeve server`, without an agent, over TLS; returns its pid at once."""
+        command = [self.reeve, 'server', '--data', self.data, '--socket', self.socket, '--listen', '127.0.0.1:0']
+        self.up_pid = self.nest.start(self.log_path, command + list(arguments))
+        return self.up_pid
+
     def up(self, *arguments, jobs=None):
         """Begins `reeve up` and waits until it is ready."""
         self.start_up(*arguments, jobs=jobs)
