@@ -35,10 +35,12 @@ static int look(BIO *bio, const struct address *address, usec_t timeout,
         AUTO(mem_freep)
         char *peer = mem_printf(strchr(address->host, ':') != NULL ? "[%s]:%u" : "%s:%u",
                 *address->host == '\0' ? "localhost" : address->host, (unsigned) address->port);
+        char host[sizeof address->host]; /* OpenSSL's macro wants it writable */
         SSL *ssl = NULL;
 
+        snprintf(host, sizeof host, "%s", address->host);
         BIO_get_ssl(bio, &ssl);
-        SSL_set_tlsext_host_name(ssl, address->host);
+        SSL_set_tlsext_host_name(ssl, host);
         BIO_set_conn_hostname(bio, peer);
         if (BIO_do_connect_retry(bio, (int) (timeout / USEC_SEC), POLL_MSEC) != 1 ||
                 BIO_do_handshake(bio) != 1)

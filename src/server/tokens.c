@@ -391,10 +391,8 @@ int tokens_join(struct tokens *t, const char *text, const char *node, char ret_t
         tokens_done_cb *done, void *data, const char **ret_reason, struct error *err)
 {
         struct token *join = find_join(t, text, ret_reason, err), *old, *k;
-        struct token_status wish = {
-                .kind = TOKEN_NODE, .node = mem_strdup(node), .uses = RECORD_NULL
-        };
-        AUTO(mem_freep) char *owned = wish.node;
+        AUTO(mem_freep) char *name = mem_strdup(node);
+        struct token_status wish = { .kind = TOKEN_NODE, .node = name, .uses = RECORD_NULL };
         struct change *c;
 
         if (join == NULL)
