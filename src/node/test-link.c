@@ -72,6 +72,35 @@ static void skip_notes(struct world *w)
         json_decref(hear(w, "notes"));
 }
 
+/* What a placement grants is in the task's slot, where it survives whoever dies. */
+static void ports_and_fence_are_kept_with_the_task(void **state)
+{
+        struct world *w = *state;
+        const struct task_machine *m;
+
+        meet(w);
+        say(w, SPECS);
+        say(w, "{\"type\":\"assign\",\"all\":true,\"tasks\":[{\"task\":\"web.0\",\"job\":\"web\","
+               "\"index\":0," OFF
+               ",\"ports\":[20001,65535,65536,-1,\"x\",6,7,8,9],\"fence\":12}]}");
+        skip_notes(w);
+        json_decref(hear(w, "report"));
+        m = table_machine(tasks_find(w->tasks, "web.0")->slot);
+        assert_int_equal(m->grant.fence, 12);
+        assert_int_equal(m->grant.ports[0], 20001);
+        assert_int_equal(m->grant.ports[1], 65535);
+        for (int i = 2; i < 5; i++)
+                assert_int_equal(m->grant.ports[i], 0);
+        assert_int_equal(m->grant.ports[7], 8);
+        say(w, "{\"type\":\"assign\",\"tasks\":[{\"task\":\"web.0\",\"job\":\"web\",\"index\":"
+               "0," OFF ",\"fence\":13}]}");
+        json_decref(hear(w, "report"));
+        m = table_machine(tasks_find(w->tasks, "web.0")->slot);
+        assert_int_equal(m->grant.fence, 13);
+        assert_int_equal(m->grant.ports[0], 0);
+        assert_int_equal(table_heard(w->table), USEC_NEVER); /* the server is on this machine */
+}
+
 /* ---- hello */
 
 static void hello_says_what_is(void **state)
@@ -387,6 +416,7 @@ int main(void)
                 TEST(hello_names_all_tasks_and_no_report_repeats_them),
                 TEST(changes_of_one_turn_are_one_report),
                 TEST(tasks_that_are_not_named_are_not_wanted),
+                TEST(ports_and_fence_are_kept_with_the_task),
                 TEST(notes_wait_for_their_acknowledgement),
                 TEST(notes_are_sent_again_from_the_oldest_that_is_not_acknowledged),
                 TEST(what_happens_while_nobody_listens_is_told_later),
