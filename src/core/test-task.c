@@ -704,47 +704,6 @@ static void test_what_ends_a_row_of_failures(void **state)
         assert_int_equal(failures_after(stopped_halted, ARRAY_SIZE(stopped_halted)), 1);
 }
 
-/* Whatever the grace period: at the end of the lease the group is killed. */
-static void test_lease_cuts_the_grace_period(void **state)
-{
-        struct task_event lapsed = LAPSED;
-        struct life l;
-
-        (void) state;
-        life_init(&l, RESTART_ALWAYS);
-        feed(&l, EV(RUN));
-        feed(&l, EV(SPAWNED));
-        lapsed.kill_mono = l.now + 3 * USEC_SEC;
-        feed_at(&l, &lapsed, l.now + USEC_SEC);
-        assert_int_equal(l.fx.signal, SIGTERM);
-        assert_int_equal(l.m.deadline_mono, lapsed.kill_mono);
-        assert_non_null(strstr(l.fx.notes[0].message, "(TERM, grace period 2s): its lease ends"));
-        feed(&l, EV(TIMER));
-        assert_int_equal(l.now, lapsed.kill_mono);
-        assert_int_equal(l.fx.signal, SIGKILL);
-        assert_non_null(strstr(l.fx.notes[0].message, "the time that it had to end is over"));
-
-        life_init(&l, RESTART_ALWAYS); /* a stop under way is cut short, too */
-        feed(&l, EV(RUN));
-        feed(&l, EV(SPAWNED));
-        feed(&l, EV(DONT));
-        lapsed.kill_mono = l.now + 3 * USEC_SEC;
-        feed_at(&l, &lapsed, l.now + USEC_SEC);
-        assert_int_equal(l.fx.signal, 0);
-        assert_int_equal(l.m.deadline_mono, lapsed.kill_mono);
-        lapsed.kill_mono = l.now - 1;
-        feed_at(&l, &lapsed, l.now + USEC_SEC);
-        assert_int_equal(l.fx.signal, SIGKILL);
-
-        life_init(&l, RESTART_ALWAYS); /* found too late */
-        feed(&l, EV(RUN));
-        feed(&l, EV(SPAWNED));
-        lapsed.kill_mono = l.now - 1;
-        feed_at(&l, &lapsed, l.now);
-        assert_int_equal(l.fx.signal, SIGKILL);
-        assert_true(l.m.killed);
-}
-
 /* A note speaks of its own run, also when the next has begun in the same call. */
 static void test_notes_name_their_run(void **state)
 {
@@ -1003,7 +962,6 @@ int main(void)
                 cmocka_unit_test(test_replacement_forgets_failures),
                 cmocka_unit_test(test_parked_starts_afresh),
                 cmocka_unit_test(test_what_ends_a_row_of_failures),
-                cmocka_unit_test(test_lease_cuts_the_grace_period),
                 cmocka_unit_test(test_notes_name_their_run),
                 cmocka_unit_test(test_healthy_run_and_late_news),
                 cmocka_unit_test(test_boot_and_the_new_clock),
