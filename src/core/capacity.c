@@ -83,6 +83,22 @@ struct amounts node_free_amounts(const struct node *node)
                 .disk = left(node->capacity.disk, node->used.disk) };
 }
 
+/* It may be more than the node has: then it can go on with as much. */
+static uint64_t left_with(uint64_t capacity, uint64_t used, uint64_t held)
+{
+        return MAX(left(capacity, used - held), held);
+}
+
+struct amounts task_free_amounts(const struct task *task)
+{
+        const struct node *node = task->node;
+        const struct amounts *held = &task->held->amounts;
+
+        return (struct amounts){ .cpu = left_with(node->capacity.cpu, node->used.cpu, held->cpu),
+                .memory = left_with(node->capacity.memory, node->used.memory, held->memory),
+                .disk = left_with(node->capacity.disk, node->used.disk, held->disk) };
+}
+
 /* ---- Ports */
 
 static size_t port_span(const struct node *node)

@@ -178,11 +178,12 @@ void job_new_version(struct turn *turn, struct job *job, struct job_spec *spec, 
 
         job_add_version(job, version, spec);
         job->since = turn->now;
-        job->promoted = !needs_restart || spec->update.canary == 0;
+        job->promoted = spec->update.canary == 0 || (!needs_restart && job->promoted);
         job->reverted = job->roll_stepping = false;
         job->surge = 0;
         job->roll_step_at = 0;
         free(take_ptr(job->roll_failed));
+        rollout_unblock(job);
         if (needs_restart)
                 job->restart_version = version;
 }

@@ -185,12 +185,13 @@ struct job {
         size_t tasks_len, tasks_allocated;
         size_t counts[MARK_COUNT];
         /* rollout.c */
-        size_t roll_next;    /* no task below it is movable */
+        size_t roll_next;    /* no task below it is movable, but see roll_blocked */
         uint32_t surge;      /* tasks beyond the count that stand in for others */
         bool promoted;       /* no canary that waits for a person */
         bool reverted;       /* the newest version was made by taking one back */
         bool roll_stepping;  /* tasks of the present step are in flight */
         char *roll_failed;   /* why it has halted, if no task that has ended tells that */
+        char *roll_blocked;  /* why tasks below roll_next are movable all the same: no room */
         usec_t roll_step_at; /* no further step before that */
         usec_t roll_scan_at; /* something may be due by time alone */
         struct timer due;
@@ -200,6 +201,7 @@ struct job {
                                 free since */
         usec_t queued_since; /* for the order of those of one priority */
         char *waits_for;     /* why none fits, in words */
+        bool waits_stale;    /* that was before something has become free */
         size_t keeps;        /* on so many nodes others make room for it */
         struct job *queue_prev, *queue_next;
 
@@ -232,6 +234,7 @@ struct cluster {
         usec_t now;                   /* of the last turn */
         usec_t lost_after;            /* a node's silence */
         size_t displaced;             /* tasks that count as MARK_DISPLACED */
+        size_t blocked;               /* jobs with roll_blocked */
         struct job *dirty, *unstored; /* touched in this turn */
         uint64_t index, changes;
         bool purge_due; /* an agent that just came back is to be told to delete logs */
@@ -314,10 +317,13 @@ enum job_state job_state_of(const struct job *job);
 /* cluster-status.c: what readers see */
 void task_fill_status(const struct job *job, const struct task *task, struct task_status *ret);
 
+struct place_refusals;
+
 /* capacity.c: what nodes have, and what tasks take of it */
 struct demand *demand_new(struct cluster *c, const struct job_spec *spec);
 void demand_unref(struct cluster *c, struct demand *demand);
 struct amounts node_free_amounts(const struct node *node);
+struct amounts task_free_amounts(const struct task *task); /* with what it holds itself */
 size_t node_free_ports(const struct node *node);
 bool node_has_tag(const struct node *node, const struct tag *tag);
 struct demand *task_demand(const struct task *task); /* of the version it shall have */
@@ -331,7 +337,8 @@ void node_unmeasure(struct cluster *c, struct node *node);
 /* queue.c: jobs with tasks that wait for a node */
 void queue_update(struct cluster *c, struct job *job); /* its spec or its tasks have changed */
 void queue_leave(struct cluster *c, struct job *job);
-void queue_run(struct turn *turn); /* places what can be placed */
+void queue_run(struct turn *turn);         /* places what can be placed */
+const char *queue_reason(struct job *job); /* why its tasks wait for a node, in words */
 
 /* reconcile.c: from what is wanted to desires */
 enum anew { /* which ended tasks a command takes up again */
@@ -370,6 +377,8 @@ usec_t rollout_next(const struct job *job); /* when rollout_advance() is due by 
 void rollout_put_failure(struct buffer *b, const struct job *job); /* why it has halted */
 /* The spec of @version, which is there, is in force again, as a new version. */
 void rollout_to(struct turn *turn, struct job *job, uint32_t version, const char *why);
+void rollout_unblock(struct job *job); /* there may be room now */
+void rollout_retry(struct turn *turn); /* something has become free */
 void job_set_due(struct job *job);
 
 /* cluster-command.c */
@@ -400,6 +409,10 @@ void leave_node_lost(struct turn *turn, struct node *node); /* those whose time 
 usec_t leave_next(const struct node *node);                 /* when the next one's is */
 void leave_advance(struct turn *turn, struct job *job);     /* the next ones that can go */
 void leave_retry(struct turn *turn);                        /* something has become free */
+/* For how many more tasks of the job's newest version there is room, beside those that have left
+ * their nodes or are about to; at most @wanted. */
+size_t leave_room(
+        struct turn *turn, const struct job *job, size_t wanted, struct place_refusals *refusals);
 int leave_handle_cordon(struct turn *turn, const struct cluster_event *event, struct error *err);
 int leave_handle_drain(struct turn *turn, const struct cluster_event *event, struct error *err);
 int leave_handle_forget(struct turn *turn, const struct cluster_event *event, struct error *err);

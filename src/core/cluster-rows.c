@@ -451,6 +451,9 @@ int rows_loaded(struct turn *turn, struct error *err)
                         task->told_at = turn->now;
                 job_recount(job);
                 job_touch(c, job);
+                /* no event tells again that they wait */
+                text_replace(&job->waits_for,
+                        job->counts[MARK_UNPLACED] > 0 ? "the nodes have not connected yet" : NULL);
         }
         /* They have the usual time to connect before anybody is told that they are lost. */
         for (struct node *node = c->nodes; node != NULL; node = node->hh.next) {

@@ -105,6 +105,7 @@ void job_free(struct cluster *c, struct job *job)
         free(job->source);
         timers_set(&c->timers, &job->due, USEC_NEVER);
         free(job->roll_failed);
+        rollout_unblock(job);
         free(job->reason);
         free(job->ids);
         free(job);

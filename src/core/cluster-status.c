@@ -18,7 +18,7 @@ static const char *reason_of(const struct task *task)
         if (task->state == TASK_ENDED)
                 return task->reason;
         if (task->node == NULL)
-                return task->job->waits_for != NULL ? task->job->waits_for : "waits for a node";
+                return queue_reason(task->job);
         if (task->moving)
                 return "leaves its node";
         if (task->node->status.state == NODE_LOST)
@@ -132,6 +132,8 @@ static void put_updating(struct buffer *b, const struct job *job)
         } else if (job->counts[MARK_INFLIGHT] > 0) {
                 buffer_puts(b, "; waits for ");
                 put_task(b, job, MARK_INFLIGHT, "to be ready");
+        } else if (job->roll_blocked != NULL) {
+                buffer_printf(b, "; %s", job->roll_blocked);
         } else if (job->counts[MARK_LOST] > 0) {
                 buffer_puts(b, "; ");
                 put_task(b, job, MARK_LOST, "cannot be told");

@@ -196,19 +196,33 @@ static void leave_drained(struct turn *turn, struct task *task, const char *why)
         task_leave(turn, task);
 }
 
-/* For how many more tasks of the job there is room. */
-static size_t room_for(struct turn *turn, const struct job *job, size_t wanted)
+/* Those that will take room elsewhere, and have not yet. */
+static size_t on_their_way(const struct job *job)
 {
-        AUTO(mem_freep) struct choice *choices = mem_alloc((wanted + 1) * sizeof *choices);
+        size_t n = job->counts[MARK_UNPLACED];
+        const struct task *task;
 
-        return place_choose(
-                turn->c, job, turn->c->by_name, HASH_COUNT(turn->c->nodes), wanted, choices, NULL);
+        JOB_FOREACH_TASK (job, task)
+                n += task->moving && task->node != NULL && task->state != TASK_ENDED;
+        return n;
 }
 
+size_t leave_room(
+        struct turn *turn, const struct job *job, size_t wanted, struct place_refusals *refusals)
+{
+        size_t taken = on_their_way(job), found;
+        AUTO(mem_freep) struct choice *choices = mem_alloc((wanted + taken + 1) * sizeof *choices);
+
+        found = place_choose(turn->c, job, turn->c->by_name, HASH_COUNT(turn->c->nodes),
+                wanted + taken, choices, refusals);
+        return found > taken ? found - taken : 0;
+}
+
+/* Of those that shall be up; what has failed for good is nobody's to wait for. */
 static size_t tasks_down(const struct job *job)
 {
-        return job->counts[MARK_INFLIGHT] + job->counts[MARK_UNPLACED] + job->counts[MARK_WAITING] +
-               job->counts[MARK_LOST];
+        return job->counts[MARK_WANTED] - job->counts[MARK_SETTLED] - job->counts[MARK_MOVABLE] -
+               job->counts[MARK_ENDED_BADLY];
 }
 
 /* Those of lost nodes are down already: as many as find a place. */
@@ -253,7 +267,7 @@ void leave_advance(struct turn *turn, struct job *job)
 
         if (job->counts[MARK_DISPLACED] == 0)
                 return;
-        room = room_for(turn, job, job->counts[MARK_DISPLACED]);
+        room = leave_room(turn, job, job->counts[MARK_DISPLACED], NULL);
         room = leave_lost(turn, job, room);
         leave_next_drained(turn, job, room);
 }

@@ -5,8 +5,9 @@
  * are ranked by rules that are asked in turn, so that every choice can be told in a sentence:
  *
  *   1. the sum of the weights of the preferences that hold, higher first
- *   2. `spread`: the fewest tasks of the job on nodes with the same value of that attribute
- *   3. the fewest tasks of the job on the node           (by: spread)
+ *   2. `spread`: the fewest tasks of the job on nodes with the same value of that attribute (those
+ *      that do not have it count as if they had one of their own)
+ *   3. the fewest tasks of the job on the node           (by: spread, and spread over the names)
  *   4. the least used; by `pack` the most used
  *   5. the fewest tasks; by `pack` the most
  *   6. the name
@@ -47,7 +48,8 @@ struct pass {
         const struct job *job;
         const struct job_spec *spec;
         const struct demand *demand;
-        bool asks_names; /* a constraint or preference is about the node's name */
+        bool asks_names;    /* a constraint or preference is about the node's name */
+        bool spreads_names; /* each node is a value of its own */
         uint64_t number;
         struct candidate *candidates;
         struct group *groups;
@@ -334,7 +336,7 @@ static int compare(const struct pass *p, const struct candidate *a, const struct
                 return a->preference > b->preference ? CHOICE_PREFERRED : -CHOICE_PREFERRED;
         if (group_a != group_b)
                 return group_a < group_b ? CHOICE_SPREAD : -CHOICE_SPREAD;
-        if (!pack && a->job_tasks != b->job_tasks)
+        if ((!pack || p->spreads_names) && a->job_tasks != b->job_tasks)
                 return a->job_tasks < b->job_tasks ? CHOICE_JOB_TASKS : -CHOICE_JOB_TASKS;
         if (a->load != b->load)
                 return (a->load < b->load) != pack ? CHOICE_LOAD : -CHOICE_LOAD;
@@ -456,6 +458,13 @@ static void pass_done(struct pass *p)
         free(p->heaps);
 }
 
+static void pass_ask_names(struct pass *p)
+{
+        p->asks_names = asks_names(p->spec);
+        p->spreads_names =
+                p->spec->place.spread != NULL && strcmp(p->spec->place.spread, ATTRIBUTE_NAME) == 0;
+}
+
 static struct pass pass_begin(
         struct cluster *c, const struct job *job, struct place_refusals *refusals)
 {
@@ -465,17 +474,39 @@ static struct pass pass_begin(
                 .number = ++c->passes,
                 .refusals = refusals };
 
-        p.asks_names = asks_names(p.spec);
+        pass_ask_names(&p);
         return p;
+}
+
+/* Instead of the newest. */
+static void pass_ask_for(struct pass *p, uint32_t version)
+{
+        const struct job *job = p->job;
+
+        for (size_t i = 0; i < job->versions_len; i++)
+                if (job->versions[i].number == version) {
+                        p->spec = job->versions[i].spec;
+                        p->demand = job->versions[i].demand;
+                }
+        pass_ask_names(p);
 }
 
 size_t place_choose(struct cluster *c, const struct job *job, struct node *const *nodes, size_t len,
         size_t wanted, struct choice *ret, struct place_refusals *refusals)
 {
+        return place_choose_version(
+                c, job, job_version_number(job), nodes, len, wanted, ret, refusals);
+}
+
+size_t place_choose_version(struct cluster *c, const struct job *job, uint32_t version,
+        struct node *const *nodes, size_t len, size_t wanted, struct choice *ret,
+        struct place_refusals *refusals)
+{
         AUTO(pass_done) struct pass p = pass_begin(c, job, refusals);
         struct group *best;
         size_t chosen = 0;
 
+        pass_ask_for(&p, version);
         find_candidates(&p, nodes, len);
         count_tasks(&p);
         make_heaps(&p);
@@ -500,6 +531,27 @@ enum refusal place_refusal(
         if (ret_constraint != NULL)
                 *ret_constraint = node->class->constraint;
         return why;
+}
+
+enum refusal place_stays(struct cluster *c, const struct task *task)
+{
+        AUTO(pass_done) struct pass p = pass_begin(c, task->job, NULL);
+        struct node *node = task->node;
+        struct candidate at = { .node = node, .free = task_free_amounts(task) };
+        uint32_t constraint;
+        int32_t preference = 0;
+
+        if (p.spec->place.node != NULL && strcmp(p.spec->place.node, node->status.name) != 0)
+                return REFUSAL_NODE;
+        judge_class(&p, node->class);
+        if (node->class->refusal != REFUSAL_NONE)
+                return (enum refusal) node->class->refusal;
+        if (judge_name(&p, node, &constraint, &preference) != REFUSAL_NONE)
+                return REFUSAL_CONSTRAINT;
+        if (p.demand->exclusive != task->held->exclusive && node_has_tag(node, p.demand->exclusive))
+                return REFUSAL_EXCLUSIVE;
+        at.ports = (uint32_t) node_free_ports(node) + task->ports_len;
+        return refusal_of_room(&p, &at);
 }
 
 bool place_allows(struct cluster *c, const struct job *job, struct node *node)

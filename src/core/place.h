@@ -44,6 +44,15 @@ struct choice {
 size_t place_choose(struct cluster *c, const struct job *job, struct node *const *nodes, size_t len,
         size_t wanted, struct choice *ret, struct place_refusals *refusals);
 
+/* The same for tasks of @version. */
+size_t place_choose_version(struct cluster *c, const struct job *job, uint32_t version,
+        struct node *const *nodes, size_t len, size_t wanted, struct choice *ret,
+        struct place_refusals *refusals);
+
+/* Why the task, which is on a node, cannot stay there with the job's newest version; REFUSAL_NONE
+ * if it can. */
+enum refusal place_stays(struct cluster *c, const struct task *task);
+
 /* Why @node does not take one more task of the job; REFUSAL_NONE if it does. */
 enum refusal place_refusal(
         struct cluster *c, const struct job *job, struct node *node, uint32_t *ret_constraint);

@@ -9,7 +9,8 @@
  *
  * A job is tried on all nodes once. What is left of it then (`unmet`) can only fit where something
  * has become free since, so that later passes ask those nodes alone (cluster.freed), until it wants
- * more than that or its spec has changed. A pass takes place at the end of each turn in which there
+ * more than that or its spec has changed; a gang, which may fit with what several nodes have, is
+ * tried on all of them each time. A pass takes place at the end of each turn in which there
  * was something to try or something became free.
  *
  * What a spec says of waiting (`queue.mode`) is asked when a task was tried and there was no room.
@@ -57,6 +58,9 @@ void queue_update(struct cluster *c, struct job *job)
                 queue_leave(c, job);
                 return;
         }
+        job->unmet = MIN(job->unmet, job_wants(job));
+        if (job->keeps > job->unmet)
+                preempt_release_all(job);
         if (job->queued)
                 return;
         job->queued = true;
@@ -135,20 +139,43 @@ static void reject(struct turn *turn, struct job *job, const char *why)
                         task_reject(turn, task, reason);
 }
 
-/* Nothing fits for some of them. @all: every node was asked, so that @refusals tells the whole. */
-static void go_on_waiting(
-        struct turn *turn, struct job *job, const struct place_refusals *refusals, bool all)
+/* What the last task that was tried has met. */
+struct met {
+        uint32_t version;
+        size_t wanted, found;
+        struct place_refusals refusals;
+};
+
+static void put_why(struct buffer *b, const struct job *job, const struct met *met)
+{
+        struct job_spec *spec = job_spec_of(job, met->version);
+
+        if (spec == NULL)
+                spec = job_current_spec(job);
+        if (spec->place.gang && met->found > 0)
+                buffer_printf(b,
+                        "there is room for %zu of %zu tasks, and they are placed all at once "
+                        "(place.gang)",
+                        met->found, met->wanted);
+        else
+                place_put_refusals(b, spec, &met->refusals);
+}
+
+/* Nothing fits for some of them. @all: every node was asked, so that @met tells the whole. */
+static void go_on_waiting(struct turn *turn, struct job *job, const struct met *met, bool all)
 {
         AUTO(buffer_done) struct buffer why = { 0 };
         bool begins = job->waits_for == NULL;
 
+        job->waits_stale = !all;
         if (job->unmet == 0) {
                 text_replace(&job->waits_for, "batch.parallel tasks of the job are there already");
+                job->waits_stale = false;
                 return;
         }
         if (!all)
                 return;
-        place_put_refusals(&why, job_current_spec(job), refusals);
+        put_why(&why, job, met);
         text_replace(&job->waits_for, buffer_str(&why));
         reject(turn, job, buffer_str(&why));
         if (begins && job->counts[MARK_UNPLACED] > 0)
@@ -195,7 +222,9 @@ static void say_placed(struct turn *turn, struct job *job, const struct choice *
                                    .message = (char *) (uintptr_t) buffer_str(&text) });
 }
 
-static void put_tasks(struct turn *turn, struct job *job, const struct choice *choices, size_t len)
+/* Puts tasks that shall have @version. */
+static void put_tasks(struct turn *turn, struct job *job, uint32_t version,
+        const struct choice *choices, size_t len)
 {
         AUTO(mem_freep) struct task **placed = mem_alloc((len + 1) * sizeof(struct task *));
         struct task *task;
@@ -204,7 +233,7 @@ static void put_tasks(struct turn *turn, struct job *job, const struct choice *c
         JOB_FOREACH_TASK (job, task) {
                 if (n == len)
                         break;
-                if ((task->marks & BIT(MARK_UNPLACED)) == 0)
+                if ((task->marks & BIT(MARK_UNPLACED)) == 0 || task->desire.version != version)
                         continue;
                 task_put(turn, task, &choices[n]);
                 placed[n++] = task;
@@ -220,18 +249,59 @@ struct asked {
         bool all;
 };
 
+/* The version that the first of the tasks that wait and have one beyond @after shall have; 0: there
+ * is none. All have the newest, unless an update holds or has halted. */
+static uint32_t next_version(const struct job *job, uint32_t after, size_t *ret_len)
+{
+        uint32_t version = 0;
+        const struct task *task;
+
+        *ret_len = job->counts[MARK_UNPLACED];
+        if (job->counts[MARK_OUTDATED] == 0)
+                return after < job_version_number(job) ? job_version_number(job) : 0;
+        *ret_len = 0;
+        JOB_FOREACH_TASK (job, task) {
+                if ((task->marks & BIT(MARK_UNPLACED)) == 0 || task->desire.version <= after)
+                        continue;
+                if (version == 0 || task->desire.version < version) {
+                        version = task->desire.version;
+                        *ret_len = 0;
+                }
+                *ret_len += task->desire.version == version;
+        }
+        return version;
+}
+
+/* Tries to place @wanted tasks; how many were. */
+static size_t try_tasks(struct turn *turn, struct job *job, const struct asked *asked,
+        size_t wanted, struct met *ret)
+{
+        AUTO(mem_freep) struct choice *choices = mem_alloc((wanted + 1) * sizeof *choices);
+        size_t placed = 0, len;
+        uint32_t version = 0;
+
+        while (placed < wanted && (version = next_version(job, version, &len)) != 0) {
+                struct met met = { .version = version, .wanted = MIN(len, wanted - placed) };
+
+                met.found = place_choose_version(turn->c, job, version, asked->nodes, asked->len,
+                        met.wanted, choices, asked->all ? &met.refusals : NULL);
+                if (met.found < met.wanted)
+                        *ret = met;
+                if (job_current_spec(job)->place.gang && met.found < met.wanted)
+                        continue;
+                put_tasks(turn, job, version, choices, met.found);
+                placed += met.found;
+        }
+        return placed;
+}
+
 /* Tries to place @most tasks of the job. False if that is all that can be done for it. */
 static bool try_job(struct turn *turn, struct job *job, const struct asked *asked, size_t most)
 {
         size_t wants = job_wants(job), wanted = MIN(wants, most), found;
-        AUTO(mem_freep) struct choice *choices = mem_alloc((wanted + 1) * sizeof *choices);
-        struct place_refusals refusals = { 0 };
+        struct met met = { 0 };
 
-        found = place_choose(turn->c, job, asked->nodes, asked->len, wanted, choices,
-                asked->all ? &refusals : NULL);
-        if (job_current_spec(job)->place.gang && found < wanted)
-                found = 0;
-        put_tasks(turn, job, choices, found);
+        found = try_tasks(turn, job, asked, wanted, &met);
         if (found == wanted && wanted < wants)
                 return true;
         job->unmet = wants - found;
@@ -239,10 +309,31 @@ static bool try_job(struct turn *turn, struct job *job, const struct asked *aske
                 queue_leave(turn->c, job);
                 return false;
         }
-        go_on_waiting(turn, job, &refusals, asked->all);
+        go_on_waiting(turn, job, &met, asked->all);
+        job->unmet = MIN(job->unmet, job_wants(job)); /* some may have been rejected */
         if (job->unmet > 0)
                 preempt_for(turn, job);
         return false;
+}
+
+const char *queue_reason(struct job *job)
+{
+        struct cluster *c = job->cluster;
+        AUTO(buffer_done) struct buffer why = { 0 };
+        AUTO(mem_freep) struct choice *choices = NULL;
+        struct met met = { .wanted = job_wants(job) };
+        size_t len;
+
+        if (job->waits_stale && met.wanted > 0) {
+                choices = mem_alloc((met.wanted + 1) * sizeof *choices);
+                met.version = next_version(job, 0, &len);
+                met.found = place_choose_version(c, job, met.version, c->by_name,
+                        HASH_COUNT(c->nodes), met.wanted, choices, &met.refusals);
+                put_why(&why, job, &met);
+                text_replace(&job->waits_for, buffer_str(&why));
+                job->waits_stale = false;
+        }
+        return job->waits_for != NULL ? job->waits_for : "waits for a node";
 }
 
 /* ---- A pass */
@@ -285,7 +376,8 @@ static void step_lane(struct turn *turn, struct lane *lane, const struct asked *
         struct cluster *c = turn->c;
         struct job *job = lane->jobs[lane->at];
         struct asked every = { .nodes = c->by_name, .len = HASH_COUNT(c->nodes), .all = true };
-        bool all = job->queued && job_wants(job) > job->unmet;
+        bool all =
+                job->queued && (job_wants(job) > job->unmet || job_current_spec(job)->place.gang);
 
         if (!job->queued || !try_job(turn, job, all ? &every : freed, portion_of(job, alone)))
                 lane->at++;

@@ -86,13 +86,25 @@ static struct task_desire newest_desire(const struct job *job, uint64_t generati
                 .generation = generation };
 }
 
-/* The same, but a task that is not to be touched before the canary is promoted keeps its version.
- */
+/* It is not to be touched before the canary is promoted. */
+static bool is_held(const struct task *task)
+{
+        return job_holds(task->job) && task->index < job_count(task->job) - task->job->surge;
+}
+
+/* Its node has no room for the newest version: the rollout finds another one. */
+static bool is_too_large(const struct task *task)
+{
+        return task->held != NULL && task->desire.version != job_version_number(task->job) &&
+               place_stays(task->job->cluster, task) != REFUSAL_NONE;
+}
+
+/* The newest, but some keep their version. */
 static struct task_desire next_desire(const struct task *task, uint64_t generation)
 {
         struct task_desire desire = newest_desire(task->job, generation);
 
-        if (job_holds(task->job) && task->index < job_count(task->job) - task->job->surge &&
+        if ((is_held(task) || is_too_large(task)) &&
                 job_spec_of(task->job, task->desire.version) != NULL) {
                 desire.version = task->desire.version;
                 desire.restart_version = task->desire.restart_version;
@@ -118,9 +130,10 @@ static void task_give_up_node(struct turn *turn, struct task *task)
  * had is of a namesake. */
 void task_queue_anew(struct turn *turn, struct task *task)
 {
-        struct task_desire desire = next_desire(task, turn->c->index + 1);
+        struct task_desire desire;
 
         task_give_up_node(turn, task);
+        desire = next_desire(task, turn->c->index + 1);
         task_set_state(turn, task->job, task, TASK_QUEUED, RESULT_NONE, NULL);
         task->born = desire.generation;
         task_set_desire(turn, task->job, task, &desire);
@@ -368,7 +381,7 @@ static void retarget_wanted(struct turn *turn, struct job *job, struct task *tas
                 task_begin_anew(turn, job, task, generation);
                 return;
         }
-        if (can_take_in_place(job, task->desire.version, last)) {
+        if (can_take_in_place(job, task->desire.version, last) && !is_too_large(task)) {
                 desire.version = job_version_number(job);
                 task_set_desire(turn, job, task, &desire);
         }
@@ -464,8 +477,10 @@ void turn_advance(struct turn *turn)
                         job_advance(turn, job);
                         job_set_due(job);
                 }
-                if (c->freed != NULL)
+                if (c->freed != NULL) {
                         leave_retry(turn);
+                        rollout_retry(turn);
+                }
                 queue_run(turn);
         } while (c->dirty != NULL);
 

@@ -15,13 +15,17 @@
  * `update.revert` a rollout that halts is taken back: the spec that all tasks had last is put in
  * force again as a new version. That is done once; it does not revert a revert.
  *
+ * A task whose node cannot have the newest version leaves it (a node that is not allowed any more,
+ * or too small for what it now asks for); one that runs does so only when there is room elsewhere,
+ * and until then the rollout goes on without it.
+ *
  * What cannot wait for an event because time alone brings it is looked for when job.roll_scan_at
  * has come; whoever makes something due earlier lowers that. */
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "core/cluster-internal.h"
+#include "core/place.h"
 
 static bool is_rolling(const struct job *job)
 {
@@ -148,15 +152,87 @@ static void surge_advance(struct turn *turn, struct job *job)
 
 /* ---- Moving */
 
-/* Moves a task to the newest version and generation. */
+/* The newest version does not fit on its node. */
+static void leave_for_room(struct turn *turn, struct task *task, enum refusal why)
+{
+        AUTO(mem_freep) char *id = mem_printf("%s.%" PRIu32, task->job->name, task->index);
+        AUTO(mem_freep)
+        char *text = mem_printf("%s leaves node %s: version %" PRIu32 " %s", id,
+                task->node->status.name, job_version_number(task->job),
+                why <= REFUSAL_CONSTRAINT  ? "may not be there"
+                : why == REFUSAL_EXCLUSIVE ? "has a tag that another task there has"
+                                           : "needs more than is free there");
+
+        turn_publish(turn, &(struct event){ .kind = EVENT_TASK_MOVED,
+                                   .job = task->job->name,
+                                   .task = id,
+                                   .node = task->node->status.name,
+                                   .version = job_version_number(task->job),
+                                   .run = RECORD_NULL,
+                                   .message = text });
+        task_leave(turn, task);
+}
+
+/* Moves a task to the newest version and generation, and to another node if need be. */
 static void task_move(struct turn *turn, struct job *job, struct task *task)
 {
         uint64_t generation = MAX(task->desire.generation, job->generation);
+        enum refusal why = task->held == NULL ? REFUSAL_NONE : place_stays(turn->c, task);
 
         if (task->state == TASK_ENDED)
                 task_begin_anew(turn, job, task, job->command);
+        else if (why != REFUSAL_NONE)
+                leave_for_room(turn, task, why);
         else
                 task_desire_newest(turn, task, generation);
+}
+
+void rollout_unblock(struct job *job)
+{
+        if (job->roll_blocked == NULL)
+                return;
+        free(take_ptr(job->roll_blocked));
+        job->cluster->blocked--;
+        job->roll_next = 0;
+}
+
+static void block(struct job *job, const struct task *task, const struct place_refusals *refusals)
+{
+        struct buffer text = { 0 };
+
+        if (job->roll_blocked != NULL)
+                return;
+        buffer_printf(&text, "%s cannot stay on node %s with version %" PRIu32 ", and ",
+                task_id(job, task->index), task->node->status.name, job_version_number(job));
+        place_put_refusals(&text, job_current_spec(job), refusals);
+        job->roll_blocked = buffer_take(&text);
+        job->cluster->blocked++;
+        job->cluster->changes++;
+}
+
+void rollout_retry(struct turn *turn)
+{
+        for (struct job *job = turn->c->jobs; job != NULL && turn->c->blocked > 0;
+                job = job->hh.next)
+                if (job->roll_blocked != NULL) {
+                        rollout_unblock(job);
+                        job_touch(turn->c, job);
+                }
+}
+
+/* Whether the task, which runs, can be moved: it goes on until there is room for it. */
+static bool can_move(struct turn *turn, struct job *job, const struct task *task)
+{
+        struct place_refusals refusals = { 0 };
+
+        if (task->held == NULL || place_stays(turn->c, task) == REFUSAL_NONE)
+                return true;
+        if (job->roll_blocked != NULL)
+                return false;
+        if (!job_spec_per_node(job_current_spec(job)) && leave_room(turn, job, 1, &refusals) > 0)
+                return true;
+        block(job, task, &refusals);
+        return false;
 }
 
 /* Those that do not run anyway. */
@@ -185,10 +261,12 @@ static void move_next(struct turn *turn, struct job *job)
 {
         size_t room = room_to_move(turn, job);
 
-        while (job->counts[MARK_MOVABLE] > 0 && job->counts[MARK_INFLIGHT] < room) {
+        while (job->counts[MARK_MOVABLE] > 0 && job->counts[MARK_INFLIGHT] < room &&
+                job->roll_next < job->tasks_len) {
                 struct task *task = job->tasks[job->roll_next];
 
-                if (task == NULL || (task->marks & BIT(MARK_MOVABLE)) == 0) {
+                if (task == NULL || (task->marks & BIT(MARK_MOVABLE)) == 0 ||
+                        !can_move(turn, job, task)) {
                         job->roll_next++;
                         continue;
                 }
