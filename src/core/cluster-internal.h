@@ -128,7 +128,8 @@ struct task {
         uint16_t *ports;     /* of the node, while it holds them */
         char *reason;        /* NULL: none */
         usec_t since, next_run_at, started_at;
-        usec_t told_at; /* when its desire changed */
+        usec_t told_at;  /* when its desire changed */
+        usec_t ready_at; /* when we heard that it is ready */
         int64_t log_bytes;
         uint32_t index;
         uint32_t ports_len;
@@ -224,6 +225,7 @@ struct cluster {
         struct node *nodes;
         struct node **by_name; /* all nodes */
         struct owner *owners;
+        char *ports_text;        /* cluster-status.c's */
         struct amounts capacity; /* of all nodes together, as far as it is known */
         struct timers timers;
         struct job *queue;  /* with tasks that wait for a node */

@@ -28,11 +28,28 @@ static const char *reason_of(const struct task *task)
         return task->reason;
 }
 
+/* "http=20001 admin=20002"; kept until the ports of the next task are asked for. */
+static const char *ports_text(const struct task *task, const struct job_spec *spec)
+{
+        struct cluster *c = task->job->cluster;
+        char *const *names = spec->resources.ports;
+        struct buffer b = { 0 };
+
+        for (uint32_t i = 0; i < task->ports_len && names != NULL && names[i] != NULL; i++)
+                buffer_printf(&b, "%s%s=%" PRIu16, i == 0 ? "" : " ", names[i], task->ports[i]);
+        free(c->ports_text);
+        c->ports_text = b.len == 0 ? NULL : buffer_take(&b);
+        return c->ports_text;
+}
+
 void task_fill_status(const struct job *job, const struct task *task, struct task_status *ret)
 {
         bool lost = task->state != TASK_ENDED && task->node != NULL &&
                     task->node->status.state == NODE_LOST;
+        const struct job_spec *spec = job_spec_of(job, task->desire.version);
 
+        if (spec == NULL)
+                spec = job_current_spec(job);
         *ret = (struct task_status){ .id = (char *) (uintptr_t) task_id(job, task->index),
                 .job = job->name,
                 .index = task->index,
@@ -50,8 +67,10 @@ void task_fill_status(const struct job *job, const struct task *task, struct tas
                 .since = lost ? task->node->status.since : task->since,
                 .next_run_at = lost ? 0 : task->next_run_at,
                 .started_at = task->started_at,
+                .ports = task->ports_len > 0 ? (char *) (uintptr_t) ports_text(task, spec) : NULL,
                 .log_bytes = task->log_bytes,
-                .fence = RECORD_NULL };
+                .fence = spec->singleton && task->node != NULL ? (int64_t) task->desire.generation
+                                                               : RECORD_NULL };
 }
 
 bool cluster_get_task(const struct cluster *c, const char *id, struct task_status *ret)

@@ -53,6 +53,7 @@ void cluster_free(struct cluster *c)
         while (c->nodes != NULL)
                 node_free(c, c->nodes);
         free(c->by_name);
+        free(c->ports_text);
         timers_done(&c->timers);
         free(c);
 }

@@ -188,15 +188,12 @@ static uint32_t load_with(const struct pass *p, const struct candidate *at)
         return MAX(MAX(cpu, memory), disk);
 }
 
-static void note_refusal(
+static void note_refused(
         const struct pass *p, const struct candidate *at, enum refusal why, uint32_t constraint)
 {
         struct place_refusals *r = p->refusals;
 
-        if (r == NULL)
-                return;
-        r->nodes++;
-        if (why == REFUSAL_NONE)
+        if (r == NULL || why == REFUSAL_NONE)
                 return;
         r->refused[why]++;
         if (why == REFUSAL_CONSTRAINT && r->refused[why] == 1)
@@ -232,7 +229,9 @@ static enum refusal judge(const struct pass *p, struct node *node, struct candid
                 at->tasks = (uint32_t) node->status.tasks;
                 why = refusal_of_room(p, at);
         }
-        note_refusal(p, at, why, constraint);
+        if (p->refusals != NULL)
+                p->refusals->nodes++;
+        note_refused(p, at, why, constraint);
         return why;
 }
 
@@ -434,6 +433,7 @@ static void take_from(struct candidate *at, const struct demand *d)
 static void choose_top(struct pass *p, struct group *g, struct choice *ret)
 {
         struct candidate *at = &p->candidates[g->heap[0]];
+        enum refusal why;
 
         *ret = (struct choice){ .node = at->node,
                 .rule = deciding_rule(p, g),
@@ -441,9 +441,11 @@ static void choose_top(struct pass *p, struct group *g, struct choice *ret)
                 .load = (uint16_t) at->load };
         g->tasks++;
         take_from(at, p->demand);
-        if (p->demand->exclusive != NULL || refusal_of_room(p, at) != REFUSAL_NONE)
+        why = p->demand->exclusive != NULL ? REFUSAL_EXCLUSIVE : refusal_of_room(p, at);
+        if (why != REFUSAL_NONE) {
                 g->heap[0] = g->heap[--g->len];
-        else
+                note_refused(p, at, why, 0);
+        } else
                 at->load = load_with(p, at);
         if (g->len > 0)
                 sift_down(p, g, 0);
@@ -640,12 +642,12 @@ static void put_refusal(struct buffer *b, const struct job_spec *spec,
                 buffer_printf(b, "%s in another zone", be);
                 break;
         case REFUSAL_CONSTRAINT:
-                buffer_printf(b, "%s not \"", n == 1 ? "does" : "do");
+                buffer_printf(b, "%s not match \"", n == 1 ? "does" : "do");
                 constraint_format(&spec->place.constraints[r->constraint], b);
                 buffer_puts(b, "\"");
                 break;
         case REFUSAL_EXCLUSIVE:
-                buffer_printf(b, "%s a task with the tag %s", have, spec->place.exclusive);
+                buffer_printf(b, "%s a task with the tag %s already", have, spec->place.exclusive);
                 break;
         case REFUSAL_KEPT:
                 buffer_printf(b, "%s kept for a job of higher priority", be);
@@ -679,7 +681,7 @@ void place_put_refusals(
                 buffer_puts(b, "no node is ready");
                 return;
         }
-        buffer_printf(b, "no node fits: of %zu ", r->nodes);
+        buffer_printf(b, "no node fits: of %zu node%s ", r->nodes, r->nodes == 1 ? "" : "s");
         for (int why = 0; why < REFUSAL_COUNT; why++)
                 if (r->refused[why] > 0) {
                         put_separator(b, &any);

@@ -42,7 +42,7 @@ bool job_holds(const struct job *job)
 /* Ready for long enough? Returns when it will be, or USEC_NEVER. */
 static usec_t prove(struct turn *turn, struct job *job, struct task *task)
 {
-        usec_t at = task->since + job_current_spec(job)->update.healthy;
+        usec_t at = task->ready_at + job_current_spec(job)->update.healthy;
 
         if ((task->marks & BIT(MARK_PROVING)) == 0)
                 return USEC_NEVER;

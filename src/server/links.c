@@ -69,6 +69,7 @@ struct connection {
         struct links *links;
         struct websocket *ws; /* NULL: closed */
         unsigned refs;
+        uint64_t number;                    /* in the order of their beginnings */
         char *node;                         /* NULL: no hello yet */
         char *credential, *credential_node; /* the token's id and node; NULL: UNIX socket */
         uint16_t close_code;                /* for a peer that breaks the protocol */
@@ -87,8 +88,17 @@ struct connection {
         UT_hash_handle hh; /* by node, once there was a hello */
 };
 
+/* The newest connection over which a node said hello, open or not. */
+struct newest {
+        char *node;
+        uint64_t number;
+        UT_hash_handle hh;
+};
+
 struct links {
         struct server *server;
+        struct newest *newest;
+        uint64_t numbers; /* given to connections */
         struct connection *connections;
         struct connection *by_node;
         struct connection *gathering;
@@ -533,6 +543,28 @@ static int check_credential(struct connection *c, const char *name, struct error
                 c->credential_node, name);
 }
 
+/* An agent has one connection at a time. A hello that a later connection's has overtaken is from
+ * the past: believed, it would bring back what was so then. */
+static int check_order(struct connection *c, const char *node, struct error *err)
+{
+        struct links *l = c->links;
+        struct newest *newest;
+
+        HASH_FIND_STR(l->newest, node, newest);
+        if (newest == NULL) {
+                newest = mem_alloc(sizeof *newest);
+                newest->node = mem_strdup(node);
+                HASH_ADD_KEYPTR(hh, l->newest, newest->node, strlen(newest->node), newest);
+        }
+        if (c->number < newest->number) {
+                c->close_code = CLOSE_GOING;
+                return error_set(
+                        err, ERR_CONFLICT, "node %s has a newer connection than this one", node);
+        }
+        newest->number = c->number;
+        return 0;
+}
+
 /* Two machines with one credential would push each other out for ever. An agent that was started
  * again is told from another machine's by the end of its predecessor's connection, which the kernel
  * sends at once; one that lost its connection, by its pid. */
@@ -560,7 +592,8 @@ static int hello(struct connection *c, struct node_status *node, struct link_rep
 
         if (node->name == NULL || !text_is_name(node->name))
                 return error_set(err, ERR_INVALID, "node.name: expected a name");
-        if (check_credential(c, node->name, err) < 0 || check_only_one(c, node, err) < 0)
+        if (check_credential(c, node->name, err) < 0 || check_only_one(c, node, err) < 0 ||
+                check_order(c, node->name, err) < 0)
                 return -1;
         if (state_submit(c->links->server->state, &event, on_hello_durable, c, NULL, err) < 0)
                 return -1;
@@ -855,6 +888,7 @@ void links_accept(struct links *l, struct http_request *req, const struct token_
 
         c->links = l;
         c->refs = 1;
+        c->number = ++l->numbers;
         c->close_code = CLOSE_PROTOCOL;
         if (credential != NULL) {
                 c->credential = mem_strdup(credential->id);
@@ -910,11 +944,17 @@ static void on_timer_closed(uv_handle_t *handle)
 void links_free(struct links *l)
 {
         struct connection *c, *next;
+        struct newest *newest, *next_newest;
 
         if (l == NULL)
                 return;
         DL_FOREACH_SAFE (l->connections, c, next)
                 connection_close(c, CLOSE_GOING, "the server ends");
+        HASH_ITER (hh, l->newest, newest, next_newest) {
+                HASH_DEL(l->newest, newest);
+                free(newest->node);
+                free(newest);
+        }
         forget_spec_texts(l);
         uv_close((uv_handle_t *) &l->welcome, on_timer_closed);
 }

@@ -8,6 +8,8 @@ import tempfile
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
+import cluster as clusters  # noqa: E402
+import fabric  # noqa: E402
 import reeve as harness  # noqa: E402
 
 
@@ -53,3 +55,17 @@ def up(reeve):
     """One that is up."""
     reeve.up()
     return reeve
+
+
+@pytest.fixture
+def cluster(binaries, request):
+    """A server and agents, each on a machine of its own, that have not begun yet."""
+    why_not = fabric.usable()
+    if why_not:
+        pytest.skip(why_not)
+    request.node.reeves = made = []
+    whole = clusters.Cluster(binaries, made)
+    yield whole
+    complaints = [c for r in reversed(made) for c in r.close()]
+    whole.close()
+    assert not complaints, complaints
