@@ -348,7 +348,8 @@ static void restart_task(struct turn *turn, struct job *job, struct task *task)
                 job_touch_row(turn->c, job);
         }
         set_stopped(turn, job, task, false);
-        task_begin_anew(turn, job, task, generation);
+        if (!task->moving) /* else it is begun elsewhere, as soon as it has ended here */
+                task_begin_anew(turn, job, task, generation);
         job_recount(job);
         say_of_task(turn, EVENT_JOB_RESTARTED, job, task, "was restarted");
 }

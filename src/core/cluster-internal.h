@@ -108,7 +108,7 @@ struct node {
         struct tag **tags; /* held by tasks */
         size_t tags_len;
         struct node_class *class;
-        const struct job *kept_for; /* which had tasks stopped there to make room; NULL: nobody */
+        struct job *kept_for; /* which had tasks stopped there to make room; NULL: nobody */
 
         bool freed; /* in cluster.freed: something has become free since the queue was looked at */
         struct node *freed_next;
@@ -202,7 +202,7 @@ struct job {
                                 free since */
         usec_t queued_since; /* for the order of those of one priority */
         char *waits_for;     /* why none fits, in words */
-        bool waits_stale;    /* that was before something has become free */
+        uint64_t waits_at;   /* cluster.changes when that was so */
         size_t keeps;        /* on so many nodes others make room for it */
         struct job *queue_prev, *queue_next;
 

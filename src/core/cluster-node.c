@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/cluster-internal.h"
+#include "core/preempt.h"
 
 static int fail_no_node(const char *name, struct error *err)
 {
@@ -281,11 +281,13 @@ void node_handle_up(struct turn *turn, const struct cluster_event *event)
 
 /* ---- A link breaks */
 
-/* Rollouts may have to go on without the node's tasks. */
+/* Rollouts may have to go on without the node's tasks, and who made room there without it. */
 void node_recount(struct cluster *c, struct node *node)
 {
         struct task *task;
 
+        if (node->kept_for != NULL && (!node->connected || node->cordoned))
+                preempt_release(node->kept_for, node);
         DL_FOREACH2 (node->tasks, task, node_next) {
                 task_recount(task->job, task);
                 if (task->job->counts[MARK_OUTDATED] + task->job->counts[MARK_DISPLACED] > 0)

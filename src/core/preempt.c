@@ -9,7 +9,8 @@
  *
  * Until the job has been placed there, what becomes free on the node is kept for it (kept_for)
  * against all of no higher priority. One task at a time per node: what a job of many tasks still
- * lacks is looked at again when these have their place. */
+ * lacks is looked at again when these have their place. A gang has nobody leave unless that is
+ * enough for all of it. */
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -190,19 +191,35 @@ static void take(struct turn *turn, struct job *job, const struct offer *offer)
         }
 }
 
+/* Tasks of a gang that had a place if the others had one, too. */
+static size_t fitting(struct cluster *c, const struct job *job)
+{
+        AUTO(mem_freep) struct choice *choices = NULL;
+
+        if (!job_current_spec(job)->place.gang)
+                return 0;
+        choices = mem_alloc((job->unmet + 1) * sizeof *choices);
+        return place_choose(c, job, c->by_name, HASH_COUNT(c->nodes), job->unmet, choices, NULL);
+}
+
 void preempt_for(struct turn *turn, struct job *job)
 {
         struct cluster *c = turn->c;
-        size_t nodes = HASH_COUNT(c->nodes), len = 0;
+        size_t nodes = HASH_COUNT(c->nodes), len = 0, needed;
         AUTO(mem_freep) struct offer *offers = NULL;
 
         if (!job_current_spec(job)->queue.preempt || job->unmet <= job->keeps)
                 return;
+        needed = job->unmet - fitting(c, job);
+        if (needed <= job->keeps)
+                return;
         offers = mem_alloc((nodes + 1) * sizeof *offers);
         for (size_t i = 0; i < nodes; i++)
                 len += make_offer(c, job, c->by_name[i], &offers[len]);
+        if (job_current_spec(job)->place.gang && len + job->keeps < needed)
+                return;
         qsort(offers, len, sizeof *offers, compare_offers);
-        for (size_t i = 0; i < len && job->keeps < job->unmet; i++)
+        for (size_t i = 0; i < len && job->keeps < needed; i++)
                 take(turn, job, &offers[i]);
 }
 

@@ -167,13 +167,7 @@ static void go_on_waiting(struct turn *turn, struct job *job, const struct met *
         AUTO(buffer_done) struct buffer why = { 0 };
         bool begins = job->waits_for == NULL;
 
-        job->waits_stale = !all;
-        if (job->unmet == 0) {
-                text_replace(&job->waits_for, "batch.parallel tasks of the job are there already");
-                job->waits_stale = false;
-                return;
-        }
-        if (!all)
+        if (job->unmet == 0 || !all)
                 return;
         put_why(&why, job, met);
         text_replace(&job->waits_for, buffer_str(&why));
@@ -316,6 +310,7 @@ static bool try_job(struct turn *turn, struct job *job, const struct asked *aske
         return false;
 }
 
+/* The nodes may have changed since the job was tried. */
 const char *queue_reason(struct job *job)
 {
         struct cluster *c = job->cluster;
@@ -324,14 +319,16 @@ const char *queue_reason(struct job *job)
         struct met met = { .wanted = job_wants(job) };
         size_t len;
 
-        if (job->waits_stale && met.wanted > 0) {
+        if (met.wanted == 0)
+                return "batch.parallel tasks of the job are there already";
+        if (job->waits_at != c->changes) {
                 choices = mem_alloc((met.wanted + 1) * sizeof *choices);
                 met.version = next_version(job, 0, &len);
                 met.found = place_choose_version(c, job, met.version, c->by_name,
                         HASH_COUNT(c->nodes), met.wanted, choices, &met.refusals);
                 put_why(&why, job, &met);
                 text_replace(&job->waits_for, buffer_str(&why));
-                job->waits_stale = false;
+                job->waits_at = c->changes;
         }
         return job->waits_for != NULL ? job->waits_for : "waits for a node";
 }

@@ -123,6 +123,11 @@ static void task_give_up_node(struct turn *turn, struct task *task)
         task_set_node(task, NULL);
         task->runs_before = task->runs;
         task->restarts_before = task->restarts;
+        task->signal = task->exit_code = 0;
+        task->has_exit_code = false;
+        task->started_at = 0;
+        task->log_bytes = RECORD_NULL;
+        task->version = 0;
         task->answered = task->namesake = task->synced = task->moving = task->overdue = false;
 }
 
@@ -370,9 +375,9 @@ static void retarget_wanted(struct turn *turn, struct job *job, struct task *tas
         uint64_t generation, struct in_place *last)
 {
         bool ended = task->state == TASK_ENDED, well = ended && task->result == RESULT_SUCCEEDED;
-        bool taken_up =
-                ended ? anew == ANEW_ALL || (!well && (anew == ANEW_FAILED || !task->desire.run))
-                      : !task->desire.run;
+        bool was_stopped = !well && !task->desire.run && task->result != RESULT_REJECTED;
+        bool taken_up = ended ? anew == ANEW_ALL || (anew == ANEW_FAILED && !well) || was_stopped
+                              : !task->desire.run;
         struct task_desire desire = task->desire;
 
         if (task->moving) /* with the newest */
@@ -482,7 +487,7 @@ void turn_advance(struct turn *turn)
                         rollout_retry(turn);
                 }
                 queue_run(turn);
-        } while (c->dirty != NULL);
+        } while (c->dirty != NULL || c->freed != NULL);
 
         while (c->unstored != NULL) {
                 struct job *job = c->unstored;
