@@ -52,6 +52,7 @@ const struct command *const commands[] = {
         &command_snapshot_save,
         &command_snapshot_restore,
         &command_snapshot_inspect,
+        &command_sim,
         &command_upgrade,
         &command_version,
         &command_completion,

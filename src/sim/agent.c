@@ -24,7 +24,7 @@
 
 /* ---- Tasks */
 
-void task_unref(struct sim_task *t)
+void sim_task_unref(struct sim_task *t)
 {
         if (--t->refs > 0)
                 return;
@@ -40,6 +40,24 @@ static struct sim_task *find_task(struct sim_node *n, const char *id)
 
         HASH_FIND_STR(n->tasks, id, t);
         return t;
+}
+
+static void process_there(struct sim_task *t)
+{
+        struct sim *s = t->node->sim;
+
+        if (s->config.process != NULL)
+                s->config.process(s->config.data, t->id, true);
+        sim_rules_began(s, t);
+}
+
+static void process_gone(struct sim_task *t)
+{
+        struct sim *s = t->node->sim;
+
+        if (s->config.process != NULL)
+                s->config.process(s->config.data, t->id, false);
+        sim_rules_ended(s, t);
 }
 
 static void unlink_changed(struct sim_task *t)
@@ -60,11 +78,11 @@ static void unlink_changed(struct sim_task *t)
 static void drop_task(struct sim_task *t)
 {
         if (t->process.pid > 0 && !t->process.ended)
-                rules_ended(t->node->sim, t);
+                process_gone(t);
         unlink_changed(t);
         HASH_DEL(t->node->tasks, t);
         t->gone = true;
-        task_unref(t);
+        sim_task_unref(t);
 }
 
 static void flush_soon(struct sim_node *n)
@@ -98,7 +116,7 @@ static void add_notes(struct sim_task *t, const struct task_effects *fx)
 
                 *note = (struct note){ .refs = 1,
                         .kind = fx->notes[i].kind,
-                        .time = machine_wall(n),
+                        .time = sim_machine_wall(n),
                         .version = fx->notes[i].version,
                         .run = fx->notes[i].run,
                         .task = mem_strdup(t->id),
@@ -173,7 +191,7 @@ static void send_signal(struct sim_task *t, int number)
 static void crash_mid(struct sim_node *n)
 {
         n->crash_mid = false;
-        agent_crash(n);
+        sim_agent_crash(n);
         sim_schedule(n->sim, n->sim->now + sim_between(n->sim, USEC_MSEC, 300 * USEC_MSEC),
                 SIM_EV_AGENT_START, n, n->agent_epoch);
 }
@@ -186,10 +204,10 @@ static void apply(struct sim_task *t, struct task_event *event)
         struct task_effects fx;
 
         event->id = t->id;
-        task_handle(&t->machine, t->spec, event, machine_mono(n), machine_wall(n),
+        task_handle(&t->machine, t->spec, event, sim_machine_mono(n), sim_machine_wall(n),
                 sim_random(&n->sim->random), &fx);
         add_notes(t, &fx);
-        rules_machine(n->sim, t, &before);
+        sim_rules_machine(n->sim, t, &before);
         if (n->crash_mid && (fx.spawn || fx.signal != 0 || fx.changed)) {
                 crash_mid(n);
                 return;
@@ -207,12 +225,12 @@ static void apply(struct sim_task *t, struct task_event *event)
                 drop_task(t);
 }
 
-void agent_task_timer(struct sim_task *t)
+void sim_agent_task_timer(struct sim_task *t)
 {
         apply(t, &(struct task_event){ .type = TASK_EV_TIMER });
 }
 
-void agent_task_spawn(struct sim_task *t)
+void sim_agent_task_spawn(struct sim_task *t)
 {
         struct sim_node *n = t->node;
         const struct task_machine *m = &t->machine;
@@ -236,7 +254,7 @@ void agent_task_spawn(struct sim_task *t)
         sim_trace(n->sim, "%s: %s run %" PRIu64 " begins, pid %" PRId32, n->status.name, t->id,
                 p->run, p->pid);
         schedule_end(t, p->fate.lasts == USEC_NEVER ? USEC_NEVER : n->sim->now + p->fate.lasts);
-        rules_began(n->sim, t);
+        process_there(t);
         if (n->crash_mid && sim_maybe(n->sim, 500000))
                 crash_mid(n);
         else
@@ -255,7 +273,7 @@ static void tell_exit(struct sim_task *t)
 }
 
 /* Its end has come: its own, or that of the signal it was sent. */
-void process_due(struct sim_task *t)
+void sim_process_due(struct sim_task *t)
 {
         struct process *p = &t->process;
         struct sim *s = t->node->sim;
@@ -265,11 +283,11 @@ void process_due(struct sim_task *t)
         p->ended = true;
         p->exit_code = p->told != 0 ? -1 : p->fate.exit_code;
         p->signal = p->told != 0 ? p->told : p->fate.signal;
-        p->ended_mono = machine_mono(t->node);
+        p->ended_mono = sim_machine_mono(t->node);
         s->counts.ends++;
         sim_trace(s, "%s: %s run %" PRIu64 " ends, code %d signal %d", t->node->status.name, t->id,
                 p->run, p->exit_code, p->signal);
-        rules_ended(s, t);
+        process_gone(t);
         if (t->node->agent_up)
                 tell_exit(t);
 }
@@ -293,7 +311,7 @@ static void judge(struct sim_task *t)
                 enqueue_spawn(t);
 }
 
-void agent_start(struct sim_node *n, bool boot)
+void sim_agent_start(struct sim_node *n, bool boot)
 {
         struct sim_task *t, *next;
 
@@ -322,10 +340,10 @@ static void agent_end(struct sim_node *n, bool say)
         n->agent_up = n->crash_mid = n->flush_due = false;
         n->agent_epoch++;
         if (n->agent_link != NULL)
-                link_close_agent(n->agent_link, say);
+                sim_link_close_agent(n->agent_link, say);
 }
 
-void agent_crash(struct sim_node *n)
+void sim_agent_crash(struct sim_node *n)
 {
         sim_trace(n->sim, "%s: the agent is killed", n->status.name);
         agent_end(n, true);
@@ -338,42 +356,42 @@ static void forget_all(struct sim_node *n)
         HASH_ITER (hh, n->tasks, t, next)
                 drop_task(t);
         for (size_t i = 0; i < n->notes_len; i++)
-                note_unref(n->notes[i]);
+                sim_note_unref(n->notes[i]);
         n->notes_len = 0;
         n->notes_acked = n->notes_sent = 0;
         n->lives++;
 }
 
-void machine_down(struct sim_node *n, bool wipe)
+void sim_machine_down(struct sim_node *n, bool wipe)
 {
         struct sim_task *t, *next;
 
         if (n->agent_link != NULL)
-                link_orphan(n->agent_link);
+                sim_link_orphan(n->agent_link);
         agent_end(n, false);
         n->machine_up = false;
         n->machine_epoch++;
         HASH_ITER (hh, n->tasks, t, next) {
                 if (t->process.pid > 0 && !t->process.ended)
-                        rules_ended(n->sim, t);
+                        process_gone(t);
                 t->process = (struct process){ .epoch = t->process.epoch + 1 };
         }
         if (wipe)
                 forget_all(n);
 }
 
-void machine_free(struct sim_node *n)
+void sim_machine_free(struct sim_node *n)
 {
         struct sim_task *t, *next;
 
         HASH_ITER (hh, n->tasks, t, next) {
                 HASH_DEL(n->tasks, t);
-                task_unref(t);
+                sim_task_unref(t);
         }
         for (size_t i = 0; i < n->notes_len; i++)
-                note_unref(n->notes[i]);
+                sim_note_unref(n->notes[i]);
         if (n->agent_link != NULL)
-                link_unref(n->agent_link);
+                sim_link_unref(n->agent_link);
         free(n->notes);
         record_done(&node_table, &n->status);
         json_decref(n->json);
@@ -390,7 +408,7 @@ static void copy_report(struct report *to, const struct sim_task *t)
                 .machine = t->machine };
 }
 
-void report_fill(struct cluster_report *ret, const struct report *r)
+void sim_report_fill(struct cluster_report *ret, const struct report *r)
 {
         const struct task_machine *m = &r->machine;
 
@@ -414,25 +432,25 @@ void report_fill(struct cluster_report *ret, const struct report *r)
                 .log_bytes = RECORD_NULL };
 }
 
-void agent_connect(struct sim_node *n)
+void sim_agent_connect(struct sim_node *n)
 {
         struct message *hello;
         struct sim_task *t, *next;
 
         if (!n->agent_up || n->agent_link != NULL)
                 return;
-        n->agent_link = link_new(n);
+        n->agent_link = sim_link_new(n);
         if (n->cut_up || n->cut_down)
                 sim_schedule_link(n->sim, n->sim->now + SIM_AGENT_BREAKS, SIM_EV_AGENT_SILENCE,
                         n->agent_link, n->cut_epoch);
-        hello = message_new(MESSAGE_HELLO);
+        hello = sim_message_new(MESSAGE_HELLO);
         hello->reports = mem_resize(NULL, HASH_COUNT(n->tasks) + 1, sizeof hello->reports[0]);
         HASH_ITER (hh, n->tasks, t, next) {
                 unlink_changed(t);
                 copy_report(&hello->reports[hello->reports_len++], t);
         }
         n->notes_sent = n->notes_acked;
-        link_send_up(n->agent_link, hello);
+        sim_link_send_up(n->agent_link, hello);
         if (n->notes_len > 0)
                 flush_soon(n);
 }
@@ -444,7 +462,7 @@ static void reconnect_after(struct sim_node *n, usec_t delay)
 }
 
 /* Its end of the link has closed. */
-void agent_link_ended(struct link *l)
+void sim_agent_link_ended(struct link *l)
 {
         struct sim_node *n = l->node;
 
@@ -463,7 +481,7 @@ static void send_notes(struct sim_node *n)
 
         if (from >= to)
                 return;
-        m = message_new(MESSAGE_NOTES);
+        m = sim_message_new(MESSAGE_NOTES);
         m->notes = mem_alloc((to - from) * sizeof(struct note *));
         m->seq = n->notes_sent + 1;
         for (size_t i = from; i < to; i++) {
@@ -471,7 +489,7 @@ static void send_notes(struct sim_node *n)
                 m->notes[m->notes_len++] = n->notes[i];
         }
         n->notes_sent = n->notes_acked + to;
-        link_send_up(n->agent_link, m);
+        sim_link_send_up(n->agent_link, m);
 }
 
 static void send_reports(struct sim_node *n)
@@ -483,16 +501,16 @@ static void send_reports(struct sim_node *n)
                 len++;
         if (len == 0)
                 return;
-        m = message_new(MESSAGE_REPORT);
+        m = sim_message_new(MESSAGE_REPORT);
         m->reports = mem_alloc(len * sizeof m->reports[0]);
         while (n->changed_first != NULL) {
                 copy_report(&m->reports[m->reports_len++], n->changed_first);
                 unlink_changed(n->changed_first);
         }
-        link_send_up(n->agent_link, m);
+        sim_link_send_up(n->agent_link, m);
 }
 
-void agent_flush(struct sim_node *n)
+void sim_agent_flush(struct sim_node *n)
 {
         n->flush_due = false;
         if (n->agent_link == NULL)
@@ -513,7 +531,7 @@ static void take_ack(struct sim_node *n, uint64_t seq)
                 return;
         drop = (size_t) (MIN(seq, last) - n->notes_acked);
         for (size_t i = 0; i < drop; i++)
-                note_unref(n->notes[i]);
+                sim_note_unref(n->notes[i]);
         n->notes_len -= drop;
         memmove(n->notes, n->notes + drop, n->notes_len * sizeof(struct note *));
         n->notes_acked = seq; /* also when more is known there than here, after a wipe */
@@ -524,7 +542,9 @@ static void take_ack(struct sim_node *n, uint64_t seq)
 
 static void forget(struct sim_task *t)
 {
-        struct task_event event = { .type = TASK_EV_DESIRE, .desire = t->machine.desire };
+        struct task_event event = {
+                .type = TASK_EV_DESIRE, .desire = t->machine.desire, .grant = t->machine.grant
+        };
 
         t->forget = true;
         event.desire.run = false;
@@ -542,6 +562,14 @@ static struct job_spec *find_spec(struct sim_node *n, const struct cluster_assig
         return NULL;
 }
 
+static struct task_grant grant_of(const struct cluster_assign *a)
+{
+        struct task_grant grant = { .fence = a->fence };
+
+        memcpy(grant.ports, a->ports, sizeof grant.ports);
+        return grant;
+}
+
 static struct sim_task *make_task(struct sim_node *n, const struct cluster_assign *a)
 {
         struct sim_task *t = mem_alloc(sizeof *t);
@@ -551,7 +579,7 @@ static struct sim_task *make_task(struct sim_node *n, const struct cluster_assig
         t->id = mem_strdup(a->task);
         t->job = mem_strdup(a->job);
         t->index = a->index;
-        task_machine_init(&t->machine, machine_wall(n));
+        task_machine_init(&t->machine, sim_machine_wall(n));
         HASH_ADD_KEYPTR(hh, n->tasks, t->id, strlen(t->id), t);
         return t;
 }
@@ -577,8 +605,35 @@ static bool take_assign(struct sim_node *n, const struct assignment *item)
         t->spec = spec;
         t->forget = false;
         t->decided = item->decided;
-        apply(t, &(struct task_event){ .type = TASK_EV_DESIRE, .desire = a->desire });
+        apply(t, &(struct task_event){
+                         .type = TASK_EV_DESIRE, .desire = a->desire, .grant = grant_of(a) });
         return true;
+}
+
+void sim_agent_adopt(struct sim_node *n, const struct cluster_assign *a, struct job_spec *spec)
+{
+        struct sim_task *t = make_task(n, a);
+        struct sim *s = n->sim;
+        struct task_event events[] = { { .type = TASK_EV_DESIRE, .desire = a->desire },
+                { .type = TASK_EV_SPAWNED, .pid = ++n->last_pid },
+                { .type = TASK_EV_DESIRE, .desire = a->desire, .grant = grant_of(a) } };
+        struct task_effects fx;
+
+        t->spec = job_spec_ref(spec);
+        events[0].desire.run = true;
+        events[0].grant = events[2].grant;
+        for (size_t i = 0; i < 2; i++)
+                task_handle(&t->machine, spec, &events[i], sim_machine_mono(n), sim_machine_wall(n),
+                        sim_random(&s->random), &fx);
+        draw_run(t);
+        t->process.pid = t->machine.pid;
+        t->process.run = t->machine.runs;
+        t->process.version = t->machine.run_version;
+        t->process.began = s->now;
+        if (t->process.fate.lasts != USEC_NEVER)
+                schedule_end(t, s->now + t->process.fate.lasts);
+        process_there(t);
+        apply(t, &events[2]); /* which may ask it to end */
 }
 
 static void forget_unnamed(struct sim_node *n, const struct message *m)
@@ -607,11 +662,11 @@ static void take_assigns(struct link *l, const struct message *m)
         if (failed && l->agent_open) {
                 sim_trace(n->sim, "%s: a spec is missing, asks again", n->status.name);
                 n->retry_delay = TRY_AGAIN;
-                link_close_agent(l, true);
+                sim_link_close_agent(l, true);
         }
 }
 
-void agent_take(struct link *l, const struct message *m)
+void sim_agent_take(struct link *l, const struct message *m)
 {
         struct sim_node *n = l->node;
 

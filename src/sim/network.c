@@ -19,7 +19,7 @@
 
 /* ---- Messages */
 
-void note_unref(struct note *n)
+void sim_note_unref(struct note *n)
 {
         if (--n->refs > 0)
                 return;
@@ -29,7 +29,7 @@ void note_unref(struct note *n)
         free(n);
 }
 
-struct message *message_new(enum message_type type)
+struct message *sim_message_new(enum message_type type)
 {
         struct message *m = mem_alloc(sizeof *m);
 
@@ -37,7 +37,7 @@ struct message *message_new(enum message_type type)
         return m;
 }
 
-void message_free(struct message *m)
+void sim_message_free(struct message *m)
 {
         if (m == NULL)
                 return;
@@ -46,7 +46,7 @@ void message_free(struct message *m)
                 free(m->reports[i].job);
         }
         for (size_t i = 0; i < m->notes_len; i++)
-                note_unref(m->notes[i]);
+                sim_note_unref(m->notes[i]);
         for (size_t i = 0; i < m->items_len; i++) {
                 free(m->items[i].assign.node);
                 free(m->items[i].assign.task);
@@ -64,7 +64,7 @@ static const char *const message_names[] = { "hello", "report", "notes", "welcom
 
 /* ---- Links */
 
-struct link *link_new(struct sim_node *n)
+struct link *sim_link_new(struct sim_node *n)
 {
         struct link *l = mem_alloc(sizeof *l);
 
@@ -75,7 +75,7 @@ struct link *link_new(struct sim_node *n)
         return l;
 }
 
-struct link *link_ref(struct link *l)
+struct link *sim_link_ref(struct link *l)
 {
         l->refs++;
         return l;
@@ -87,17 +87,17 @@ static void channel_clear(struct channel *c)
 
         DL_FOREACH_SAFE (c->messages, m, next) {
                 DL_DELETE(c->messages, m);
-                message_free(m);
+                sim_message_free(m);
         }
 }
 
-void link_unref(struct link *l)
+void sim_link_unref(struct link *l)
 {
         if (--l->refs > 0)
                 return;
         channel_clear(&l->up);
         channel_clear(&l->down);
-        message_free(l->gathered);
+        sim_message_free(l->gathered);
         cluster_effects_done(&l->all);
         free(l);
 }
@@ -134,8 +134,8 @@ static void send_on(struct link *l, bool up, struct message *m)
 static void lose(struct link *l)
 {
         sim_trace(l->node->sim, "%s: the link breaks", l->node->status.name);
-        send_on(l, true, message_new(MESSAGE_END));
-        send_on(l, false, message_new(MESSAGE_END));
+        send_on(l, true, sim_message_new(MESSAGE_END));
+        send_on(l, false, sim_message_new(MESSAGE_END));
 }
 
 static void send_or_lose(struct link *l, bool up, struct message *m)
@@ -143,45 +143,45 @@ static void send_or_lose(struct link *l, bool up, struct message *m)
         struct sim *s = l->node->sim;
 
         if (sim_maybe(s, s->config.faults.message_lost)) {
-                message_free(m);
+                sim_message_free(m);
                 lose(l);
         } else {
                 send_on(l, up, m);
         }
 }
 
-void link_send_up(struct link *l, struct message *m)
+void sim_link_send_up(struct link *l, struct message *m)
 {
         send_or_lose(l, true, m);
 }
 
-void link_send_down(struct link *l, struct message *m)
+void sim_link_send_down(struct link *l, struct message *m)
 {
         send_or_lose(l, false, m);
 }
 
 /* ---- Ends */
 
-void link_close_agent(struct link *l, bool say)
+void sim_link_close_agent(struct link *l, bool say)
 {
         if (!l->agent_open)
                 return;
         l->agent_open = false;
         if (say)
-                send_on(l, true, message_new(MESSAGE_END));
-        agent_link_ended(l);
-        link_unref(l);
+                send_on(l, true, sim_message_new(MESSAGE_END));
+        sim_agent_link_ended(l);
+        sim_link_unref(l);
 }
 
-void link_close_server(struct link *l, bool say)
+void sim_link_close_server(struct link *l, bool say)
 {
         if (!l->server_open)
                 return;
         l->server_open = false;
         if (say)
-                send_on(l, false, message_new(MESSAGE_END));
-        server_link_ended(l);
-        link_unref(l);
+                send_on(l, false, sim_message_new(MESSAGE_END));
+        sim_server_link_ended(l);
+        sim_link_unref(l);
 }
 
 /* ---- Delivery */
@@ -218,16 +218,16 @@ static void take(struct link *l, bool up, const struct message *m)
         s->counts.messages++;
         trace_message(l, up, m);
         if (up)
-                server_take(l, m);
+                sim_server_take(l, m);
         else
-                agent_take(l, m);
+                sim_agent_take(l, m);
 }
 
 /* The other side is not there, or not any more. */
 static void refuse(struct link *l, bool up, const struct message *m)
 {
         if (m->type != MESSAGE_END && up && l->agent_open)
-                send_on(l, false, message_new(MESSAGE_END));
+                send_on(l, false, sim_message_new(MESSAGE_END));
 }
 
 /* A hello that was overtaken by one of a later link is not heard: it tells of the past. */
@@ -246,7 +246,7 @@ static bool may_come_twice(const struct message *m)
                m->type == MESSAGE_ACK;
 }
 
-void link_deliver(struct link *l, bool up)
+void sim_link_deliver(struct link *l, bool up)
 {
         struct sim *s = l->node->sim;
         struct channel *c = up ? &l->up : &l->down;
@@ -261,16 +261,16 @@ void link_deliver(struct link *l, bool up)
         } else if (m->type == MESSAGE_END) {
                 trace_message(l, up, m);
                 if (up)
-                        link_close_server(l, false);
+                        sim_link_close_server(l, false);
                 else
-                        link_close_agent(l, false);
+                        sim_link_close_agent(l, false);
         } else {
                 take(l, up, m);
                 if (may_come_twice(m) && sim_maybe(s, s->config.faults.message_twice) &&
                         is_heard(l, up, m))
                         take(l, up, m);
         }
-        message_free(m);
+        sim_message_free(m);
         schedule_channel(l, up);
 }
 
@@ -281,7 +281,7 @@ static usec_t draw_silence(struct sim *s, usec_t silence)
         return s->now + sim_between(s, silence - 500 * USEC_MSEC, silence + 100 * USEC_MSEC);
 }
 
-void link_cut(struct sim_node *n, bool up, bool down)
+void sim_link_cut(struct sim_node *n, bool up, bool down)
 {
         struct sim *s = n->sim;
 
@@ -294,14 +294,14 @@ void link_cut(struct sim_node *n, bool up, bool down)
 }
 
 /* Its agent is gone without a word. */
-void link_orphan(struct link *l)
+void sim_link_orphan(struct link *l)
 {
         l->orphaned = true;
         sim_schedule_link(l->node->sim, draw_silence(l->node->sim, SIM_LOST_AFTER),
                 SIM_EV_SERVER_SILENCE, l, 0);
 }
 
-void link_healed(struct sim_node *n)
+void sim_link_healed(struct sim_node *n)
 {
         for (int i = 0; i < 2; i++) {
                 struct link *l = i == 0 ? n->agent_link : n->server_link;

@@ -84,7 +84,7 @@ static int check_wanted(struct sim *s, const struct wish *w, const struct fact *
         const char *room = NULL;
 
         if (status->state != TASK_RUNNING && status->result != RESULT_SUCCEEDED)
-                room = room_find(s, w->live.spec);
+                room = sim_room_find(s, w->live.spec);
         if ((status->node == NULL && status->state == TASK_QUEUED && room == NULL) ||
                 (status->state == TASK_LOST && w->live.spec->lost.then == LOST_WAIT)) {
                 ++*waiting;
@@ -119,7 +119,7 @@ static int check_task(
 
         snprintf(id, sizeof id, "%s.%" PRIu32, w->job, index);
         there = cluster_get_task(s->server.cluster, id, &status);
-        if (wish_wants(&w->live, index))
+        if (sim_wish_wants(&w->live, index))
                 return there ? check_wanted(s, w, f, &status, waiting, err)
                              : error_set(err, ERR_TIMEOUT, "%s is not there", id);
         if (live_processes(f) > 0)
@@ -164,7 +164,7 @@ static int check_job(struct sim *s, const struct wish *w, struct error *err)
                         return -1;
                 if (first.code == ERR_NONE || first.code == ERR_UNAVAILABLE)
                         first = *err;
-                wanted += wish_wants(&w->live, i);
+                wanted += sim_wish_wants(&w->live, i);
                 running += live_processes(i < w->facts_len ? w->facts[i] : NULL);
         }
         /* a rollout does not go on while a task that had run waits for room */

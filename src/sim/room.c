@@ -151,7 +151,7 @@ static void check_place(struct sim *s, const struct sim_node *n, const struct fa
                         s, "closed: %s is placed on %s, which is closed", f->id, n->status.name);
 }
 
-void room_told(struct sim *s, struct fact *f, const struct cluster_assign *a)
+void sim_room_told(struct sim *s, struct fact *f, const struct cluster_assign *a)
 {
         set_place(f, find_place(s, f));
         if (!a->desire.run)
@@ -160,13 +160,13 @@ void room_told(struct sim *s, struct fact *f, const struct cluster_assign *a)
         memcpy(f->ports, a->ports, sizeof f->ports);
 }
 
-void room_heard(struct sim *s, struct fact *f)
+void sim_room_heard(struct sim *s, struct fact *f)
 {
         if (f->placed_on == NULL)
                 set_place(f, find_place(s, f));
 }
 
-void room_check(struct sim *s, struct fact *f)
+void sim_room_check(struct sim *s, struct fact *f)
 {
         struct sim_node *n = f->placed_on;
 
@@ -180,7 +180,7 @@ void room_check(struct sim *s, struct fact *f)
         f->last_known = true;
 }
 
-void room_forget(struct sim *s, struct fact *f)
+void sim_room_forget(struct sim *s, struct fact *f)
 {
         set_place(f, find_place(s, f));
 }
@@ -213,7 +213,7 @@ static bool fits(struct sim *s, struct sim_node *n, const struct job_spec *spec)
         return true;
 }
 
-const char *room_find(struct sim *s, const struct job_spec *spec)
+const char *sim_room_find(struct sim *s, const struct job_spec *spec)
 {
         for (size_t i = 0; i < s->nodes_len; i++)
                 if (fits(s, s->nodes[i], spec))

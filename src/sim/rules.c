@@ -59,14 +59,14 @@ static void state_copy(struct wish_state *to, const struct wish_state *from)
         }
 }
 
-bool wish_is_stopped(const struct wish_state *w, uint32_t index)
+bool sim_wish_is_stopped(const struct wish_state *w, uint32_t index)
 {
         return w->stopped || (index < w->task_stopped_len && w->task_stopped[index]);
 }
 
-bool wish_wants(const struct wish_state *w, uint32_t index)
+bool sim_wish_wants(const struct wish_state *w, uint32_t index)
 {
-        return w->exists && index < w->count && !wish_is_stopped(w, index);
+        return w->exists && index < w->count && !sim_wish_is_stopped(w, index);
 }
 
 static void stop_index(struct wish_state *w, uint32_t index, bool stopped)
@@ -266,7 +266,7 @@ static void check_not_done(struct sim *s, struct fact *f, const struct sim_task 
         f->done = false;
 }
 
-void rules_began(struct sim *s, struct sim_task *t)
+void sim_rules_began(struct sim *s, struct sim_task *t)
 {
         struct fact *f;
 
@@ -282,7 +282,7 @@ void rules_began(struct sim *s, struct sim_task *t)
         f->live[f->live_len++] = t;
 }
 
-void rules_ended(struct sim *s, struct sim_task *t)
+void sim_rules_ended(struct sim *s, struct sim_task *t)
 {
         struct fact *f;
 
@@ -296,7 +296,7 @@ void rules_ended(struct sim *s, struct sim_task *t)
                 }
 }
 
-void rules_machine(struct sim *s, struct sim_task *t, const struct task_machine *before)
+void sim_rules_machine(struct sim *s, struct sim_task *t, const struct task_machine *before)
 {
         const struct task_machine *m = &t->machine;
         struct fact *f;
@@ -344,7 +344,7 @@ static void hear_report(
                 strcmp(status.node, node) != 0)
                 return;
         if (status.state != TASK_ENDED)
-                room_heard(s, f);
+                sim_room_heard(s, f);
         f->hello = all && f->told_known ? s->counts.steps : 0;
         if (!f->told_known) {
                 f->told = r->desire;
@@ -370,7 +370,7 @@ static void check_wanted(struct sim *s, const struct fact *f, const struct clust
         const struct wish_state *w = &f->wish->live;
         struct task_status status;
 
-        if (!a->desire.run || a->forget || wish_wants(w, f->index))
+        if (!a->desire.run || a->forget || sim_wish_wants(w, f->index))
                 return;
         /* what has ended keeps the desire it ended with */
         if (cluster_get_task(s->server.cluster, f->id, &status) && status.state == TASK_ENDED)
@@ -379,7 +379,7 @@ static void check_wanted(struct sim *s, const struct fact *f, const struct clust
                 "unwanted: %s is told to run, and nobody wants that (%s, count %" PRIu32 "%s%s)",
                 f->id, w->exists ? "its job is there" : "its job was removed", w->count,
                 w->stopped ? ", job stopped" : "",
-                wish_is_stopped(w, f->index) ? ", task stopped" : "");
+                sim_wish_is_stopped(w, f->index) ? ", task stopped" : "");
 }
 
 /* Tasks of the job that are down because of its rollout, and not because of a fault since. */
@@ -392,7 +392,7 @@ static size_t count_moved(struct wish *w)
 
                 if (f == NULL || !f->moved)
                         continue;
-                if (!wish_wants(&w->live, f->index) ||
+                if (!sim_wish_wants(&w->live, f->index) ||
                         (f->moved_on->down_at != USEC_NEVER && f->moved_on->down_at >= f->moved_at))
                         f->moved = false;
                 n += f->moved;
@@ -423,7 +423,7 @@ static void hear_assign(struct sim *s, const struct cluster_assign *a, bool roll
         bool down, asked = f->asked;
 
         if (a->forget) {
-                room_forget(s, f);
+                sim_room_forget(s, f);
                 return;
         }
         check_wanted(s, f, a);
@@ -433,7 +433,7 @@ static void hear_assign(struct sim *s, const struct cluster_assign *a, bool roll
         f->asked &= f->told_known && a->desire.generation <= f->told.generation;
         f->told = a->desire;
         f->told_known = true;
-        room_told(s, f, a);
+        sim_room_told(s, f, a);
         if (!down)
                 return;
         f->up = false;
@@ -451,10 +451,10 @@ static void check_rooms(struct sim *s, const struct cluster_effects *fx)
 {
         for (size_t i = 0; i < fx->assigns_len; i++)
                 if (fx->assigns[i].desire.run && !fx->assigns[i].forget)
-                        room_check(s, fact_get(s->rules, fx->assigns[i].task));
+                        sim_room_check(s, fact_get(s->rules, fx->assigns[i].task));
 }
 
-void rules_told_all(struct sim *s, struct sim_node *n, const struct cluster_effects *all)
+void sim_rules_told_all(struct sim *s, struct sim_node *n, const struct cluster_effects *all)
 {
         (void) n;
         for (size_t i = 0; i < all->assigns_len && s->rules != NULL; i++) {
@@ -564,7 +564,7 @@ static void hear_command(struct sim *s, const struct cluster_event *event, struc
         for (size_t i = 0; i < w->facts_len; i++) { /* who stops is not down for a rollout */
                 struct fact *f = w->facts[i];
 
-                if (f != NULL && !wish_wants(&w->live, f->index))
+                if (f != NULL && !sim_wish_wants(&w->live, f->index))
                         f->moved = f->up = f->told.run = false;
         }
         e->wish = mem_alloc(sizeof *e->wish);
@@ -572,7 +572,7 @@ static void hear_command(struct sim *s, const struct cluster_event *event, struc
         state_copy(&e->wish->state, &w->live);
 }
 
-void rules_handled(struct sim *s, const struct cluster_event *event, struct entry *e)
+void sim_rules_handled(struct sim *s, const struct cluster_event *event, struct entry *e)
 {
         bool reports = event->type == CLUSTER_NODE_UP || event->type == CLUSTER_REPORT;
 
@@ -598,7 +598,7 @@ void rules_handled(struct sim *s, const struct cluster_event *event, struct entr
 
 /* ---- Commit and loss */
 
-void rules_stored(struct sim *s, struct entry *e)
+void sim_rules_stored(struct sim *s, struct entry *e)
 {
         if (s->rules == NULL)
                 return;
@@ -612,7 +612,7 @@ void rules_stored(struct sim *s, struct entry *e)
                         e->well[i]->done_stored_at = s->now;
 }
 
-void rules_entry_free(struct entry *e)
+void sim_rules_entry_free(struct entry *e)
 {
         if (e->wish != NULL)
                 state_done(&e->wish->state);
@@ -620,7 +620,7 @@ void rules_entry_free(struct entry *e)
         free(e->well);
 }
 
-void rules_reloaded(struct sim *s)
+void sim_rules_reloaded(struct sim *s)
 {
         struct fact *f, *next;
 
@@ -640,7 +640,7 @@ void rules_reloaded(struct sim *s)
 
 /* ---- Life */
 
-struct rules *rules_new(struct sim *s)
+struct rules *sim_rules_new(struct sim *s)
 {
         struct rules *r = mem_alloc(sizeof *r);
 
@@ -648,7 +648,7 @@ struct rules *rules_new(struct sim *s)
         return r;
 }
 
-void rules_free(struct rules *r)
+void sim_rules_free(struct rules *r)
 {
         struct wish *w, *next_wish;
         struct fact *f, *next_fact;

@@ -71,13 +71,13 @@ struct rules {
         usec_t stored_until; /* decisions up to it are durable */
 };
 
-bool wish_is_stopped(const struct wish_state *w, uint32_t index);
+bool sim_wish_is_stopped(const struct wish_state *w, uint32_t index);
 /* room.c: after @f was told something; after its agent told of it; when all of the turn is said;
  * when an agent was told to drop it; a node with room for one more task, or NULL. */
-void room_told(struct sim *s, struct fact *f, const struct cluster_assign *a);
-void room_heard(struct sim *s, struct fact *f);
-void room_check(struct sim *s, struct fact *f);
-void room_forget(struct sim *s, struct fact *f);
-const char *room_find(struct sim *s, const struct job_spec *spec);
+void sim_room_told(struct sim *s, struct fact *f, const struct cluster_assign *a);
+void sim_room_heard(struct sim *s, struct fact *f);
+void sim_room_check(struct sim *s, struct fact *f);
+void sim_room_forget(struct sim *s, struct fact *f);
+const char *sim_room_find(struct sim *s, const struct job_spec *spec);
 
-bool wish_wants(const struct wish_state *w, uint32_t index);
+bool sim_wish_wants(const struct wish_state *w, uint32_t index);

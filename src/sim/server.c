@@ -21,14 +21,24 @@
 #define RETRY_FIRST (250 * USEC_MSEC)
 #define RETRY_LAST  (2 * USEC_SEC)
 
-usec_t server_wall(const struct sim *s)
+usec_t sim_server_wall(const struct sim *s)
 {
         return s->config.start_wall + s->now + (usec_t) s->server.clock_off;
 }
 
 /* ---- Rows */
 
-void server_store_row(struct server *v, const char *key, const char *value)
+bool sim_server_row_is_ours(const char *key)
+{
+        static const char *const prefixes[] = { "job/", "tasks/", "node/", "event/" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
+                if (strncmp(key, prefixes[i], strlen(prefixes[i])) == 0)
+                        return true;
+        return false;
+}
+
+void sim_server_store_row(struct server *v, const char *key, const char *value)
 {
         struct row *row;
 
@@ -62,11 +72,11 @@ static void store_turn(struct sim *s, const struct turn *t)
 
         DL_FOREACH (t->entries, e) {
                 for (size_t i = 0; i < e->effects.writes_len; i++)
-                        server_store_row(
+                        sim_server_store_row(
                                 &s->server, e->effects.writes[i].key, e->effects.writes[i].value);
                 if (e->note_node != NULL)
                         e->note_node->notes_stored = MAX(e->note_node->notes_stored, e->notes_seq);
-                rules_stored(s, e);
+                sim_rules_stored(s, e);
         }
         s->counts.commits++;
 }
@@ -75,11 +85,11 @@ static void store_turn(struct sim *s, const struct turn *t)
 
 static void entry_free(struct entry *e)
 {
-        rules_entry_free(e);
+        sim_rules_entry_free(e);
         if (e->hello != NULL)
-                link_unref(e->hello);
+                sim_link_unref(e->hello);
         if (e->notes != NULL)
-                link_unref(e->notes);
+                sim_link_unref(e->notes);
         cluster_effects_done(&e->effects);
         free(e);
 }
@@ -159,7 +169,7 @@ static struct entry *submit(struct sim *s, const struct cluster_event *event, st
         struct entry *e = mem_alloc(sizeof *e);
 
         e->decided = s->now;
-        if (cluster_handle(v->cluster, event, server_wall(s), &e->effects, err) < 0) {
+        if (cluster_handle(v->cluster, event, sim_server_wall(s), &e->effects, err) < 0) {
                 if (e->effects.assigns_len + e->effects.writes_len + e->effects.events_len > 0)
                         sim_break_rule(
                                 s, "effects: an event that was refused had some: %s", err->message);
@@ -170,7 +180,7 @@ static struct entry *submit(struct sim *s, const struct cluster_event *event, st
         v->open->writes |= e->effects.writes_len > 0;
         v->open->commands |= is_command(event->type);
         trace_decision(s, event, &e->effects);
-        rules_handled(s, event, e);
+        sim_rules_handled(s, event, e);
         return e;
 }
 
@@ -196,12 +206,12 @@ static void gather(
         const struct job_spec *spec = NULL;
 
         if (m == NULL)
-                l->gathered = m = message_new(MESSAGE_ASSIGN);
+                l->gathered = m = sim_message_new(MESSAGE_ASSIGN);
         m->all = all;
         if (!l->in_gathered) {
                 l->in_gathered = true;
                 l->next_gathered = v->gathered;
-                v->gathered = link_ref(l);
+                v->gathered = sim_link_ref(l);
         }
         if (a == NULL)
                 return;
@@ -225,9 +235,9 @@ static void send_gathered(struct server *v)
                 v->gathered = l->next_gathered;
                 l->in_gathered = false;
                 if (l->server_open && l->gathered != NULL)
-                        link_send_down(l, take_ptr(l->gathered));
-                message_free(take_ptr(l->gathered));
-                link_unref(l);
+                        sim_link_send_down(l, take_ptr(l->gathered));
+                sim_message_free(take_ptr(l->gathered));
+                sim_link_unref(l);
         }
 }
 
@@ -237,14 +247,15 @@ static void welcome(struct sim *s, struct link *l)
 
         if (!l->server_open)
                 return;
-        m = message_new(MESSAGE_WELCOME);
+        m = sim_message_new(MESSAGE_WELCOME);
         m->seq = l->node->notes_stored;
-        link_send_down(l, m);
+        sim_link_send_down(l, m);
         l->welcomed = true;
         gather(&s->server, l, NULL, l->all_decided, true);
         for (size_t i = 0; i < l->all.assigns_len; i++)
                 gather(&s->server, l, &l->all.assigns[i], l->all_decided, true);
-        link_send_down(l, take_ptr(l->gathered)); /* what comes later in this turn goes by itself */
+        sim_link_send_down(
+                l, take_ptr(l->gathered)); /* what comes later in this turn goes by itself */
         cluster_effects_done(&l->all);
         l->all = (struct cluster_effects){ 0 };
 }
@@ -267,10 +278,10 @@ static void publish_entry(struct sim *s, struct entry *e)
         if (e->hello != NULL)
                 welcome(s, e->hello);
         if (e->notes != NULL && e->notes->server_open) {
-                struct message *m = message_new(MESSAGE_ACK);
+                struct message *m = sim_message_new(MESSAGE_ACK);
 
                 m->seq = e->notes_seq;
-                link_send_down(e->notes, m);
+                sim_link_send_down(e->notes, m);
         }
         if (e->command != 0 && s->config.answer != NULL)
                 s->config.answer(s->config.data, e->command, NULL);
@@ -301,7 +312,7 @@ static void begin_commit(struct sim *s)
 static void arm_tick(struct sim *s)
 {
         struct server *v = &s->server;
-        usec_t due = cluster_next_deadline(v->cluster), now = server_wall(s);
+        usec_t due = cluster_next_deadline(v->cluster), now = sim_server_wall(s);
 
         if (due == v->armed_for && (due == USEC_NEVER || v->armed))
                 return;
@@ -315,7 +326,7 @@ static void arm_tick(struct sim *s)
 }
 
 /* The end of a turn of its loop. */
-void server_advance(struct sim *s)
+void sim_server_advance(struct sim *s)
 {
         struct server *v = &s->server;
 
@@ -336,16 +347,16 @@ void server_advance(struct sim *s)
 }
 
 /* The shell sees that its clock was set, and says by how much. */
-void server_set_clock(struct sim *s, int64_t by)
+void sim_server_set_clock(struct sim *s, int64_t by)
 {
         s->server.clock_off += by;
         if (by == 0 || s->server.cluster == NULL)
                 return;
         submit_own(s, &(struct cluster_event){ .type = CLUSTER_CLOCK, .by = by });
-        server_advance(s);
+        sim_server_advance(s);
 }
 
-void server_tick(struct sim *s)
+void sim_server_tick(struct sim *s)
 {
         s->server.armed = false;
         if (s->server.cluster == NULL)
@@ -360,7 +371,7 @@ static void close_links(struct sim *s)
 {
         for (size_t i = 0; i < s->nodes_len; i++)
                 if (s->nodes[i]->server_link != NULL)
-                        link_close_server(s->nodes[i]->server_link, true);
+                        sim_link_close_server(s->nodes[i]->server_link, true);
 }
 
 static void load_row(struct sim *s, const char *key, const char *value)
@@ -370,7 +381,7 @@ static void load_row(struct sim *s, const char *key, const char *value)
 
         if (cluster_handle(s->server.cluster,
                     &(struct cluster_event){ .type = CLUSTER_LOAD, .key = key, .value = value },
-                    server_wall(s), &none, &err) < 0)
+                    sim_server_wall(s), &none, &err) < 0)
                 sim_break_rule(s, "load: row %s: %s", key, err.message);
         cluster_effects_done(&none);
 }
@@ -389,21 +400,21 @@ static void load(struct sim *s)
                 load_row(s, v->newest_event, "{}");
         for (struct row *row = v->rows; row != NULL; row = row->hh.next)
                 load_row(s, row->key, row->value);
-        rules_reloaded(s);
+        sim_rules_reloaded(s);
         submit_own(s, &(struct cluster_event){ .type = CLUSTER_LOADED });
         s->counts.reloads++;
 }
 
-void server_start(struct sim *s)
+void sim_server_start(struct sim *s)
 {
         sim_trace(s, "server: begins");
         s->server.load_pending = false;
         s->server.epoch++;
         load(s);
-        server_advance(s);
+        sim_server_advance(s);
 }
 
-void server_crash(struct sim *s)
+void sim_server_crash(struct sim *s)
 {
         struct server *v = &s->server;
 
@@ -458,7 +469,7 @@ static void commit_failed(struct sim *s)
         v->retry_delay = MIN(v->retry_delay * 2, RETRY_LAST);
 }
 
-void server_retry(struct sim *s)
+void sim_server_retry(struct sim *s)
 {
         struct server *v = &s->server;
 
@@ -469,7 +480,7 @@ void server_retry(struct sim *s)
         begin_commit(s);
 }
 
-void server_committed(struct sim *s)
+void sim_server_committed(struct sim *s)
 {
         struct server *v = &s->server;
 
@@ -484,7 +495,7 @@ void server_committed(struct sim *s)
 
 /* ---- Links */
 
-void server_link_ended(struct link *l)
+void sim_server_link_ended(struct link *l)
 {
         struct sim_node *n = l->node;
         struct sim *s = n->sim;
@@ -503,7 +514,7 @@ static struct cluster_report *make_reports(const struct message *m)
         struct cluster_report *reports = mem_alloc((m->reports_len + 1) * sizeof reports[0]);
 
         for (size_t i = 0; i < m->reports_len; i++)
-                report_fill(&reports[i], &m->reports[i]);
+                sim_report_fill(&reports[i], &m->reports[i]);
         return reports;
 }
 
@@ -514,7 +525,7 @@ static void replace_older(struct link *l)
 
         l->node->server_link = l;
         if (old != NULL)
-                link_close_server(old, true);
+                sim_link_close_server(old, true);
 }
 
 static void take_hello(struct link *l, const struct message *m)
@@ -530,8 +541,8 @@ static void take_hello(struct link *l, const struct message *m)
                 return;
         l->hello = l->server_open = true;
         l->node->newest_link = l->number;
-        link_ref(l);
-        e->hello = link_ref(l);
+        sim_link_ref(l);
+        e->hello = sim_link_ref(l);
         replace_older(l);
         l->all_decided = s->now;
         cluster_assigns_of(s->server.cluster, l->node->status.name, &l->all);
@@ -539,7 +550,7 @@ static void take_hello(struct link *l, const struct message *m)
                 if (strcmp(e->effects.assigns[i].node, l->node->status.name) == 0)
                         sim_break_rule(s, "hello: %s is told apart from the whole of %s",
                                 e->effects.assigns[i].task, l->node->status.name);
-        rules_told_all(s, l->node, &l->all);
+        sim_rules_told_all(s, l->node, &l->all);
 }
 
 static void take_reports(struct link *l, const struct message *m)
@@ -578,10 +589,10 @@ static void take_notes(struct link *l, const struct message *m)
                 e->notes_seq = m->seq + i;
         }
         if (e != NULL) /* one acknowledgement for all */
-                e->notes = link_ref(l);
+                e->notes = sim_link_ref(l);
 }
 
-void server_take(struct link *l, const struct message *m)
+void sim_server_take(struct link *l, const struct message *m)
 {
         if (l->node->sim->server.cluster == NULL)
                 return;
@@ -605,12 +616,12 @@ void server_take(struct link *l, const struct message *m)
 
 /* ---- People */
 
-uint64_t server_command(struct sim *s, const struct cluster_event *event, struct error *err)
+uint64_t sim_server_command(struct sim *s, const struct cluster_event *event, struct error *err)
 {
         struct entry *e;
 
         if (s->server.load_pending)
-                server_start(s);
+                sim_server_start(s);
         if (s->server.cluster == NULL) {
                 error_set(err, ERR_UNAVAILABLE, "the server is down");
                 return 0;
@@ -629,13 +640,13 @@ uint64_t server_command(struct sim *s, const struct cluster_event *event, struct
 
 /* ---- Life */
 
-void server_init(struct sim *s)
+void sim_server_init(struct sim *s)
 {
         s->server.load_pending = true;
         s->server.armed_for = USEC_NEVER;
 }
 
-void server_done(struct sim *s)
+void sim_server_done(struct sim *s)
 {
         struct server *v = &s->server;
         struct row *row, *next;
@@ -645,7 +656,7 @@ void server_done(struct sim *s)
         cluster_free(v->cluster);
         for (size_t i = 0; i < s->nodes_len; i++)
                 if (s->nodes[i]->server_link != NULL)
-                        link_unref(s->nodes[i]->server_link);
+                        sim_link_unref(s->nodes[i]->server_link);
         HASH_ITER (hh, v->rows, row, next) {
                 HASH_DEL(v->rows, row);
                 free(row->key);

@@ -261,66 +261,70 @@ void sim_trace(struct sim *s, const char *format, ...) PRINTF_LIKE(2, 3);
 usec_t sim_between(struct sim *s, usec_t min, usec_t max);
 bool sim_maybe(struct sim *s, uint32_t of_a_million);
 struct sim_node *sim_node_find(struct sim *s, const char *name);
-usec_t machine_mono(const struct sim_node *n);
-usec_t machine_wall(const struct sim_node *n);
+usec_t sim_machine_mono(const struct sim_node *n);
+usec_t sim_machine_wall(const struct sim_node *n);
 
 /* network.c */
-struct message *message_new(enum message_type type);
-void message_free(struct message *m);
-void note_unref(struct note *n);
-struct link *link_new(struct sim_node *n);
-struct link *link_ref(struct link *l);
-void link_unref(struct link *l);
-void link_send_up(struct link *l, struct message *m);   /* takes it */
-void link_send_down(struct link *l, struct message *m); /* takes it */
-void link_close_agent(struct link *l, bool say);
-void link_close_server(struct link *l, bool say);
-void link_deliver(struct link *l, bool up);
-void link_orphan(struct link *l);
-void link_cut(struct sim_node *n, bool up, bool down);
-void link_healed(struct sim_node *n);
+struct message *sim_message_new(enum message_type type);
+void sim_message_free(struct message *m);
+void sim_note_unref(struct note *n);
+struct link *sim_link_new(struct sim_node *n);
+struct link *sim_link_ref(struct link *l);
+void sim_link_unref(struct link *l);
+void sim_link_send_up(struct link *l, struct message *m);   /* takes it */
+void sim_link_send_down(struct link *l, struct message *m); /* takes it */
+void sim_link_close_agent(struct link *l, bool say);
+void sim_link_close_server(struct link *l, bool say);
+void sim_link_deliver(struct link *l, bool up);
+void sim_link_orphan(struct link *l);
+void sim_link_cut(struct sim_node *n, bool up, bool down);
+void sim_link_healed(struct sim_node *n);
 
 /* agent.c */
-void agent_start(struct sim_node *n, bool boot);
-void agent_crash(struct sim_node *n);
-void machine_down(struct sim_node *n, bool wipe);
-void agent_connect(struct sim_node *n);
-void agent_flush(struct sim_node *n);
-void agent_take(struct link *l, const struct message *m);
-void agent_link_ended(struct link *l);
-void agent_task_timer(struct sim_task *t);
-void agent_task_spawn(struct sim_task *t);
-void process_due(struct sim_task *t);
-void task_unref(struct sim_task *t);
-void machine_free(struct sim_node *n);
-void report_fill(struct cluster_report *ret, const struct report *r);
+void sim_agent_start(struct sim_node *n, bool boot);
+void sim_agent_crash(struct sim_node *n);
+void sim_machine_down(struct sim_node *n, bool wipe);
+void sim_agent_connect(struct sim_node *n);
+void sim_agent_flush(struct sim_node *n);
+void sim_agent_take(struct link *l, const struct message *m);
+void sim_agent_link_ended(struct link *l);
+/* The task runs there since before the simulation began. */
+void sim_agent_adopt(struct sim_node *n, const struct cluster_assign *a, struct job_spec *spec);
+void sim_agent_task_timer(struct sim_task *t);
+void sim_agent_task_spawn(struct sim_task *t);
+void sim_process_due(struct sim_task *t);
+void sim_task_unref(struct sim_task *t);
+void sim_machine_free(struct sim_node *n);
+void sim_report_fill(struct cluster_report *ret, const struct report *r);
 
 /* server.c */
-void server_init(struct sim *s);
-void server_done(struct sim *s);
-void server_start(struct sim *s);
-void server_crash(struct sim *s);
-void server_store_row(struct server *v, const char *key, const char *value);
-void server_take(struct link *l, const struct message *m);
-void server_link_ended(struct link *l);
-uint64_t server_command(struct sim *s, const struct cluster_event *event, struct error *err);
-void server_committed(struct sim *s);
-void server_retry(struct sim *s);
-void server_tick(struct sim *s);
-void server_advance(struct sim *s); /* the end of a turn of its loop */
-void server_set_clock(struct sim *s, int64_t by);
-usec_t server_wall(const struct sim *s);
+void sim_server_init(struct sim *s);
+void sim_server_done(struct sim *s);
+void sim_server_start(struct sim *s);
+void sim_server_crash(struct sim *s);
+/* Whether the row is one of the core's. */
+bool sim_server_row_is_ours(const char *key);
+void sim_server_store_row(struct server *v, const char *key, const char *value);
+void sim_server_take(struct link *l, const struct message *m);
+void sim_server_link_ended(struct link *l);
+uint64_t sim_server_command(struct sim *s, const struct cluster_event *event, struct error *err);
+void sim_server_committed(struct sim *s);
+void sim_server_retry(struct sim *s);
+void sim_server_tick(struct sim *s);
+void sim_server_advance(struct sim *s); /* the end of a turn of its loop */
+void sim_server_set_clock(struct sim *s, int64_t by);
+usec_t sim_server_wall(const struct sim *s);
 
 /* rules.c: all of these do nothing when the rules are not asked for */
 void sim_break_rule(struct sim *s, const char *format, ...) PRINTF_LIKE(2, 3);
-struct rules *rules_new(struct sim *s);
-void rules_free(struct rules *r);
+struct rules *sim_rules_new(struct sim *s);
+void sim_rules_free(struct rules *r);
 /* After an event was handled. */
-void rules_handled(struct sim *s, const struct cluster_event *event, struct entry *e);
-void rules_told_all(struct sim *s, struct sim_node *n, const struct cluster_effects *all);
-void rules_stored(struct sim *s, struct entry *e);
-void rules_reloaded(struct sim *s);                  /* the server goes back to what is stored */
-void rules_began(struct sim *s, struct sim_task *t); /* a process is there */
-void rules_ended(struct sim *s, struct sim_task *t); /* it is gone */
-void rules_machine(struct sim *s, struct sim_task *t, const struct task_machine *before);
-void rules_entry_free(struct entry *e);
+void sim_rules_handled(struct sim *s, const struct cluster_event *event, struct entry *e);
+void sim_rules_told_all(struct sim *s, struct sim_node *n, const struct cluster_effects *all);
+void sim_rules_stored(struct sim *s, struct entry *e);
+void sim_rules_reloaded(struct sim *s); /* the server goes back to what is stored */
+void sim_rules_began(struct sim *s, struct sim_task *t); /* a process is there */
+void sim_rules_ended(struct sim *s, struct sim_task *t); /* it is gone */
+void sim_rules_machine(struct sim *s, struct sim_task *t, const struct task_machine *before);
+void sim_rules_entry_free(struct entry *e);

@@ -3,6 +3,7 @@
  *
  *   sim.c         time, chance, and what is due; the faults
  *   network.c     links: two queues each, which can be slow, cut and broken
+ *   adopt.c       machines and tasks as a stored state has them
  *   agent.c       a machine: its processes, and the agent that drives the task machines
  *   server.c      the store, the turns, and the server's end of the links
  *   rules.c       what must hold after every event
@@ -134,7 +135,7 @@ void sim_schedule_task(
 void sim_schedule_link(
         struct sim *s, usec_t at, enum sim_event_type type, struct link *l, uint64_t epoch)
 {
-        sim_schedule(s, at, type, l->node, epoch)->link = link_ref(l);
+        sim_schedule(s, at, type, l->node, epoch)->link = sim_link_ref(l);
 }
 
 static struct sim_event take_first(struct sim *s)
@@ -160,12 +161,12 @@ static void drop_event(struct sim_event *e)
         case SIM_EV_TASK_TIMER:
         case SIM_EV_TASK_SPAWN:
         case SIM_EV_PROCESS_END:
-                task_unref(e->task);
+                sim_task_unref(e->task);
                 break;
         case SIM_EV_DELIVER:
         case SIM_EV_AGENT_SILENCE:
         case SIM_EV_SERVER_SILENCE:
-                link_unref(e->link);
+                sim_link_unref(e->link);
                 break;
         case SIM_EV_CALL:
         case SIM_EV_CONNECT:
@@ -191,7 +192,7 @@ static void heal(struct sim_node *n)
         sim_trace(n->sim, "%s: connected again", n->status.name);
         n->cut_up = n->cut_down = false;
         n->cut_epoch++;
-        link_healed(n);
+        sim_link_healed(n);
 }
 
 static void cut(struct sim_node *n, const struct sim_fault *f)
@@ -199,7 +200,7 @@ static void cut(struct sim_node *n, const struct sim_fault *f)
         n->cut_up = f->type != SIM_CUT_DOWN;
         n->cut_down = f->type != SIM_CUT_UP;
         n->cut_epoch++;
-        link_cut(n, n->cut_up, n->cut_down);
+        sim_link_cut(n, n->cut_up, n->cut_down);
         if (f->lasts != USEC_NEVER)
                 sim_schedule(n->sim, n->sim->now + f->lasts, SIM_EV_HEAL, n, n->cut_epoch);
         else
@@ -210,13 +211,13 @@ static void crash_agent(struct sim_node *n, usec_t lasts)
 {
         if (!n->agent_up)
                 return;
-        agent_crash(n);
+        sim_agent_crash(n);
         sim_schedule(n->sim, n->sim->now + lasts, SIM_EV_AGENT_START, n, n->agent_epoch);
 }
 
 static void reboot(struct sim_node *n, const struct sim_fault *f)
 {
-        machine_down(n, f->type == SIM_WIPE);
+        sim_machine_down(n, f->type == SIM_WIPE);
         if (f->lasts == USEC_NEVER)
                 n->for_good = true;
         else
@@ -228,7 +229,7 @@ static void crash_server(struct sim *s, usec_t lasts)
 {
         if (s->server.cluster == NULL)
                 return;
-        server_crash(s);
+        sim_server_crash(s);
         sim_schedule(s, s->now + lasts, SIM_EV_SERVER_START, NULL, s->server.epoch);
 }
 
@@ -243,7 +244,7 @@ static void inject_into_node(struct sim *s, struct sim_node *n, const struct sim
         switch (f->type) {
         case SIM_LINK_BREAK:
                 if (n->agent_link != NULL)
-                        link_close_agent(n->agent_link, true);
+                        sim_link_close_agent(n->agent_link, true);
                 break;
         case SIM_CUT:
         case SIM_CUT_UP:
@@ -266,7 +267,7 @@ static void inject_into_node(struct sim *s, struct sim_node *n, const struct sim
                 n->clock_off += f->jump;
                 break;
         case SIM_SERVER_CLOCK:
-                server_set_clock(s, f->jump);
+                sim_server_set_clock(s, f->jump);
                 break;
         case SIM_SERVER_CRASH:
                 crash_server(s, f->lasts);
@@ -301,7 +302,7 @@ static void start_machine(struct sim_node *n)
         n->machine_up = true;
         n->machine_epoch++;
         n->mono_base = n->sim->now - USEC_SEC;
-        agent_start(n, true);
+        sim_agent_start(n, true);
 }
 
 static void calm_node(struct sim_node *n)
@@ -314,7 +315,7 @@ static void calm_node(struct sim_node *n)
         if (!n->machine_up)
                 start_machine(n);
         else if (!n->agent_up)
-                agent_start(n, false);
+                sim_agent_start(n, false);
 }
 
 void sim_calm(struct sim *s, const struct sim_faults *faults)
@@ -323,9 +324,9 @@ void sim_calm(struct sim *s, const struct sim_faults *faults)
         s->config.faults = *faults;
         s->calm = true;
         s->server.disk_full = false;
-        server_set_clock(s, -s->server.clock_off);
+        sim_server_set_clock(s, -s->server.clock_off);
         if (s->server.cluster == NULL)
-                server_start(s);
+                sim_server_start(s);
         for (size_t i = 0; i < s->nodes_len; i++)
                 calm_node(s->nodes[i]);
 }
@@ -338,11 +339,11 @@ static void silent_link(struct link *l, bool agent, uint64_t epoch)
                 return;
         if (agent && l->agent_open) {
                 sim_trace(l->node->sim, "%s: hears nothing from the server", l->node->status.name);
-                link_close_agent(l, true);
+                sim_link_close_agent(l, true);
         }
         if (!agent && l->server_open) {
                 sim_trace(l->node->sim, "server: hears nothing from %s", l->node->status.name);
-                link_close_server(l, true);
+                sim_link_close_server(l, true);
         }
 }
 
@@ -353,15 +354,15 @@ static void fire_of_node(struct sim_event *e)
         switch (e->type) {
         case SIM_EV_CONNECT:
                 if (e->epoch == n->agent_epoch)
-                        agent_connect(n);
+                        sim_agent_connect(n);
                 break;
         case SIM_EV_FLUSH:
                 if (e->epoch == n->agent_epoch)
-                        agent_flush(n);
+                        sim_agent_flush(n);
                 break;
         case SIM_EV_AGENT_START:
                 if (e->epoch == n->agent_epoch && n->machine_up && !n->agent_up)
-                        agent_start(n, false);
+                        sim_agent_start(n, false);
                 break;
         case SIM_EV_MACHINE_START:
                 if (e->epoch == n->machine_epoch && !n->machine_up)
@@ -383,19 +384,19 @@ static void fire_of_server(struct sim *s, struct sim_event *e)
         switch (e->type) {
         case SIM_EV_SERVER_START:
                 if (e->epoch == v->epoch && v->cluster == NULL)
-                        server_start(s);
+                        sim_server_start(s);
                 break;
         case SIM_EV_COMMITTED:
                 if (e->epoch == v->epoch)
-                        server_committed(s);
+                        sim_server_committed(s);
                 break;
         case SIM_EV_RETRY_COMMIT:
                 if (e->epoch == v->epoch)
-                        server_retry(s);
+                        sim_server_retry(s);
                 break;
         case SIM_EV_TICK:
                 if (e->epoch == v->arm_epoch)
-                        server_tick(s);
+                        sim_server_tick(s);
                 break;
         case SIM_EV_DISK_FREE:
                 v->disk_full = false;
@@ -412,19 +413,19 @@ static void fire(struct sim *s, struct sim_event *e)
                 e->call(s, e->data);
                 break;
         case SIM_EV_DELIVER:
-                link_deliver(e->link, e->epoch != 0);
+                sim_link_deliver(e->link, e->epoch != 0);
                 break;
         case SIM_EV_TASK_TIMER:
                 if (!e->task->gone && e->epoch == e->task->timer_epoch && e->node->agent_up)
-                        agent_task_timer(e->task);
+                        sim_agent_task_timer(e->task);
                 break;
         case SIM_EV_TASK_SPAWN:
                 if (!e->task->gone && e->epoch == e->node->agent_epoch)
-                        agent_task_spawn(e->task);
+                        sim_agent_task_spawn(e->task);
                 break;
         case SIM_EV_PROCESS_END:
                 if (!e->task->gone && e->epoch == e->task->process.epoch)
-                        process_due(e->task);
+                        sim_process_due(e->task);
                 break;
         case SIM_EV_AGENT_SILENCE:
         case SIM_EV_SERVER_SILENCE:
@@ -451,14 +452,14 @@ static void fire(struct sim *s, struct sim_event *e)
 bool sim_run(struct sim *s, usec_t until)
 {
         if (s->server.load_pending)
-                server_start(s);
+                sim_server_start(s);
         while (s->breach == NULL && s->heap_len > 0 && s->heap[0].at <= until) {
                 struct sim_event e = take_first(s);
 
                 s->now = e.at;
                 s->counts.steps++;
                 fire(s, &e);
-                server_advance(s);
+                sim_server_advance(s);
         }
         if (s->breach == NULL && s->now < until)
                 s->now = until;
@@ -475,12 +476,12 @@ void sim_at(struct sim *s, usec_t at, void (*call)(struct sim *s, void *data), v
 
 /* ---- Nodes */
 
-usec_t machine_mono(const struct sim_node *n)
+usec_t sim_machine_mono(const struct sim_node *n)
 {
         return n->sim->now - n->mono_base;
 }
 
-usec_t machine_wall(const struct sim_node *n)
+usec_t sim_machine_wall(const struct sim_node *n)
 {
         return n->sim->config.start_wall + n->sim->now + (usec_t) n->clock_off;
 }
@@ -514,7 +515,7 @@ uint32_t sim_add_node(struct sim *s, const struct node_status *status)
         }
         s->nodes[s->nodes_len++] = n;
         HASH_ADD_KEYPTR(hh, s->nodes_by_name, n->status.name, strlen(n->status.name), n);
-        agent_start(n, false);
+        sim_agent_start(n, false);
         return n->number;
 }
 
@@ -524,6 +525,15 @@ struct sim_node *sim_node_find(struct sim *s, const char *name)
 
         HASH_FIND_STR(s->nodes_by_name, name, n);
         return n;
+}
+
+bool sim_find_node(const struct sim *s, const char *name, uint32_t *ret)
+{
+        const struct sim_node *n = sim_node_find((struct sim *) (uintptr_t) s, name);
+
+        if (n != NULL)
+                *ret = n->number;
+        return n != NULL;
 }
 
 uint32_t sim_nodes(const struct sim *s)
@@ -554,8 +564,8 @@ struct sim *sim_new(const struct sim_config *config)
                 s->config.start_wall = START_WALL;
         s->random = config->seed;
         s->hash = 0xcbf29ce484222325;
-        s->rules = config->rules ? rules_new(s) : NULL;
-        server_init(s);
+        s->rules = config->rules ? sim_rules_new(s) : NULL;
+        sim_server_init(s);
         return s;
 }
 
@@ -568,11 +578,11 @@ void sim_free(struct sim *s)
 
                 drop_event(&e);
         }
-        server_done(s);
+        sim_server_done(s);
         HASH_CLEAR(hh, s->nodes_by_name);
         for (size_t i = 0; i < s->nodes_len; i++)
-                machine_free(s->nodes[i]);
-        rules_free(s->rules);
+                sim_machine_free(s->nodes[i]);
+        sim_rules_free(s->rules);
         free(s->nodes);
         free(s->heap);
         free(s->breach);
@@ -581,14 +591,15 @@ void sim_free(struct sim *s)
 
 void sim_load_row(struct sim *s, const char *key, const char *value)
 {
-        server_store_row(&s->server, key, value);
+        if (sim_server_row_is_ours(key))
+                sim_server_store_row(&s->server, key, value);
 }
 
 uint64_t sim_command(struct sim *s, const struct cluster_event *event, struct error *err)
 {
-        uint64_t command = server_command(s, event, err);
+        uint64_t command = sim_server_command(s, event, err);
 
-        server_advance(s);
+        sim_server_advance(s);
         return command;
 }
 
@@ -601,7 +612,7 @@ usec_t sim_now(const struct sim *s)
 
 usec_t sim_wall(const struct sim *s)
 {
-        return server_wall(s);
+        return sim_server_wall(s);
 }
 
 bool sim_server_is_up(const struct sim *s)

@@ -75,6 +75,7 @@ struct sim_config {
                 struct sim_run *ret); /* NULL: services last, batches end well after a second */
         void (*event)(void *data, usec_t at, const struct event *event);       /* was published */
         void (*answer)(void *data, uint64_t command, const struct error *err); /* to a person */
+        void (*process)(void *data, const char *task, bool there);             /* begins, ends */
         void (*trace)(void *data, usec_t at, const char *text); /* all that happens */
         void *data;
 };
@@ -85,9 +86,15 @@ void sim_free(struct sim *s);
 /* Rows of a stored state, before the first sim_run(). Keys that are not the core's are left out. */
 void sim_load_row(struct sim *s, const char *key, const char *value);
 
+/* Machines as the loaded rows have them, and on each of them the tasks that the server believes to
+ * be there, as if they had run all along. A node that is lost stays away. ERR_INVALID: a row cannot
+ * be read. */
+int sim_adopt(struct sim *s, struct error *err);
+
 /* Adds a machine; copied. It is up, and its agent connects at once. Returns its number, from 0. */
 uint32_t sim_add_node(struct sim *s, const struct node_status *node);
 uint32_t sim_nodes(const struct sim *s);
+bool sim_find_node(const struct sim *s, const char *name, uint32_t *ret);
 bool sim_node_is_dead(const struct sim *s, uint32_t node); /* it is down or cut for good */
 const char *sim_node_name(const struct sim *s, uint32_t node);
 
