@@ -57,10 +57,11 @@ struct command {
 extern const struct command command_agent, command_apply, command_completion, command_cron,
         command_down, command_events, command_exec, command_job, command_jobs, command_login,
         command_logout, command_logs, command_node_forget, command_plan, command_ps,
-        command_reference, command_remove, command_restart, command_scale, command_schema,
-        command_server, command_signal, command_sim, command_snapshot_inspect, command_snapshot_restore,
-        command_snapshot_save, command_stop, command_token_create, command_token_list,
-        command_token_revoke, command_up, command_upgrade, command_version, command_why;
+        command_rebalance, command_reference, command_remove, command_restart, command_scale,
+        command_schema, command_server, command_signal, command_sim, command_snapshot_inspect,
+        command_snapshot_restore, command_snapshot_save, command_stop, command_token_create,
+        command_token_list, command_token_revoke, command_up, command_upgrade, command_version,
+        command_why;
 
 /* All of them, in the order of `reeve help`; ends with NULL. */
 extern const struct command *const commands[];

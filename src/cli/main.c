@@ -42,6 +42,7 @@ const struct command *const commands[] = {
         &command_cron,
         &command_events,
         &command_why,
+        &command_rebalance,
         &command_node_forget,
         &command_login,
         &command_logout,

@@ -145,6 +145,7 @@ struct task {
         int8_t result;
         bool moving : 1;   /* is told to end on its node, to be placed anew */
         bool overdue : 1;  /* its node is lost for so long that it is placed anew if it can be */
+        bool ousted : 1;   /* a person wants it elsewhere */
         bool proven : 1;   /* ready for long enough since it was told */
         bool has_run : 1;  /* once, on any node */
         bool stopped : 1;  /* a person stopped this one task */
@@ -417,6 +418,7 @@ size_t leave_room(
         struct turn *turn, const struct job *job, size_t wanted, struct place_refusals *refusals);
 int leave_handle_cordon(struct turn *turn, const struct cluster_event *event, struct error *err);
 int leave_handle_drain(struct turn *turn, const struct cluster_event *event, struct error *err);
+int leave_handle_move(struct turn *turn, const struct cluster_event *event, struct error *err);
 int leave_handle_forget(struct turn *turn, const struct cluster_event *event, struct error *err);
 void leave_check_drained(struct turn *turn, struct node *node);
 void leave_deadline(struct turn *turn, struct node *node); /* of its drain */

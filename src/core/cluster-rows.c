@@ -141,6 +141,7 @@ static void put_task(struct buffer *b, const struct task *t)
         put_number(b, "rule", t->rule);
         put_ports(b, t);
         put_flag(b, "moving", t->moving);
+        put_flag(b, "ousted", t->ousted);
         put_flag(b, "has_run", t->has_run);
         put_flag(b, "stopped", t->stopped);
         put_flag(b, "leaving", t->leaving);
@@ -339,6 +340,7 @@ static int load_task(struct cluster *c, struct job *job, const json_t *row, stru
         task->rule = (uint8_t) MIN(get_small(row, "rule"), CHOICE_KEPT);
         load_ports(task, json_object_get(row, "ports"));
         task->moving = get_flag(row, "moving");
+        task->ousted = get_flag(row, "ousted");
         task->has_run = get_flag(row, "has_run");
         task->stopped = get_flag(row, "stopped");
         task->leaving = get_flag(row, "leaving");

@@ -341,7 +341,8 @@ static unsigned marks_of_wanted(const struct job *job, const struct task *t, boo
                 marks |= BIT(MARK_ENDED_WELL);
         if (t->node == NULL && !ended)
                 marks |= BIT(MARK_UNPLACED);
-        if (t->node != NULL && !ended && (t->overdue || (t->node->draining && !t->moving)))
+        if (t->node != NULL && !ended &&
+                (t->overdue || ((t->node->draining || t->ousted) && !t->moving)))
                 marks |= BIT(MARK_DISPLACED);
         if (t->state == TASK_QUEUED && t->next_run_at != 0 && task_last_run_failed(job, t))
                 marks |= BIT(MARK_WAITING);

@@ -4,6 +4,7 @@
  *   cluster.c          the door: events in, effects out
  *   cluster-command.c  what people and job files ask
  *   cluster-node.c     what agents tell
+ *   rebalance.c        which tasks would better be elsewhere
  *   reconcile.c        from what is wanted of a job to what is desired of its tasks
  *   rollout.c          how they come to a new version
  *   queue.c            jobs with tasks that wait for a node
@@ -152,6 +153,8 @@ static int handle(struct turn *turn, const struct cluster_event *event, struct e
                 return leave_handle_cordon(turn, event, err);
         case CLUSTER_DRAIN:
                 return leave_handle_drain(turn, event, err);
+        case CLUSTER_MOVE:
+                return leave_handle_move(turn, event, err);
         case CLUSTER_FORGET:
                 return leave_handle_forget(turn, event, err);
         case CLUSTER_PROMOTE:

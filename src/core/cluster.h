@@ -43,6 +43,8 @@ enum cluster_event_type {
                           moved elsewhere, no more of a job at a time than its update.parallel and
                           only to where there is room; after the deadline whatever is left is
                           stopped at once. Off: it is open again */
+        CLUSTER_MOVE,  /* target task: it leaves its node to be placed anew, as with a drain: when
+                          its  job's update.parallel allows, and only if there is room */
         CLUSTER_FORGET, /* target node, not connected: it is no more; its tasks are placed elsewhere
                          */
         CLUSTER_PROMOTE, /* target job: its canary is good, the other tasks follow */
@@ -79,16 +81,16 @@ struct cluster_event {
         const char *key, *value; /* LOAD */
         struct job_spec *spec;   /* APPLY: a reference is taken */
         const char *source;      /* APPLY, REMOVE: "api" or "file:PATH" */
-        const char *target;      /* STOP, RESTART, SCALE, REMOVE, CORDON, DRAIN, FORGET, PROMOTE,
-                                    REVERT */
-        uint32_t version;        /* REVERT */
-        bool on;                 /* CORDON, DRAIN */
-        usec_t deadline;         /* DRAIN: from now; 0: none */
-        usec_t heard;            /* NODE_DOWN: when something was heard of it last; 0: now */
-        int64_t by;              /* CLOCK: microseconds */
-        uint32_t count;          /* SCALE */
-        bool purge;              /* REMOVE: the agents shall delete the logs, too */
-        uint32_t if_version;     /* APPLY: only if the job has this version; 0: whatever it has */
+        const char *target;  /* STOP, RESTART, SCALE, REMOVE, CORDON, DRAIN, FORGET, MOVE, PROMOTE,
+                                REVERT */
+        uint32_t version;    /* REVERT */
+        bool on;             /* CORDON, DRAIN */
+        usec_t deadline;     /* DRAIN: from now; 0: none */
+        usec_t heard;        /* NODE_DOWN: when something was heard of it last; 0: now */
+        int64_t by;          /* CLOCK: microseconds */
+        uint32_t count;      /* SCALE */
+        bool purge;          /* REMOVE: the agents shall delete the logs, too */
+        uint32_t if_version; /* APPLY: only if the job has this version; 0: whatever it has */
         const struct node_status *node; /* NODE_UP: all; NODE_DOWN, REPORT, NOTE: the name */
         const struct cluster_report *reports;
         size_t reports_len;

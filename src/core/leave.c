@@ -256,7 +256,8 @@ static void leave_next_drained(struct turn *turn, struct job *job, size_t room)
                         return;
                 if ((task->marks & BIT(MARK_DISPLACED)) == 0 || !task->node->connected)
                         continue;
-                leave_drained(turn, task, "it is drained");
+                leave_drained(turn, task,
+                        task->node->draining ? "it is drained" : "a person evens out the nodes");
                 room--;
         }
 }
@@ -294,6 +295,31 @@ void leave_deadline(struct turn *turn, struct node *node)
         DL_FOREACH_SAFE2 (node->tasks, task, next, node_next)
                 if ((task->marks & BIT(MARK_DISPLACED)) != 0)
                         leave_drained(turn, task, "the time for its drain is over");
+}
+
+/* ---- Move */
+
+int leave_handle_move(struct turn *turn, const struct cluster_event *event, struct error *err)
+{
+        struct job *job;
+        struct task *task;
+
+        if (cluster_find_target(turn->c, event->target, &job, &task, err) < 0)
+                return -1;
+        if (task == NULL)
+                return error_set(err, ERR_INVALID, "%s is a job; its first task is %s.0",
+                        event->target, job->name);
+        if (task->node == NULL || task->state == TASK_ENDED || !task_wanted(job, task))
+                return error_set(
+                        err, ERR_CONFLICT, "task %s runs nowhere, and cannot move", event->target);
+        if (job_spec_per_node(job_current_spec(job)))
+                return error_set(err, ERR_CONFLICT, "task %s belongs to node %s (kind %s)",
+                        event->target, task->node->status.name,
+                        job_kind_names[job_current_spec(job)->kind]);
+        task->ousted = true;
+        task_touch(turn->c, job, task);
+        task_recount(job, task);
+        return 0;
 }
 
 /* ---- Forget */

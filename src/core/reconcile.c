@@ -129,6 +129,7 @@ static void task_give_up_node(struct turn *turn, struct task *task)
         task->log_bytes = RECORD_NULL;
         task->version = 0;
         task->answered = task->namesake = task->synced = task->moving = task->overdue = false;
+        task->ousted = false;
 }
 
 /* It waits for a node, as if it were new: whatever is told of it from now on by the node that it

@@ -95,6 +95,8 @@ void api_nodes_list(struct server *server, struct http_request *req, const char 
 void api_tokens_list(struct server *server, struct http_request *req, const char *name);
 void api_token_make(struct server *server, struct http_request *req, const char *name);
 void api_token_revoke(struct server *server, struct http_request *req, const char *name);
+void api_rebalance_plan(struct server *server, struct http_request *req, const char *name);
+void api_rebalance(struct server *server, struct http_request *req, const char *name);
 void api_node_forget(struct server *server, struct http_request *req, const char *name);
 void api_join(struct server *server, struct http_request *req, const char *name);
 void api_events(struct server *server, struct http_request *req, const char *name);

@@ -68,6 +68,10 @@ const struct route api_routes[] = {
         { POST, "/v1/nodes/NAME/forget", ROLE_ADMIN, api_node_forget, false, "",
                 "`{index}`; its credential is void, its link ended, its tasks are placed "
                 "elsewhere" },
+        { GET, "/v1/rebalance", ROLE_READ, api_rebalance_plan, false, "`?budget=` (10)",
+                "moves that would even out the nodes: array of `{task, from, to, reason}`" },
+        { POST, "/v1/rebalance", ROLE_ADMIN, api_rebalance, false, "`?budget=` (10)",
+                "the same, and they are begun" },
         { POST, "/v1/join", ROLE_NONE, api_join, false, "docs/link.md", "a node's credential" },
         { GET, "/v1/snapshot", ROLE_ADMIN, api_snapshot, false, "",
                 "all rows of the store as they are now, a line each (`application/x-ndjson`), and "

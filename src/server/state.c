@@ -503,6 +503,7 @@ static bool is_command(const struct cluster_event *event)
         case CLUSTER_CORDON:
         case CLUSTER_DRAIN:
         case CLUSTER_FORGET:
+        case CLUSTER_MOVE:
         case CLUSTER_PROMOTE:
         case CLUSTER_REVERT:
                 return true;

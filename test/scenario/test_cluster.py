@@ -214,3 +214,20 @@ def test_forget(cluster):
     assert set(cluster.where('web').values()) == {'a'}
     cluster.agents['b'].wait_log('credential')
     assert 'b' not in cluster.nodes()
+
+
+def test_rebalance(cluster):
+    cluster.begin(['a'])
+    server = cluster.server
+    server.apply(web(cluster, 6, update={'parallel': 2}))
+    server.wait_running('web', 6)
+    assert server.cli_json('rebalance', '--plan') == []
+    cluster.join('b')
+    cluster.wait_nodes(['b'])
+    plan = server.cli_json('rebalance', '--plan')
+    assert len(plan) == 3 and {m['from'] for m in plan} == {'a'} and spread_of(cluster, 'web') == {'a': 6}
+    server.cli('rebalance')
+    server.wait_for(lambda: spread_of(cluster, 'web') == {'a': 3, 'b': 3}, 'the nodes are even')
+    server.wait_running('web', 6)
+    server.wait_for(lambda: {n: len(p) for n, p in cluster.processes('starts').items()} == {'a': 3, 'b': 3},
+                    'and nothing is left over')
