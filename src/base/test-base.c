@@ -120,6 +120,26 @@ static void wall_time_goes_both_ways(void **state)
                         fail_msg("\"%s\" was read as a time", bad[i]);
 }
 
+static void a_time_is_read_as_people_give_it(void **state)
+{
+        static const char *const bad[] = { "", "yesterday", "2026-11-20 15", "2026-13-01",
+                "2026-11-20 25:00", "15:04", "10 parsecs ago", " ago" };
+        usec_t now = 1700000000 * USEC_SEC, wall, other;
+
+        (void) state;
+        assert_true(time_parse_when("10m", now, &wall) && wall == now - 10 * USEC_MINUTE);
+        assert_true(time_parse_when("1h30m ago", now, &wall) && wall == now - 90 * USEC_MINUTE);
+        assert_true(time_parse_when("2026-03-01T12:00:00Z", now, &wall));
+        assert_int_equal(wall, 1772366400 * USEC_SEC);
+        assert_true(time_parse_when("2026-11-20 15:04", now, &wall));
+        assert_true(time_parse_when("2026-11-20 15:04:30", now, &other));
+        assert_int_equal(other - wall, 30 * USEC_SEC);
+        assert_true(time_parse_when("2026-11-20", now, &other) && other <= wall);
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+                if (time_parse_when(bad[i], now, &wall))
+                        fail_msg("\"%s\" was read as a time", bad[i]);
+}
+
 static void sizes_go_both_ways(void **state)
 {
         char text[TEXT_SIZE_MAX];
@@ -295,6 +315,7 @@ int main(void)
                 cmocka_unit_test(spans_are_read),
                 cmocka_unit_test(spans_are_written),
                 cmocka_unit_test(wall_time_goes_both_ways),
+                cmocka_unit_test(a_time_is_read_as_people_give_it),
                 cmocka_unit_test(sizes_go_both_ways),
                 cmocka_unit_test(nearest_name_is_suggested),
                 cmocka_unit_test(names_are_checked),

@@ -255,3 +255,51 @@ bool time_parse_wall(const char *text, usec_t *ret_wall)
         *ret_wall = (usec_t) sec * USEC_SEC + fraction;
         return true;
 }
+
+static bool parse_local(const char *text, usec_t *ret_wall)
+{
+        static const char *const forms[] = { "NNNN-NN-NN", "NNNN-NN-NN NN:NN",
+                "NNNN-NN-NN NN:NN:NN" };
+        time_t sec = -1;
+
+        for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+                int n[6] = { 0 };
+                struct tm tm = { .tm_isdst = -1 };
+
+                if (strlen(text) != strlen(forms[i]) || !parse_form(text, forms[i], n) ||
+                        !is_date_and_time(n))
+                        continue;
+                tm.tm_year = n[0] - 1900;
+                tm.tm_mon = n[1] - 1;
+                tm.tm_mday = n[2];
+                tm.tm_hour = n[3];
+                tm.tm_min = n[4];
+                tm.tm_sec = n[5];
+                sec = mktime(&tm);
+        }
+        if (sec < 0)
+                return false;
+        *ret_wall = (usec_t) sec * USEC_SEC;
+        return true;
+}
+
+bool time_parse_when(const char *text, usec_t now_wall, usec_t *ret_wall)
+{
+        static const char ago[] = " ago";
+        size_t len = strlen(text);
+        char span_text[64];
+        usec_t span;
+
+        if (time_parse_wall(text, ret_wall) || parse_local(text, ret_wall))
+                return true;
+        if (len >= sizeof ago && strcmp(text + len - (sizeof ago - 1), ago) == 0)
+                len -= sizeof ago - 1;
+        if (len >= sizeof span_text)
+                return false;
+        memcpy(span_text, text, len);
+        span_text[len] = '\0';
+        if (!time_parse_span(span_text, &span) || span > now_wall)
+                return false;
+        *ret_wall = now_wall - span;
+        return true;
+}

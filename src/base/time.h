@@ -45,3 +45,7 @@ bool time_parse_span(const char *text, usec_t *ret_span);
 /* Reads RFC 3339 ("2026-03-01T12:00:00Z", fractions and offsets allowed). Returns false if it is
  * anything else. */
 bool time_parse_wall(const char *text, usec_t *ret_wall);
+
+/* Reads a point in time as people give it: RFC 3339, a local time ("2026-11-20 15:04", seconds or
+ * the time of day may be left out), or how long ago ("10m", "1h30m ago"). */
+bool time_parse_when(const char *text, usec_t now_wall, usec_t *ret_wall);

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -66,6 +67,23 @@ void begin_add_program(struct begin *b, const char *name)
 
         for (size_t i = 0; i < ARRAY_SIZE(arguments); i++)
                 add(b, arguments[i]);
+}
+
+int begin_check_keep(const struct begin_keep *keep, struct error *err)
+{
+        if (keep->events < 1 || keep->events > SERVER_KEEP_EVENTS_MAX)
+                return error_set(err, ERR_INVALID, "--keep-events: expected 1 to %d",
+                        SERVER_KEEP_EVENTS_MAX);
+        return 0;
+}
+
+void begin_add_keep(struct begin *b, const struct begin_keep *keep)
+{
+        AUTO(mem_freep) char *events = mem_printf("%" PRId64, keep->events);
+        char span[TIME_TEXT_MAX];
+
+        begin_add(b, "--keep-events", events);
+        begin_add(b, "--keep-events-for", time_format_exact(span, keep->events_for));
 }
 
 /* ---- Finding */

@@ -3,8 +3,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
+#include "base/time.h"
+#include "server/server.h"
 
 /* Beginning Reeve on this machine, by becoming its keeper: what the commands share that do. */
 
@@ -23,6 +26,25 @@ void begin_done(struct begin *b);
  * begin_add(), which leaves out one whose value is NULL. */
 void begin_add_program(struct begin *b, const char *name);
 void begin_add(struct begin *b, const char *option, const char *value);
+
+/* How many events the server keeps, and for how long. */
+struct begin_keep {
+        int64_t events;
+        usec_t events_for;
+};
+#define BEGIN_KEEP                                                                                 \
+        {                                                                                          \
+                SERVER_KEEP_EVENTS, SERVER_KEEP_EVENTS_FOR                                         \
+        }
+#define BEGIN_KEEP_ROWS(keep)                                                                      \
+        { "keep-events", 0, OPTION_INT, &(keep).events, "N",                                       \
+                "how many events are kept, the newest (100000): how far back --at reaches" },      \
+        {                                                                                          \
+                "keep-events-for", 0, OPTION_SPAN, &(keep).events_for, "TIME",                     \
+                        "how long events are kept (30d)"                                           \
+        }
+int begin_check_keep(const struct begin_keep *keep, struct error *err);
+void begin_add_keep(struct begin *b, const struct begin_keep *keep);
 
 /* The path of a UNIX socket, absolute, its directory made. @path NULL: the default. Heap string. */
 int begin_socket(const char *path, char **ret, struct error *err);

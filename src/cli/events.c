@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/macros.h"
+#include "base/time.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/show.h"
@@ -13,14 +15,22 @@
 #include "cli/terminal.h"
 
 static bool follow, as_json;
-static int64_t lines = 50;
-static const char *job, *task;
+static int64_t lines = -1;
+static const char *job, *task, *node, *kinds, *since, *until;
+static char since_text[TIME_TEXT_MAX], until_text[TIME_TEXT_MAX]; /* the same in RFC 3339 */
+
+#define LINES       50
+#define LINES_SINCE 10000
 
 static const struct option_row options[] = {
         { "follow", 'f', OPTION_FLAG, &follow, NULL, "go on with those that come from now on" },
-        { "lines", 'n', OPTION_INT, &lines, "N", "the newest N (50)" },
+        { "lines", 'n', OPTION_INT, &lines, "N", "the newest N (50; with --since 10000)" },
+        { "since", 's', OPTION_TEXT, &since, "TIME", "from then on: " SHOW_TIME_HELP },
+        { "until", 'u', OPTION_TEXT, &until, "TIME", "up to then" },
         { "job", 'j', OPTION_TEXT, &job, "JOB", "only of this job and its tasks" },
         { "task", 't', OPTION_TEXT, &task, "TASK", "only of this task" },
+        { "node", 0, OPTION_TEXT, &node, "NODE", "only of this node" },
+        { "kind", 'k', OPTION_TEXT, &kinds, "K,...", "only of these kinds, such as task-ended" },
         { "json", 0, OPTION_FLAG, &as_json, NULL,
                 "as an array of JSON objects; with -f one per line" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
@@ -28,14 +38,34 @@ static const struct option_row options[] = {
 
 static void put_filter(struct buffer *path)
 {
-        if (job != NULL) {
-                buffer_puts(path, "&job=");
-                client_put_encoded(path, job);
+        const struct {
+                const char *name, *value;
+        } fields[] = {
+                { "job", job },
+                { "task", task },
+                { "node", node },
+                { "kind", kinds },
+                { "since", since != NULL ? since_text : NULL },
+                { "until", until != NULL ? until_text : NULL },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+                if (fields[i].value == NULL)
+                        continue;
+                buffer_printf(path, "&%s=", fields[i].name);
+                client_put_encoded(path, fields[i].value);
         }
-        if (task != NULL) {
-                buffer_puts(path, "&task=");
-                client_put_encoded(path, task);
-        }
+}
+
+static int check_options(struct error *err)
+{
+        if (lines < 0)
+                lines = since != NULL ? LINES_SINCE : LINES;
+        if (follow && until != NULL)
+                return error_set(err, ERR_INVALID, "--until: not with --follow");
+        if (since != NULL && show_parse_time("--since", since, since_text, err) < 0)
+                return -1;
+        return until != NULL ? show_parse_time("--until", until, until_text, err) : 0;
 }
 
 static int show_one(const json_t *event, struct error *err)
@@ -144,6 +174,8 @@ static int run(const char *const *operands, struct error *err)
         size_t i;
 
         (void) operands;
+        if (check_options(err) < 0)
+                return -1;
         if (follow && get_page(1, false, &newest, err) < 0)
                 return -1;
         if (lines > 0) {

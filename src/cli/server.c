@@ -24,8 +24,9 @@ static struct {
         const char *data, *socket, *listen, *advertise, *tls_cert, *tls_key;
         struct option_list jobs;
         usec_t lost_after;
+        struct begin_keep keep;
         bool detach;
-} opt = { .listen = LISTEN_DEFAULT, .lost_after = SERVER_LOST_AFTER };
+} opt = { .listen = LISTEN_DEFAULT, .lost_after = SERVER_LOST_AFTER, .keep = BEGIN_KEEP };
 
 static const struct option_row options[] = {
         { "data", 'd', OPTION_TEXT, &opt.data, "DIR",
@@ -45,6 +46,7 @@ static const struct option_row options[] = {
                 "job file or directory of job files, watched; may be repeated" },
         { "socket", 's', OPTION_TEXT, &opt.socket, "PATH",
                 "UNIX socket of the API (where the commands look without REEVE_ADDR)" },
+        BEGIN_KEEP_ROWS(opt.keep),
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL,
                 "return as soon as it answers; ends with `reeve down`" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
@@ -104,7 +106,7 @@ static int prepare(struct start *s, struct error *err)
         for (size_t i = 0; i < opt.jobs.len; i++)
                 if (access(opt.jobs.items[i], R_OK) < 0)
                         return error_sys(err, errno, "--jobs %s", opt.jobs.items[i]);
-        if (find_address(s, err) < 0 ||
+        if (begin_check_keep(&opt.keep, err) < 0 || find_address(s, err) < 0 ||
                 check_file("--tls-cert", opt.tls_cert, &s->tls_cert, err) < 0 ||
                 check_file("--tls-key", opt.tls_key, &s->tls_key, err) < 0 ||
                 begin_socket(opt.socket, &s->socket, err) < 0)
@@ -124,6 +126,7 @@ static void add_program(struct start *s)
         begin_add(b, "--tls-cert", s->tls_cert);
         begin_add(b, "--tls-key", s->tls_key);
         begin_add(b, "--lost-after", time_format_exact(lost_after, opt.lost_after));
+        begin_add_keep(b, &opt.keep);
         for (size_t i = 0; i < opt.jobs.len; i++) {
                 AUTO(mem_freep) char *path = begin_absolute(opt.jobs.items[i]);
 

@@ -231,3 +231,15 @@ int show_events(const json_t *events, struct error *err)
                         return -1;
         return 0;
 }
+
+int show_parse_time(
+        const char *option, const char *text, char ret[TIME_TEXT_MAX], struct error *err)
+{
+        usec_t wall;
+
+        if (!time_parse_when(text, time_wall(), &wall))
+                return error_set(err, ERR_INVALID,
+                        "%s: expected a time such as " SHOW_TIME_HELP ", got \"%s\"", option, text);
+        time_format_wall(ret, wall);
+        return 0;
+}

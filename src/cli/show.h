@@ -4,6 +4,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "base/time.h"
 #include "cli/table.h"
 #include "model/status.h"
 
@@ -17,3 +18,8 @@ int show_event(const json_t *event, struct error *err);
 int show_events(const json_t *events, struct error *err);
 
 enum table_style show_job_style(int state);
+
+/* A point in time that a person gave to @option, for the server: in RFC 3339. */
+#define SHOW_TIME_HELP "10m (ago), \"2026-11-20 15:04\" or 2026-11-20T15:04:00Z"
+int show_parse_time(
+        const char *option, const char *text, char ret[TIME_TEXT_MAX], struct error *err);

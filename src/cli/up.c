@@ -17,8 +17,9 @@
 static struct {
         const char *data, *socket, *listen, *node;
         struct option_list jobs;
+        struct begin_keep keep;
         bool detach;
-} opt;
+} opt = { .keep = BEGIN_KEEP };
 
 static const struct option_row options[] = {
         { "data", 'd', OPTION_TEXT, &opt.data, "DIR",
@@ -31,6 +32,7 @@ static const struct option_row options[] = {
                 "job file or directory of job files, watched; may be repeated" },
         { "node", 'n', OPTION_TEXT, &opt.node, "NAME",
                 "name of this node (the host name up to its first dot)" },
+        BEGIN_KEEP_ROWS(opt.keep),
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL,
                 "return as soon as it answers; ends with `reeve down`" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
@@ -78,7 +80,7 @@ static int prepare(struct up *u, struct error *err)
                         "--node %s: a name is 1 to %d letters, digits, - and _, the first of them "
                         "a letter or digit",
                         u->node, TEXT_NAME_MAX);
-        if (check_listen(err) < 0 || check_jobs(err) < 0 ||
+        if (begin_check_keep(&opt.keep, err) < 0 || check_listen(err) < 0 || check_jobs(err) < 0 ||
                 begin_socket(opt.socket, &u->socket, err) < 0)
                 return -1;
         return begin_init(&u->begin, opt.data, err);
@@ -92,6 +94,7 @@ static void add_programs(struct up *u)
         begin_add(b, "--socket", u->socket);
         begin_add(b, "--node", u->node);
         begin_add(b, "--listen", opt.listen);
+        begin_add_keep(b, &opt.keep);
         for (size_t i = 0; i < opt.jobs.len; i++) {
                 AUTO(mem_freep) char *path = begin_absolute(opt.jobs.items[i]);
 

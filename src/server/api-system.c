@@ -147,20 +147,61 @@ static int follow_after(struct http_request *req, int64_t *ret, struct error *er
         return id != NULL ? 0 : api_query_int(req, "after", 0, INT64_MAX - 1, ret, err);
 }
 
-void api_events(struct server *server, struct http_request *req, const char *name)
+static int read_filter(struct server *server, struct http_request *req, struct event_filter *ret,
+        struct error *err)
+{
+        const char *kinds = http_request_query(req, "kind");
+
+        *ret = (struct event_filter){ .job = http_request_query(req, "job"),
+                .task = http_request_query(req, "task"),
+                .node = http_request_query(req, "node"),
+                .jobs = auth_grant(server, req).jobs };
+        if (api_query_time(req, "since", &ret->since, err) < 0 ||
+                api_query_time(req, "until", &ret->until, err) < 0)
+                return -1;
+        return kinds == NULL ? 0 : event_kinds_parse(kinds, &ret->kinds, err);
+}
+
+/* Followers begin with what is to come, or with what they ask for. */
+static int begin_after(struct server *server, struct http_request *req,
+        const struct event_filter *filter, bool follow, int64_t *ret, struct error *err)
+{
+        uint64_t last = state_durable_event(server->state), seek;
+        int64_t after = -1;
+
+        if (follow_after(req, &after, err) < 0)
+                return -1;
+        if (after < 0)
+                after = follow && filter->since == 0 ? (int64_t) last : 0;
+        if (filter->since != 0 && (uint64_t) after < last) {
+                seek = MAX((uint64_t) after + 1,
+                        last + 1 - MIN(last, state_events_stored(server->state)));
+                after = (int64_t) events_seek(server->store, seek, last, filter->since) - 1;
+        }
+        *ret = after;
+        return 0;
+}
+
+static bool wants_feed(struct http_request *req)
 {
         const char *accept = http_request_header(req, "Accept");
-        bool follow = accept != NULL && strstr(accept, "text/event-stream") != NULL, newest;
-        struct event_filter filter = { .job = http_request_query(req, "job"),
-                .task = http_request_query(req, "task"),
-                .jobs = auth_grant(server, req).jobs };
+
+        return accept != NULL && strstr(accept, "text/event-stream") != NULL;
+}
+
+void api_events(struct server *server, struct http_request *req, const char *name)
+{
+        bool follow, newest;
+        struct event_filter filter;
         AUTO(page_done) struct page p = { 0 };
-        int64_t after = follow ? (int64_t) state_durable_event(server->state) : 0;
-        int64_t limit = EVENTS_DEFAULT;
+        int64_t after, limit = EVENTS_DEFAULT;
         struct error err;
 
         (void) name;
-        if (follow_after(req, &after, &err) < 0 ||
+        if (api_query_bool(req, "follow", &follow, &err) < 0 ||
+                read_filter(server, req, &filter, &err) < 0 ||
+                begin_after(server, req, &filter, follow = follow || wants_feed(req), &after,
+                        &err) < 0 ||
                 api_query_int(req, "limit", 1, EVENTS_MAX, &limit, &err) < 0 ||
                 api_query_bool(req, "newest", &newest, &err) < 0) {
                 api_reply_error(server, req, &err);

@@ -308,6 +308,19 @@ int api_query_bool(struct http_request *req, const char *name, bool *ret, struct
         return error_set(err, ERR_INVALID, "%s: expected true or false, got \"%s\"", name, text);
 }
 
+int api_query_time(struct http_request *req, const char *name, usec_t *ret_wall, struct error *err)
+{
+        const char *text = http_request_query(req, name);
+
+        *ret_wall = 0;
+        if (text == NULL || time_parse_when(text, time_wall(), ret_wall))
+                return 0;
+        return error_set(err, ERR_INVALID,
+                "%s: expected a time such as 2026-11-20T15:04:00Z, or how long ago, such as 10m, "
+                "got \"%s\"",
+                name, text);
+}
+
 /* 1 if the request waits for a change: the feeds have it then; 0 if it is to be handled now. */
 static int wait_for_change(struct server *server, struct http_request *req,
         const struct route *route, const char *name, struct error *err)

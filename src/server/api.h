@@ -85,6 +85,9 @@ int api_query_int(struct http_request *req, const char *name, int64_t min, int64
 /* "true", "1" or "" (given without a value) is true; missing is false. */
 int api_query_bool(struct http_request *req, const char *name, bool *ret, struct error *err);
 
+/* A point in time: RFC 3339, or how long ago ("10m"). Missing is 0. */
+int api_query_time(struct http_request *req, const char *name, usec_t *ret_wall, struct error *err);
+
 /* The handlers, one file per noun. */
 void api_version(struct server *server, struct http_request *req, const char *name);
 void api_schema_job(struct server *server, struct http_request *req, const char *name);

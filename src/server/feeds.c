@@ -46,7 +46,7 @@ struct follower {
         struct feeds *feeds;
         struct http_request *req;
         uint64_t next_event;
-        char *job, *task, *jobs;
+        struct event_filter filter; /* its texts are ours */
         struct follower *next, *prev;
 };
 
@@ -147,9 +147,10 @@ static void follower_free(void *data)
         struct follower *w = data;
 
         DL_DELETE(w->feeds->followers, w);
-        free(w->job);
-        free(w->task);
-        free(w->jobs);
+        free((char *) (uintptr_t) w->filter.job);
+        free((char *) (uintptr_t) w->filter.task);
+        free((char *) (uintptr_t) w->filter.node);
+        free((char *) (uintptr_t) w->filter.jobs);
         free(w);
 }
 
@@ -182,7 +183,7 @@ static void follower_pump(struct follower *w)
 {
         struct feeds *f = w->feeds;
         AUTO(buffer_done) struct buffer text = { 0 };
-        struct events_query query = { .filter = { .job = w->job, .task = w->task, .jobs = w->jobs },
+        struct events_query query = { .filter = w->filter,
                 .first = w->next_event,
                 .last = state_durable_event(f->server->state),
                 .rows = PAGE_ROWS };
@@ -223,9 +224,11 @@ void feeds_follow(struct feeds *f, struct http_request *req, uint64_t after,
         w->req = req;
         /* A number that is still to come is from another life of the store. */
         w->next_event = MIN(after, state_durable_event(f->server->state)) + 1;
-        w->job = mem_strdup(filter->job);
-        w->task = mem_strdup(filter->task);
-        w->jobs = mem_strdup(filter->jobs);
+        w->filter = *filter;
+        w->filter.job = mem_strdup(filter->job);
+        w->filter.task = mem_strdup(filter->task);
+        w->filter.node = mem_strdup(filter->node);
+        w->filter.jobs = mem_strdup(filter->jobs);
         http_request_set_header(req, "Cache-Control", "no-store");
         http_request_begin(req, 200, "text/event-stream");
         http_request_write(
@@ -248,7 +251,6 @@ static struct block *block_from_event(const struct event *event)
 void feeds_event(struct feeds *f, const struct event *event)
 {
         uint64_t index = (uint64_t) event->index;
-        struct event_filter filter;
         struct block *block = NULL;
         struct follower *w;
 
@@ -256,8 +258,7 @@ void feeds_event(struct feeds *f, const struct event *event)
                 if (w->next_event != index || http_request_queued(w->req) >= QUEUE_MARK)
                         continue; /* it is behind: follower_pump() sees to it */
                 w->next_event++;
-                filter = (struct event_filter){ .job = w->job, .task = w->task, .jobs = w->jobs };
-                if (!event_filter_takes(&filter, event))
+                if (!event_filter_takes(&w->filter, event))
                         continue;
                 block = block == NULL ? block_from_event(event) : block;
                 http_request_write_block(w->req, block);

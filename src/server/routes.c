@@ -52,8 +52,11 @@ const struct route api_routes[] = {
                 "runs a program beside the task, see below" },
         { GET, "/v1/nodes", ROLE_READ, api_nodes_list, true, "", "array of nodes" },
         { GET, "/v1/events", ROLE_READ, api_events, false,
-                "`Accept: text/event-stream` follows (`Last-Event-ID` or `?after=`); else a page: "
-                "`?after=`, `?limit=` (1000), `?job=`, `?task=`, `?newest=true`",
+                "`?job=`, `?task=`, `?node=`, `?kind=K,...`, `?since=TIME`, `?until=TIME` (RFC "
+                "3339, or "
+                "how long ago: `10m`). `Accept: text/event-stream` or `?follow=true` follows "
+                "(`Last-Event-ID` or `?after=`); else a page: `?after=`, `?limit=` (1000), "
+                "`?newest=true`",
                 "server-sent events, or an array" },
         { GET, "/v1/why/SUBJECT", ROLE_READ, api_why, false, "a job, task or node",
                 "`{subject, kind, summary, chain, next}`" },

@@ -29,6 +29,8 @@ struct server_options {
         const char *advertise;          /* HOST[:PORT] by which others reach us, or NULL */
         const char *tls_cert, *tls_key; /* files, or NULL: a certificate of our own */
         usec_t lost_after;              /* silence after which a node is taken for gone */
+        int64_t keep_events;            /* the newest, at least so many of them */
+        usec_t keep_events_for;         /* but none that is older */
         const char **jobs;              /* job files and directories, ended by NULL */
 };
 

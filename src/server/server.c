@@ -37,9 +37,7 @@
 #include "server/tokens.h"
 #include "server/witness.h"
 
-#define EVENTS_KEPT        100000
 #define EVENTS_SURPLUS     10000 /* then they are looked through before their time */
-#define EVENTS_MAX_AGE     (30 * USEC_DAY)
 #define FORGET_EVERY       ((uint64_t) 10 * 60 * 1000)
 #define DESCRIPTORS_WISHED 262144 /* three per witnessed task */
 #define END_AFTER_MSEC     3000 /* SIGTERM: what the store has not taken by then it will not take */
@@ -64,11 +62,18 @@ static void on_event(void *data, const struct event *event)
         feeds_event(((struct server *) data)->feeds, event);
 }
 
+static void forget_events(struct server *server)
+{
+        state_forget_events(server->state, (uint64_t) server->options.keep_events,
+                server->options.keep_events_for);
+}
+
 /* Thousands of tasks that crash all the time make more in ten minutes than shall be kept at all. */
 static void forget_surplus(struct server *server)
 {
-        if (state_events_stored(server->state) > EVENTS_KEPT + EVENTS_SURPLUS)
-                state_forget_events(server->state, EVENTS_KEPT, EVENTS_MAX_AGE);
+        if (state_events_stored(server->state) >
+                (uint64_t) server->options.keep_events + EVENTS_SURPLUS)
+                forget_events(server);
 }
 
 static void on_published(void *data)
@@ -111,9 +116,7 @@ static void on_token_ended(void *data, const struct token_status *token)
 
 static void on_forget(uv_timer_t *timer)
 {
-        struct server *server = timer->data;
-
-        state_forget_events(server->state, EVENTS_KEPT, EVENTS_MAX_AGE);
+        forget_events(timer->data);
 }
 
 /* ---- The end */
@@ -182,7 +185,8 @@ static int usage(const char *problem)
                 fprintf(stderr, "%s\n", problem);
         fputs("usage: reeve server --data DIR --socket PATH [--listen ADDR:PORT]\n"
               "                    [--jobs PATH]... [--node NAME] [--advertise HOST[:PORT]]\n"
-              "                    [--tls-cert FILE --tls-key FILE] [--lost-after DURATION]\n",
+              "                    [--tls-cert FILE --tls-key FILE] [--lost-after DURATION]\n"
+              "                    [--keep-events N] [--keep-events-for DURATION]\n",
                 stderr);
         return error_code_exit(ERR_INVALID);
 }
@@ -200,6 +204,8 @@ static int parse_options(int argc, char **argv, struct server_options *ret)
                 { "tls-cert", required_argument, NULL, 'c' },
                 { "tls-key", required_argument, NULL, 'k' },
                 { "lost-after", required_argument, NULL, 'o' },
+                { "keep-events", required_argument, NULL, 'e' },
+                { "keep-events-for", required_argument, NULL, 'E' },
                 { 0 },
         };
         size_t jobs = 0;
@@ -235,6 +241,14 @@ static int parse_options(int argc, char **argv, struct server_options *ret)
                 case 'o':
                         if (!time_parse_span(optarg, &ret->lost_after))
                                 return usage("--lost-after: expected a duration such as 2s");
+                        break;
+                case 'e':
+                        if (!text_parse_int(optarg, 1, SERVER_KEEP_EVENTS_MAX, &ret->keep_events))
+                                return usage("--keep-events: expected a number from 1");
+                        break;
+                case 'E':
+                        if (!time_parse_span(optarg, &ret->keep_events_for))
+                                return usage("--keep-events-for: expected a duration such as 7d");
                         break;
                 default:
                         return usage(NULL);
@@ -432,6 +446,8 @@ int server_main(int argc, char **argv)
 
         program.server.options.jobs = jobs;
         program.server.options.lost_after = SERVER_LOST_AFTER;
+        program.server.options.keep_events = SERVER_KEEP_EVENTS;
+        program.server.options.keep_events_for = SERVER_KEEP_EVENTS_FOR;
         status = parse_options(argc, argv, &program.server.options);
         if (status != 0)
                 return status;
