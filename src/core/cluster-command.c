@@ -17,7 +17,8 @@
 
 #include "core/cluster-internal.h"
 
-#define SOURCE_API "api"
+#define SOURCE_API  "api"
+#define SOURCE_FILE "file:"
 
 static const char *source_of(const struct cluster_event *event)
 {
@@ -32,7 +33,15 @@ static bool is_api(const char *source)
 /* The path of a file source. */
 static const char *source_path(const char *source)
 {
-        return strncmp(source, "file:", 5) == 0 ? source + 5 : source;
+        return strncmp(source, SOURCE_FILE, 5) == 0 ? source + 5 : source;
+}
+
+/* The template that it names, or NULL. */
+static const char *source_template(const char *source)
+{
+        size_t len = strlen(SOURCE_TEMPLATE);
+
+        return strncmp(source, SOURCE_TEMPLATE, len) == 0 ? source + len : NULL;
 }
 
 /* @verb is what the source wants to do with the job: "change it". */
@@ -41,6 +50,10 @@ static int check_source(
 {
         if (strcmp(job->source, source) == 0)
                 return 0;
+        if (source_template(job->source) != NULL)
+                return error_set(err, ERR_CONFLICT,
+                        "job %s was made of the template %s: remove it first", job->name,
+                        source_template(job->source));
         if (is_api(source))
                 return error_set(err, ERR_CONFLICT, "job %s comes from %s: %s there", job->name,
                         source_path(job->source), verb);
@@ -50,6 +63,15 @@ static int check_source(
                         job->name, source_path(source));
         return error_set(err, ERR_CONFLICT, "job %s is defined in %s and in %s: only one may",
                 job->name, source_path(job->source), source_path(source));
+}
+
+/* The same for what people may do, too, with a job that was made of a template. */
+static int check_owner(
+        const struct job *job, const char *source, const char *verb, struct error *err)
+{
+        if (is_api(source) && source_template(job->source) != NULL)
+                return 0;
+        return check_source(job, source, verb, err);
 }
 
 static int check_not_removing(const struct job *job, struct error *err)
@@ -111,7 +133,9 @@ static void put_changes(struct buffer *text, const struct job_diff *diff)
 
 static void put_source(struct buffer *text, const char *source)
 {
-        if (!is_api(source))
+        if (source_template(source) != NULL)
+                buffer_printf(text, " (made of the template %s)", source_template(source));
+        else if (!is_api(source))
                 buffer_printf(text, " (%s)", source_path(source));
 }
 
@@ -121,7 +145,22 @@ static void publish_applied(struct turn *turn, struct job *job, const struct buf
         turn->effects->version = job_version_number(job);
 }
 
-static void apply_new(struct turn *turn, struct job_spec *spec, const char *source)
+/* "3 tasks" */
+static void put_tasks(struct buffer *text, const struct job *job)
+{
+        const struct job_spec *spec = job_current_spec(job);
+
+        if (job_is_template(job))
+                buffer_puts(text, "a template, of which others are made");
+        else if (job_per_node(job))
+                buffer_puts(text, "one task per node");
+        else
+                buffer_printf(text, "%" PRIu32 " task%s", spec->count, plural(spec->count));
+        if (job_is_cron(job))
+                buffer_puts(text, " at each slot");
+}
+
+void cluster_command_make(struct turn *turn, struct job_spec *spec, const char *source)
 {
         AUTO(buffer_done) struct buffer text = { 0 };
         uint64_t generation = next_generation(turn);
@@ -132,10 +171,11 @@ static void apply_new(struct turn *turn, struct job_spec *spec, const char *sour
         job->restart_version = job->rolled_version = 1;
         job->since = turn->now;
         job_add_version(job, 1, spec);
+        schedule_changed(job, NULL, turn->now);
         job_retarget(turn, job, ANEW_NONE, generation);
 
-        buffer_printf(
-                &text, "version 1: %" PRIu32 " task%s", job_count(job), plural(job_count(job)));
+        buffer_puts(&text, "version 1: ");
+        put_tasks(&text, job);
         put_source(&text, source);
         publish_applied(turn, job, &text);
 }
@@ -163,7 +203,11 @@ static enum anew anew_by_change(const struct job *job, const struct job_diff *di
 /* Asked before the tasks are told: those that there are now will have to be replaced. */
 static void put_how(struct buffer *text, const struct job *job, const struct job_diff *diff)
 {
-        if (diff->needs_restart && MIN(job->counts[MARK_EXISTS], job_current_spec(job)->count) > 1)
+        if (job_is_template(job))
+                return;
+        if (job_is_cron(job))
+                buffer_puts(text, "; from its next slot on");
+        else if (diff->needs_restart && MIN(job->counts[MARK_EXISTS], job_count(job)) > 1)
                 buffer_printf(text, "; new runs, %" PRIu32 " at a time",
                         job_current_spec(job)->update.parallel);
         else if (diff->needs_restart)
@@ -175,8 +219,10 @@ static void put_how(struct buffer *text, const struct job *job, const struct job
 void job_new_version(struct turn *turn, struct job *job, struct job_spec *spec, bool needs_restart)
 {
         uint32_t version = job_version_number(job) + 1;
+        struct job_spec *before = job_current_spec(job); /* is kept: among the last */
 
         job_add_version(job, version, spec);
+        schedule_changed(job, before, turn->now);
         job->since = turn->now;
         job->promoted = spec->update.canary == 0 || (!needs_restart && job->promoted);
         job->reverted = job->roll_stepping = false;
@@ -201,6 +247,7 @@ static void clear_stops(struct turn *turn, struct job *job)
 {
         struct task *task;
 
+        kinds_taken_up(job, turn->now);
         job->stopped = job->removing = job->purge = false;
         job_touch_row(turn->c, job);
         JOB_FOREACH_TASK (job, task)
@@ -264,7 +311,7 @@ int cluster_command_apply(struct turn *turn, const struct cluster_event *event, 
         if (check_version(event, job, err) < 0)
                 return -1;
         if (job == NULL) {
-                apply_new(turn, event->spec, source);
+                cluster_command_make(turn, event->spec, source);
                 return 0;
         }
 
@@ -315,7 +362,7 @@ int cluster_command_stop(struct turn *turn, const struct cluster_event *event, s
         size_t active;
 
         if (cluster_find_target(turn->c, event->target, &job, &task, err) < 0 ||
-                check_not_removing(job, err) < 0)
+                check_not_removing(job, err) < 0 || kinds_check_runs(job, err) < 0)
                 return -1;
         if (task != NULL && task->leaving)
                 return error_set(err, ERR_CONFLICT, "task %s is being removed", event->target);
@@ -340,10 +387,11 @@ static void restart_task(struct turn *turn, struct job *job, struct task *task)
         struct task *other;
 
         /* Only this one of a stopped job is asked for: the others stay stopped, each by itself. */
-        if (job->stopped) {
+        if (!job_runs(job)) {
                 JOB_FOREACH_TASK (job, other)
-                        if (other->index < job_current_spec(job)->count)
+                        if (job_per_node(job) ? !other->leaving : other->index < job_count(job))
                                 set_stopped(turn, job, other, true);
+                kinds_taken_up(job, turn->now);
                 job->stopped = false;
                 job_touch_row(turn->c, job);
         }
@@ -354,6 +402,14 @@ static void restart_task(struct turn *turn, struct job *job, struct task *task)
         say_of_task(turn, EVENT_JOB_RESTARTED, job, task, "was restarted");
 }
 
+static void run_cron_job(struct turn *turn, struct job *job)
+{
+        clear_stops(turn, job);
+        schedule_begin(turn, job);
+        turn_say(turn, EVENT_JOB_RESTARTED, job, "was begun by a person: %zu task%s",
+                job_wanted(job), plural(job_wanted(job)));
+}
+
 static void restart_job(struct turn *turn, struct job *job)
 {
         uint64_t generation = next_generation(turn);
@@ -361,6 +417,7 @@ static void restart_job(struct turn *turn, struct job *job)
         size_t up = job->counts[MARK_RUNNING], wanted;
 
         clear_stops(turn, job);
+        kinds_begin_anew(job);
         job->generation = job->command = generation;
         free(take_ptr(job->roll_failed));
         job_retarget(turn, job, ANEW_ALL, generation);
@@ -380,12 +437,14 @@ int cluster_command_restart(struct turn *turn, const struct cluster_event *event
         struct task *task;
 
         if (cluster_find_target(turn->c, event->target, &job, &task, err) < 0 ||
-                check_not_removing(job, err) < 0)
+                check_not_removing(job, err) < 0 || kinds_check_runs(job, err) < 0)
                 return -1;
         if (task != NULL && task->leaving)
                 return error_set(err, ERR_CONFLICT, "task %s is being removed", event->target);
         if (task != NULL)
                 restart_task(turn, job, task);
+        else if (job_is_cron(job))
+                run_cron_job(turn, job);
         else
                 restart_job(turn, job);
         return 0;
@@ -428,8 +487,13 @@ int cluster_command_scale(struct turn *turn, const struct cluster_event *event, 
         struct job *job;
 
         if (find_job(turn, event->target, &job, err) < 0 || check_not_removing(job, err) < 0 ||
-                check_source(job, source_of(event), "change its count", err) < 0)
+                check_owner(job, source_of(event), "change its count", err) < 0 ||
+                kinds_check_runs(job, err) < 0)
                 return -1;
+        if (job_per_node(job))
+                return error_set(err, ERR_CONFLICT,
+                        "job %s has one task per node: its count follows from the nodes",
+                        job->name);
         before = job_current_spec(job)->count;
         turn->effects->version = job_version_number(job);
         if (before == event->count) {
@@ -456,7 +520,7 @@ int cluster_command_remove(struct turn *turn, const struct cluster_event *event,
         size_t active;
 
         if (find_job(turn, event->target, &job, err) < 0 ||
-                check_source(job, source_of(event), "remove it", err) < 0)
+                check_owner(job, source_of(event), "remove it", err) < 0)
                 return -1;
         job->purge |= event->purge;
         job_touch_row(turn->c, job);

@@ -89,6 +89,16 @@ enum choice_rule {
         CHOICE_KEPT, /* it had the node before */
 };
 
+/* That a task belongs to one node: pins.c. Owned by the task. */
+struct pin {
+        struct task *task;
+        struct node *node;
+        uint32_t with_version;   /* place.with: of the other job there, that the task goes with */
+        struct pin *prev, *next; /* of the node */
+};
+
+struct known_zone;
+
 struct node {
         struct node_status status; /* own strings; tasks and running are counted here */
         struct task *tasks;        /* that have this node; linked by node_prev, node_next */
@@ -112,6 +122,9 @@ struct node {
 
         bool freed; /* in cluster.freed: something has become free since the queue was looked at */
         struct node *freed_next;
+        struct pin *pins; /* of the tasks that belong here */
+        bool pins_due;    /* in cluster.pins_due: who belongs here may be others now */
+        struct node *pins_due_next;
         uint64_t pass; /* of place.c, and how many tasks of its job are there */
         uint32_t pass_tasks;
         struct timer due; /* it is lost, tasks are moved, the drain's deadline has come */
@@ -126,6 +139,7 @@ struct task {
         struct task *node_prev, *node_next;
         struct demand *held; /* what it has taken of its node; NULL: nothing */
         uint16_t *ports;     /* of the node, while it holds them */
+        struct pin *pin;     /* NULL: it may be on any node */
         char *reason;        /* NULL: none */
         usec_t since, next_run_at, started_at;
         usec_t told_at;  /* when its desire changed */
@@ -157,7 +171,8 @@ struct task {
         bool parked : 1;
         bool has_exit_code : 1;
         bool namesake : 1; /* the agent has still an older one of this name: that must go first */
-        bool ahead : 1;    /* only while its agent is heard: that knows a newer desire than ours */
+        bool met : 1;   /* has no node, and the agent that connects just now has one of this name */
+        bool ahead : 1; /* only while its agent is heard: that knows a newer desire than ours */
         bool answered : 1; /* the agent has told of it since it is connected */
 };
 
@@ -197,6 +212,22 @@ struct job {
         usec_t roll_step_at; /* no further step before that */
         usec_t roll_scan_at; /* something may be due by time alone */
         struct timer due;
+        /* pins.c */
+        bool per_node; /* in cluster.per_node */
+        bool pins_due; /* all nodes are to be looked at for it */
+        bool followed; /* another job goes with it */
+        struct job *per_node_prev, *per_node_next;
+        /* schedule.c */
+        usec_t slot_seen;    /* no slot up to then is looked at again */
+        usec_t slot;         /* that its tasks began for last; 0: none */
+        usec_t slot_waits;   /* that is put off until they have ended; 0: none */
+        uint32_t slot_count; /* tasks that the last slot began with */
+        bool slot_begins;    /* just now */
+        /* kinds.c */
+        usec_t begun_at;     /* a batch that runs; 0: it does not */
+        usec_t ended_at;     /* one that has ended */
+        bool overran;        /* it took longer than batch.deadline, and is stopped */
+        uint32_t dispatched; /* the greatest number in a name of a job made of this template */
 
         bool queued;         /* in cluster.queue: has tasks that wait for a node */
         size_t unmet;        /* so many were tried, and fit nowhere but where something has become
@@ -229,8 +260,11 @@ struct cluster {
         char *ports_text;        /* cluster-status.c's */
         struct amounts capacity; /* of all nodes together, as far as it is known */
         struct timers timers;
-        struct job *queue;  /* with tasks that wait for a node */
-        struct node *freed; /* see there */
+        struct job *queue;        /* with tasks that wait for a node */
+        struct job *per_node;     /* jobs with pinned tasks */
+        struct node *pins_due;    /* see there */
+        struct known_zone *zones; /* schedule.c */
+        struct node *freed;       /* see there */
         struct tag *tags;
         struct node_class *classes;
         uint64_t passes;              /* of place.c */
@@ -276,7 +310,8 @@ struct job_spec *job_spec_of(const struct job *job, uint32_t version);
 void job_add_version(struct job *job, uint32_t number,
         struct job_spec *spec);            /* takes a reference; drops versions nobody needs */
 bool job_runs(const struct job *job);      /* neither stopped nor being removed */
-uint32_t job_count(const struct job *job); /* how many tasks there shall be */
+uint32_t job_count(const struct job *job); /* how many tasks there shall be; of a job with one per
+                                              node: there are */
 size_t job_wanted(const struct job *job);  /* tasks that shall run or have run */
 bool job_halted(const struct job *job);    /* its rollout */
 
@@ -313,6 +348,7 @@ struct job_facts {
         size_t wanted, wanted_running, active, outdated, inflight, ended_well, ended_badly, waiting,
                 lost;
         bool stopped, removing, rolling; /* rolling: its newest version is not on all tasks yet */
+        bool per_node;                   /* its tasks follow from the nodes, and none is stopped */
 };
 enum job_state job_state_derive(const struct job_facts *f);
 enum job_state job_state_of(const struct job *job);
@@ -350,6 +386,9 @@ enum anew { /* which ended tasks a command takes up again */
         ANEW_ALL,
 };
 void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t generation);
+/* @stopped: a person wants it not to run, as soon as it is there. */
+struct task *job_add_task(
+        struct turn *turn, struct job *job, uint32_t index, uint64_t generation, bool stopped);
 void task_begin_anew(struct turn *turn, struct job *job, struct task *task, uint64_t generation);
 void task_desire_newest(struct turn *turn, struct task *task, uint64_t generation);
 struct choice;
@@ -384,7 +423,52 @@ void rollout_unblock(struct job *job); /* there may be room now */
 void rollout_retry(struct turn *turn); /* something has become free */
 void job_set_due(struct job *job);
 
+/* pins.c: one task per node */
+struct place_refusals;
+bool job_per_node(const struct job *job);
+void pin_make(struct task *task, struct node *node);
+void pin_free(struct task *task);
+void pins_mark_node(struct cluster *c, struct node *node); /* pins_run() is to look at it */
+void pins_unmark_node(struct cluster *c, struct node *node);
+void pins_leave(struct cluster *c, struct job *job);
+void pins_update(struct cluster *c, struct job *job); /* its spec may have changed */
+void pins_loaded(struct cluster *c);
+void pins_look_at_all(struct turn *turn, struct job *job); /* at every node, for the job */
+void pins_run(struct turn *turn);
+void pins_forget_node(struct turn *turn, struct node *node);
+/* Puts tasks that wait on their nodes, of @nodes, where there is room; how many. */
+size_t pins_place(struct turn *turn, struct job *job, struct node *const *nodes, size_t len,
+        size_t wanted, struct place_refusals *refusals);
+bool pins_waits_on(const struct job *job, const struct node *node); /* its task there does */
+void pins_put_why_none(struct buffer *b, const struct job *job);    /* why it has no tasks */
+
+/* schedule.c: kind cron */
+bool job_is_cron(const struct job *job);
+usec_t schedule_next(const struct job *job); /* when a slot is due */
+void schedule_advance(struct turn *turn, struct job *job);
+void schedule_begin(struct turn *turn, struct job *job); /* all tasks, now, anew */
+void schedule_reset(struct job *job, usec_t now); /* what was missed up to now is no matter */
+/* There is a new spec. @before: NULL if the job is new. */
+void schedule_changed(struct job *job, const struct job_spec *before, usec_t now);
+void schedule_put_reason(struct buffer *b, const struct job *job);
+void schedule_done(struct cluster *c);
+
+/* kinds.c: batch and templates */
+#define SOURCE_TEMPLATE "template:"
+bool job_is_template(const struct job *job);
+bool job_rolls(const struct job *job);    /* its tasks are moved to a new version as it comes */
+usec_t kinds_next(const struct job *job); /* when kinds_advance() is due by time alone */
+void kinds_advance(struct turn *turn, struct job *job);
+void kinds_begin_anew(struct job *job);           /* its time begins afresh */
+void kinds_taken_up(struct job *job, usec_t now); /* it is not stopped or removed any more */
+void kinds_clock_set(struct cluster *c, int64_t by);
+int kinds_check_runs(const struct job *job, struct error *err); /* ERR_CONFLICT: a template */
+int cluster_command_dispatch(
+        struct turn *turn, const struct cluster_event *event, struct error *err);
+
 /* cluster-command.c */
+/* A new job. */
+void cluster_command_make(struct turn *turn, struct job_spec *spec, const char *source);
 /* A version with @spec, of which a reference is taken. */
 void job_new_version(struct turn *turn, struct job *job, struct job_spec *spec, bool needs_restart);
 int cluster_command_promote(

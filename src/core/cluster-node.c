@@ -149,6 +149,17 @@ struct task *node_find_reported(
         return task != NULL && task->node == node ? task : NULL;
 }
 
+/* The agent has a task that is not on its node. If it is placed there in this very turn, that is
+ * another one. */
+static void note_met(struct turn *turn, const char *id)
+{
+        struct job *job;
+        struct task *task;
+
+        if (cluster_look_up(turn->c, id, &job, &task) && task != NULL && task->node == NULL)
+                task->met = true;
+}
+
 /* @all: the agent tells all it has, at the beginning of a link. */
 static void handle_report(
         struct turn *turn, struct node *node, const struct cluster_report *r, bool all)
@@ -159,7 +170,9 @@ static void handle_report(
         if (r->status.id == NULL || !is_agent_state(r->status.state))
                 return;
         if (task == NULL) {
-                if (!all) /* else it is told by not being told of it */
+                if (all) /* it is told by not being told of it */
+                        note_met(turn, r->status.id);
+                else
                         effects_forget(turn->effects, node->status.name, r->status.id, false);
                 return;
         }
@@ -268,6 +281,7 @@ void node_handle_up(struct turn *turn, const struct cluster_event *event)
         copy_identity(node, event->node, turn->now);
         node->connected = true;
         node_measure(turn->c, node);
+        pins_mark_node(turn->c, node);
         node_set_due(turn->c, node);
         rows_write_node(turn->effects, node);
         say_ready(turn, node, is_new, was_lost);

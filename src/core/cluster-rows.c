@@ -88,6 +88,14 @@ void rows_write_job(struct cluster_effects *e, const struct job *job)
         put_flag(&b, "held", !job->promoted);
         put_flag(&b, "reverted", job->reverted);
         put_text(&b, "roll_failed", job->roll_failed);
+        put_number(&b, "slot_seen", job->slot_seen);
+        put_number(&b, "slot", job->slot);
+        put_number(&b, "slot_waits", job->slot_waits);
+        put_number(&b, "slot_count", job->slot_count);
+        put_number(&b, "begun_at", job->begun_at);
+        put_number(&b, "ended_at", job->ended_at);
+        put_flag(&b, "overran", job->overran);
+        put_number(&b, "dispatched", job->dispatched);
         put_versions(&b, job);
         buffer_putc(&b, '}');
         effects_write(e, mem_printf("job/%s", job->name), buffer_take(&b));
@@ -129,6 +137,10 @@ static void put_task(struct buffer *b, const struct task *t)
 {
         buffer_printf(b, "%s{\"index\":%" PRIu32, b->len > 1 ? "," : "", t->index);
         put_text(b, "node", t->node == NULL ? NULL : t->node->status.name);
+        if (t->pin != NULL) {
+                put_text(b, "pin", t->pin->node->status.name);
+                put_number(b, "with_version", t->pin->with_version);
+        }
         put_flag(b, "run", t->desire.run);
         put_number(b, "version", t->desire.version);
         put_number(b, "restart_version", t->desire.restart_version);
@@ -269,6 +281,14 @@ static int load_job(struct cluster *c, const char *name, const json_t *row, stru
         job->promoted = !get_flag(row, "held");
         job->reverted = get_flag(row, "reverted");
         job->roll_failed = mem_strdup(get_text(row, "roll_failed"));
+        job->slot_seen = get_number(row, "slot_seen");
+        job->slot = get_number(row, "slot");
+        job->slot_waits = get_number(row, "slot_waits");
+        job->slot_count = get_small(row, "slot_count");
+        job->begun_at = get_number(row, "begun_at");
+        job->ended_at = get_number(row, "ended_at");
+        job->overran = get_flag(row, "overran");
+        job->dispatched = get_small(row, "dispatched");
         for (size_t i = 0; i < json_array_size(versions); i++)
                 if (load_version(job, json_array_get(versions, i), err) < 0)
                         return -1;
@@ -320,7 +340,7 @@ static void load_ports(struct task *task, const json_t *ports)
 static int load_task(struct cluster *c, struct job *job, const json_t *row, struct error *err)
 {
         uint32_t index = get_small(row, "index");
-        const char *node = get_text(row, "node");
+        const char *node = get_text(row, "node"), *pin = get_text(row, "pin");
         struct task *task;
 
         if (index >= JOB_COUNT_MAX)
@@ -344,6 +364,10 @@ static int load_task(struct cluster *c, struct job *job, const json_t *row, stru
         task->has_run = get_flag(row, "has_run");
         task->stopped = get_flag(row, "stopped");
         task->leaving = get_flag(row, "leaving");
+        if (pin != NULL) {
+                pin_make(task, node_get(c, pin));
+                task->pin->with_version = get_small(row, "with_version");
+        }
         if (node != NULL) {
                 task_set_node(task, node_get(c, node));
                 task->state = TASK_PLACED;
@@ -457,6 +481,7 @@ int rows_loaded(struct turn *turn, struct error *err)
                 text_replace(&job->waits_for,
                         job->counts[MARK_UNPLACED] > 0 ? "the nodes have not connected yet" : NULL);
         }
+        pins_loaded(c);
         /* They have the usual time to connect before anybody is told that they are lost. */
         for (struct node *node = c->nodes; node != NULL; node = node->hh.next) {
                 node->heard = node->status.state == NODE_LOST ? node->status.since : turn->now;

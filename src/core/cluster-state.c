@@ -56,6 +56,8 @@ void task_set_node(struct task *task, struct node *node)
                 task->job->counts[MARK_HOLDS]--;
         }
         if (task->node != NULL) {
+                if (task->job->followed)
+                        pins_mark_node(task->job->cluster, task->node);
                 DL_DELETE2(task->node->tasks, task, node_prev, node_next);
                 task->node->status.tasks--;
                 task->node->status.running -= running;
@@ -74,6 +76,7 @@ static void task_free(struct task *task)
 {
         count_marks(task, 0);
         task_set_node(task, NULL);
+        pin_free(task);
         task->job->tasks[task->index] = NULL;
         free(task->ports);
         free(task->reason);
@@ -92,6 +95,7 @@ void job_free(struct cluster *c, struct job *job)
 
         queue_leave(c, job);
         preempt_release_all(job);
+        pins_leave(c, job);
         HASH_DEL(c->jobs, job);
         JOB_FOREACH_TASK (job, task)
                 task_free(task);
@@ -159,14 +163,18 @@ void job_add_version(struct job *job, uint32_t number, struct job_spec *spec)
 
 bool job_runs(const struct job *job)
 {
-        return !job->stopped && !job->removing;
+        return !job->stopped && !job->removing && !job->overran;
 }
 
 uint32_t job_count(const struct job *job)
 {
         const struct job_spec *spec = job_current_spec(job);
 
-        return spec->template ? 0 : spec->count + job->surge;
+        if (spec->template)
+                return 0;
+        if (job_spec_per_node(spec))
+                return (uint32_t) (job->counts[MARK_EXISTS] - job->counts[MARK_LEAVING]);
+        return spec->kind == JOB_CRON ? job->slot_count : spec->count + job->surge;
 }
 
 size_t job_wanted(const struct job *job)
@@ -331,8 +339,8 @@ static unsigned marks_of_wanted(const struct job *job, const struct task *t, boo
 {
         bool ended = t->state == TASK_ENDED, well = ended && t->result == RESULT_SUCCEEDED;
         bool running = !lost && t->state == TASK_RUNNING;
-        bool outdated = t->desire.version != job_version_number(job) ||
-                        t->desire.generation < job->generation;
+        bool outdated = job_rolls(job) && (t->desire.version != job_version_number(job) ||
+                                                  t->desire.generation < job->generation);
         unsigned marks = BIT(MARK_WANTED);
 
         if (running)
@@ -341,7 +349,7 @@ static unsigned marks_of_wanted(const struct job *job, const struct task *t, boo
                 marks |= BIT(MARK_ENDED_WELL);
         if (t->node == NULL && !ended)
                 marks |= BIT(MARK_UNPLACED);
-        if (t->node != NULL && !ended &&
+        if (t->node != NULL && !ended && t->pin == NULL &&
                 (t->overdue || ((t->node->draining || t->ousted) && !t->moving)))
                 marks |= BIT(MARK_DISPLACED);
         if (t->state == TASK_QUEUED && t->next_run_at != 0 && task_last_run_failed(job, t))
@@ -403,6 +411,10 @@ static void count_marks(struct task *task, unsigned marks)
         if ((marks & ~task->marks &
                     (BIT(MARK_PROVING) | BIT(MARK_INFLIGHT) | BIT(MARK_UNPLACED))) != 0)
                 job->roll_scan_at = 0;
+        if (job->followed && task->node != NULL &&
+                (differ & (BIT(MARK_HOLDS) | BIT(MARK_RUNNING) | BIT(MARK_SETTLED) |
+                                  BIT(MARK_INFLIGHT))) != 0)
+                pins_mark_node(job->cluster, task->node);
         if ((differ & BIT(MARK_DISPLACED)) != 0)
                 job->cluster->displaced += (marks & BIT(MARK_DISPLACED)) != 0 ? 1 : (size_t) -1;
         for (int mark = 0; mark < MARK_COUNT && differ != 0; mark++) {
@@ -436,6 +448,8 @@ enum job_state job_state_derive(const struct job_facts *f)
 
         if (f->removing)
                 return JOB_STOPPING;
+        if (f->per_node && f->wanted == 0 && f->active == 0 && !f->stopped)
+                return JOB_STARTING;
         if (f->stopped || f->wanted == 0)
                 return f->active > 0 ? JOB_STOPPING : JOB_STOPPED;
         if (f->outdated > 0)
@@ -451,9 +465,19 @@ enum job_state job_state_derive(const struct job_facts *f)
         return f->wanted_running + f->ended_well >= f->wanted ? JOB_RUNNING : JOB_STARTING;
 }
 
+/* Those that have not ended, or not begun again. */
+static bool has_tasks_left(const struct job *job)
+{
+        const size_t *n = job->counts;
+
+        return job->overran ? n[MARK_ACTIVE] > 0
+                            : n[MARK_WANTED] > n[MARK_ENDED_WELL] + n[MARK_ENDED_BADLY];
+}
+
 enum job_state job_state_of(const struct job *job)
 {
         const size_t *n = job->counts;
+        bool awake = !job->stopped && !job->removing;
         struct job_facts facts = {
                 .wanted = job_wanted(job),
                 .wanted_running = n[MARK_WANTED_RUNNING],
@@ -467,8 +491,15 @@ enum job_state job_state_of(const struct job *job)
                 .stopped = job->stopped,
                 .removing = job->removing,
                 .rolling = job->rolled_version < job_version_number(job),
+                .per_node = job_per_node(job) && n[MARK_STOPPED] == 0,
         };
 
+        if (awake && job_is_template(job) && n[MARK_ACTIVE] == 0)
+                return JOB_TEMPLATE;
+        if (awake && job_is_cron(job) && !has_tasks_left(job))
+                return JOB_SCHEDULED;
+        if (awake && job->overran)
+                return n[MARK_ACTIVE] > 0 ? JOB_STOPPING : JOB_FAILED;
         return job_state_derive(&facts);
 }
 
@@ -546,6 +577,7 @@ void node_free(struct cluster *c, struct node *node)
 {
         timers_set(&c->timers, &node->due, USEC_NEVER);
         unlist_freed(c, node);
+        pins_unmark_node(c, node);
         unlist_by_name(c, node);
         HASH_DEL(c->nodes, node);
         node_unmeasure(c, node);

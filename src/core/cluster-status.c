@@ -17,6 +17,8 @@ static const char *reason_of(const struct task *task)
 {
         if (task->state == TASK_ENDED)
                 return task->reason;
+        if (task->node == NULL && task->pin != NULL && task->reason != NULL)
+                return task->reason;
         if (task->node == NULL)
                 return queue_reason(task->job);
         if (task->moving)
@@ -129,12 +131,24 @@ static void put_rollout(struct buffer *b, const struct job *job)
                         job_version_number(job));
 }
 
+static void put_overran(struct buffer *b, const struct job *job)
+{
+        char span[TIME_TEXT_MAX];
+
+        buffer_printf(b, "took longer than %s (batch.deadline)",
+                time_format_exact(span, job_current_spec(job)->batch.deadline));
+}
+
 static void put_stopping(struct buffer *b, const struct job *job)
 {
         size_t active = job->counts[MARK_ACTIVE];
 
         if (job->removing)
                 buffer_puts(b, "is being removed; ");
+        else if (job->overran) {
+                put_overran(b, job);
+                buffer_puts(b, "; ");
+        }
         if (job->counts[MARK_LOST] > 0)
                 put_task(b, job, MARK_LOST, "cannot be told to end");
         else if (active > 0)
@@ -177,6 +191,10 @@ static void put_degraded(struct buffer *b, const struct job *job)
 
 static void put_starting(struct buffer *b, const struct job *job)
 {
+        if (job_per_node(job) && job_wanted(job) == 0) {
+                pins_put_why_none(b, job);
+                return;
+        }
         buffer_printf(b, "%zu of %zu tasks run", job->counts[MARK_WANTED_RUNNING], job_wanted(job));
         if (job->counts[MARK_UNPLACED] > 0) {
                 buffer_puts(b, "; ");
@@ -205,11 +223,16 @@ static void put_reason(struct buffer *b, const struct job *job, enum job_state s
                                        : "its count is 0");
                 break;
         case JOB_FAILED:
-                put_task(b, job, MARK_ENDED_BADLY, "has failed");
+                if (job->overran)
+                        put_overran(b, job);
+                else
+                        put_task(b, job, MARK_ENDED_BADLY, "has failed");
+                break;
+        case JOB_SCHEDULED:
+                schedule_put_reason(b, job);
                 break;
         case JOB_RUNNING:
         case JOB_SUCCEEDED:
-        case JOB_SCHEDULED:
         case JOB_TEMPLATE:
                 break;
         }
@@ -238,7 +261,7 @@ static void fill_job(const struct cluster *c, const struct job *job, struct job_
         *ret = (struct job_status){ .name = job->name,
                 .kind = (int) spec->kind,
                 .version = job_version_number(job),
-                .count = spec->count,
+                .count = job_spec_per_node(spec) ? job_count(job) : spec->count,
                 .running = (int64_t) job->counts[MARK_RUNNING],
                 .ready = (int64_t) job->counts[MARK_READY],
                 .state = (int) state,
@@ -246,7 +269,9 @@ static void fill_job(const struct cluster *c, const struct job *job, struct job_
                 .reason = job_reason(c, job, state),
                 .since = job->since,
                 .priority = spec->priority,
-                .owner = spec->owner };
+                .owner = spec->owner,
+                .queued = (int64_t) job->counts[MARK_UNPLACED],
+                .lost = (int64_t) job->counts[MARK_LOST] };
 }
 
 bool cluster_get_job(const struct cluster *c, const char *name, struct job_status *ret)

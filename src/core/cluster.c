@@ -7,6 +7,9 @@
  *   rebalance.c        which tasks would better be elsewhere
  *   reconcile.c        from what is wanted of a job to what is desired of its tasks
  *   rollout.c          how they come to a new version
+ *   pins.c             jobs with one task per node
+ *   schedule.c         jobs that begin by a timetable
+ *   kinds.c            what batches and templates have beside that
  *   queue.c            jobs with tasks that wait for a node
  *   place.c            which node a task goes to
  *   leave.c            tasks that have to leave their nodes: lost, drained, forgotten
@@ -53,6 +56,7 @@ void cluster_free(struct cluster *c)
                 job_free(c, c->jobs);
         while (c->nodes != NULL)
                 node_free(c, c->nodes);
+        schedule_done(c);
         free(c->by_name);
         free(c->ports_text);
         timers_done(&c->timers);
@@ -70,6 +74,7 @@ static void set_clock(struct cluster *c, int64_t by)
         }
         for (struct job *job = c->jobs; job != NULL; job = job->hh.next)
                 rollout_set_clock(job, by);
+        kinds_clock_set(c, by);
 }
 
 void node_set_due(struct cluster *c, struct node *node)
@@ -161,6 +166,8 @@ static int handle(struct turn *turn, const struct cluster_event *event, struct e
                 return cluster_command_promote(turn, event, err);
         case CLUSTER_REVERT:
                 return cluster_command_revert(turn, event, err);
+        case CLUSTER_DISPATCH:
+                return cluster_command_dispatch(turn, event, err);
         case CLUSTER_CLOCK:
                 set_clock(turn->c, event->by);
                 return 0;

@@ -51,14 +51,17 @@ enum cluster_event_type {
         CLUSTER_REVERT, /* target job, version: that one's spec is in force again, as a new version;
                            0: of the one that all tasks had before the newest. From a file: conflict
                          */
-        CLUSTER_CLOCK,  /* by: the wall clock was set; what was to happen in so many seconds still
-                           does */
-        CLUSTER_REPORT, /* node, reports: the status of these tasks changed */
-        CLUSTER_NOTE,   /* node, note: an event from the agent's outbox, numbered by note_seq; a
-                           number that was seen already is ignored, and the number is stored with
-                           the event: exactly once */
-        CLUSTER_NOTICE, /* note: an event from the server itself (a bad job file, the store) */
-        CLUSTER_TICK,   /* cluster_next_deadline() has come */
+        CLUSTER_DISPATCH, /* target template, name (NULL: TEMPLATE-1, -2, ...), spec (NULL: the
+                             template's own; its name does not matter): a job is made of it, with
+                             the source "template:TARGET", which people may scale and remove */
+        CLUSTER_CLOCK,    /* by: the wall clock was set; what was to happen in so many seconds still
+                             does */
+        CLUSTER_REPORT,   /* node, reports: the status of these tasks changed */
+        CLUSTER_NOTE,     /* node, note: an event from the agent's outbox, numbered by note_seq; a
+                             number that was seen already is ignored, and the number is stored with
+                             the event: exactly once */
+        CLUSTER_NOTICE,   /* note: an event from the server itself (a bad job file, the store) */
+        CLUSTER_TICK,     /* cluster_next_deadline() has come */
 };
 
 #define CLUSTER_LOST_AFTER (2 * USEC_SEC) /* the default */
@@ -67,6 +70,13 @@ enum cluster_event_type {
 
 /* How long a node may be silent before it counts as lost. */
 void cluster_set_lost_after(struct cluster *c, usec_t span);
+
+/* Time zones that cron jobs are meant in are handed in by who can read files. @zone is taken over;
+ * NULL: there is none of this name. Handed in again, it replaces the one before. */
+void cluster_add_zone(struct cluster *c, const char *name, struct zone *zone);
+/* One that a job names and that was not handed in yet, or NULL. */
+const char *cluster_missing_zone(const struct cluster *c);
+bool cluster_knows_zone(const struct cluster *c, const char *name);
 
 /* A task's status as its agent sees it. */
 struct cluster_report {
@@ -79,7 +89,8 @@ struct cluster_report {
 struct cluster_event {
         enum cluster_event_type type;
         const char *key, *value; /* LOAD */
-        struct job_spec *spec;   /* APPLY: a reference is taken */
+        struct job_spec *spec;   /* APPLY: a reference is taken; DISPATCH */
+        const char *name;        /* DISPATCH */
         const char *source;      /* APPLY, REMOVE: "api" or "file:PATH" */
         const char *target;  /* STOP, RESTART, SCALE, REMOVE, CORDON, DRAIN, FORGET, MOVE, PROMOTE,
                                 REVERT */
@@ -127,8 +138,9 @@ struct cluster_effects {
         struct event *events; /* published, numbered; each is in `writes` as well (key event/INDEX,
                                  20 digits) */
         size_t events_len, events_allocated;
-        uint32_t version; /* APPLY: the version the job has now */
-        bool unchanged;   /* APPLY: nothing to do */
+        uint32_t version;                   /* APPLY: the version the job has now */
+        bool unchanged;                     /* APPLY: nothing to do */
+        char dispatched[TEXT_NAME_MAX + 1]; /* DISPATCH: the name of the job */
 };
 
 void cluster_effects_reset(struct cluster_effects *e);

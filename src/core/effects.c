@@ -36,6 +36,7 @@ void cluster_effects_reset(struct cluster_effects *e)
         e->assigns_len = e->writes_len = e->events_len = 0;
         e->version = 0;
         e->unchanged = false;
+        e->dispatched[0] = '\0';
 }
 
 void cluster_effects_done(struct cluster_effects *e)

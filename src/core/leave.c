@@ -110,6 +110,7 @@ static int find_node(struct turn *turn, const char *name, struct node **ret, str
 static void node_changed(struct turn *turn, struct node *node)
 {
         node_mark_freed(turn->c, node);
+        pins_mark_node(turn->c, node);
         node_recount(turn->c, node);
         node_set_due(turn->c, node);
         rows_write_node(turn->effects, node);
@@ -352,6 +353,7 @@ int leave_handle_forget(struct turn *turn, const struct cluster_event *event, st
                 return error_set(err, ERR_CONFLICT,
                         "node %s is connected: drain it and stop its agent first",
                         node->status.name);
+        pins_forget_node(turn, node);
         DL_FOREACH_SAFE2 (node->tasks, task, next, node_next)
                 settle_forgotten(turn, task);
         node_say(turn, EVENT_NODE_FORGOTTEN, node, "is forgotten: a person asked for it");

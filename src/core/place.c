@@ -558,14 +558,16 @@ enum refusal place_stays(struct cluster *c, const struct task *task)
 
 bool place_allows(struct cluster *c, const struct job *job, struct node *node)
 {
-        switch (place_refusal(c, job, node, NULL)) {
-        case REFUSAL_NODE:
-        case REFUSAL_ZONE:
-        case REFUSAL_CONSTRAINT:
+        AUTO(pass_done) struct pass p = pass_begin(c, job, NULL);
+        const char *only = p.spec->place.node;
+        int32_t preference = 0;
+        uint32_t constraint;
+
+        if (only != NULL && strcmp(only, node->status.name) != 0)
                 return false;
-        default: /* is full, or away, or closed: that may pass */
-                return true;
-        }
+        judge_class(&p, node->class);
+        return node->class->refusal == REFUSAL_NONE &&
+               (!p.asks_names || judge_name(&p, node, &constraint, &preference) == REFUSAL_NONE);
 }
 
 /* ---- In words */
@@ -620,14 +622,13 @@ static void put_too_little(struct buffer *b, const struct place_refusals *r, enu
         buffer_puts(b, " free)");
 }
 
-/* "3 have too little memory free (...)" */
+/* "have too little memory free (...)" */
 static void put_refusal(struct buffer *b, const struct job_spec *spec,
         const struct place_refusals *r, enum refusal why)
 {
         size_t n = r->refused[why];
         const char *be = n == 1 ? "is" : "are", *have = n == 1 ? "has" : "have";
 
-        buffer_printf(b, "%zu ", n);
         switch (why) {
         case REFUSAL_AWAY:
                 buffer_printf(b, "%s not connected", be);
@@ -672,6 +673,36 @@ static void put_refusal(struct buffer *b, const struct job_spec *spec,
         }
 }
 
+static void add_refusals(struct place_refusals *to, const struct place_refusals *from)
+{
+        if (to->refused[REFUSAL_CONSTRAINT] == 0)
+                to->constraint = from->constraint;
+        to->nodes += from->nodes;
+        for (int why = 0; why < REFUSAL_COUNT; why++)
+                to->refused[why] += from->refused[why];
+        to->most_free.cpu = MAX(to->most_free.cpu, from->most_free.cpu);
+        to->most_free.memory = MAX(to->most_free.memory, from->most_free.memory);
+        to->most_free.disk = MAX(to->most_free.disk, from->most_free.disk);
+}
+
+enum refusal place_refuse(struct cluster *c, const struct task *task, struct node *node,
+        struct place_refusals *refusals, struct buffer *why)
+{
+        struct place_refusals own = { 0 };
+        AUTO(pass_done) struct pass p = pass_begin(c, task->job, &own);
+        struct candidate at;
+        enum refusal refusal;
+
+        pass_ask_for(&p, task->desire.version);
+        refusal = judge(&p, node, &at);
+        add_refusals(refusals, &own);
+        if (refusal == REFUSAL_NONE)
+                return refusal;
+        buffer_printf(why, "node %s ", node->status.name);
+        put_refusal(why, p.spec, &own, refusal);
+        return refusal;
+}
+
 void place_put_refusals(
         struct buffer *b, const struct job_spec *spec, const struct place_refusals *r)
 {
@@ -685,6 +716,7 @@ void place_put_refusals(
         for (int why = 0; why < REFUSAL_COUNT; why++)
                 if (r->refused[why] > 0) {
                         put_separator(b, &any);
+                        buffer_printf(b, "%zu ", r->refused[why]);
                         put_refusal(b, spec, r, (enum refusal) why);
                 }
 }

@@ -57,6 +57,11 @@ enum refusal place_stays(struct cluster *c, const struct task *task);
 enum refusal place_refusal(
         struct cluster *c, const struct job *job, struct node *node, uint32_t *ret_constraint);
 
+/* Why @node does not take this task, with the version that it shall have: also as a sentence, "node
+ * a has too little memory free (...)", appended to @why, and counted in @refusals. */
+enum refusal place_refuse(struct cluster *c, const struct task *task, struct node *node,
+        struct place_refusals *refusals, struct buffer *why);
+
 /* Whether the job's spec allows the node, be it full or away. */
 bool place_allows(struct cluster *c, const struct job *job, struct node *node);
 

@@ -137,6 +137,8 @@ static bool make_offer(struct cluster *c, struct job *job, struct node *node, st
         AUTO(mem_freep) struct task **victims = NULL;
         size_t len, needed;
 
+        if (job_per_node(job) && !pins_waits_on(job, node))
+                return false;
         if (node->kept_for != NULL || !is_about_room(place_refusal(c, job, node, NULL)))
                 return false;
         victims = victims_on(job, node, &len);

@@ -295,7 +295,10 @@ static bool try_job(struct turn *turn, struct job *job, const struct asked *aske
         size_t wants = job_wants(job), wanted = MIN(wants, most), found;
         struct met met = { 0 };
 
-        found = try_tasks(turn, job, asked, wanted, &met);
+        if (job_per_node(job))
+                found = pins_place(turn, job, asked->nodes, asked->len, wanted, &met.refusals);
+        else
+                found = try_tasks(turn, job, asked, wanted, &met);
         if (found == wanted && wanted < wants)
                 return true;
         job->unmet = wants - found;
@@ -321,7 +324,7 @@ const char *queue_reason(struct job *job)
 
         if (met.wanted == 0)
                 return "batch.parallel tasks of the job are there already";
-        if (job->waits_at != c->changes) {
+        if (job->waits_at != c->changes && !job_per_node(job)) {
                 choices = mem_alloc((met.wanted + 1) * sizeof *choices);
                 met.version = next_version(job, 0, &len);
                 met.found = place_choose_version(c, job, met.version, c->by_name,

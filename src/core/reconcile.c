@@ -219,6 +219,8 @@ void task_desire_newest(struct turn *turn, struct task *task, uint64_t generatio
 void task_put(struct turn *turn, struct task *task, const struct choice *choice)
 {
         task_set_node(task, choice->node);
+        task->namesake = task->met && choice->node == turn->answering;
+        task->met = false;
         preempt_release(task->job, choice->node);
         task->rule = (uint8_t) choice->rule;
         task->fitting = choice->fitting;
@@ -278,8 +280,7 @@ bool task_follow_leave(struct turn *turn, struct task *task)
         return true;
 }
 
-/* @stopped: a person wants it not to run, as soon as it is there. */
-static void create_task(
+struct task *job_add_task(
         struct turn *turn, struct job *job, uint32_t index, uint64_t generation, bool stopped)
 {
         struct task *task = job_make_task(job, index);
@@ -293,6 +294,7 @@ static void create_task(
         task_recount(job, task);
         if (!task_wanted(job, task))
                 task_end(turn, job, task);
+        return task;
 }
 
 static void say_created(struct turn *turn, struct job *job, uint32_t index)
@@ -324,8 +326,8 @@ bool task_let_go(struct turn *turn, struct job *job, struct task *task)
         if (job->removing)
                 return true;
         say_task(turn, EVENT_TASK_REMOVED, job, index, node, "is gone");
-        if (index < job_count(job)) {
-                create_task(turn, job, index, turn->c->index + 1, stopped);
+        if (!job_per_node(job) && job_rolls(job) && index < job_count(job)) {
+                job_add_task(turn, job, index, turn->c->index + 1, stopped);
                 say_created(turn, job, index);
         }
         return true;
@@ -397,28 +399,39 @@ static void create_missing(struct turn *turn, struct job *job, uint64_t generati
 {
         uint32_t count = job_count(job);
 
+        if (job_is_cron(job) && !job->slot_begins)
+                return;
         if (job->removing || job->counts[MARK_EXISTS] - job->counts[MARK_LEAVING] >= count)
                 return;
         for (uint32_t i = 0; i < count; i++)
                 if (job_task(job, i) == NULL)
-                        create_task(turn, job, i, generation, false);
+                        job_add_task(turn, job, i, generation, false);
+}
+
+static bool is_too_many(const struct job *job, const struct task *task, uint32_t count)
+{
+        return job->removing || (job_per_node(job) ? task->pin == NULL : task->index >= count);
 }
 
 void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t generation)
 {
-        uint32_t count = job_count(job);
+        uint32_t count;
         struct in_place last = { 0 };
         struct task *task;
 
+        pins_update(turn->c, job);
+        job->slot_count = MIN(job->slot_count, job_current_spec(job)->count);
+        count = job_count(job);
         job->roll_next = job->unmet = 0;
         JOB_FOREACH_TASK (job, task) {
-                if (!task->leaving && (task->index >= count || job->removing)) {
+                if (!task->leaving && is_too_many(job, task, count)) {
                         task->leaving = true;
                         task->stopped = false; /* from now on: whether the next one shall be */
                         task_touch(turn->c, job, task);
                 }
                 if (task_wanted(job, task)) {
-                        retarget_wanted(turn, job, task, anew, generation, &last);
+                        if (job_rolls(job) || job->slot_begins)
+                                retarget_wanted(turn, job, task, anew, generation, &last);
                         continue;
                 }
                 task_end(turn, job, task);
@@ -442,6 +455,7 @@ void job_say_created(struct turn *turn, struct job *job, uint64_t generation)
 
 static void job_advance(struct turn *turn, struct job *job)
 {
+        kinds_advance(turn, job);
         queue_update(turn->c, job);
         if (!job_runs(job))
                 return;
@@ -451,9 +465,9 @@ static void job_advance(struct turn *turn, struct job *job)
 
 void job_set_due(struct job *job)
 {
-        usec_t at = job_runs(job) ? rollout_next(job) : USEC_NEVER;
+        usec_t at = job_runs(job) && job_rolls(job) ? rollout_next(job) : USEC_NEVER;
 
-        timers_set(&job->cluster->timers, &job->due, at);
+        timers_set(&job->cluster->timers, &job->due, MIN(at, kinds_next(job)));
 }
 
 /* ---- The end of a turn */
@@ -487,8 +501,9 @@ void turn_advance(struct turn *turn)
                         leave_retry(turn);
                         rollout_retry(turn);
                 }
+                pins_run(turn);
                 queue_run(turn);
-        } while (c->dirty != NULL || c->freed != NULL);
+        } while (c->dirty != NULL || c->freed != NULL || c->pins_due != NULL);
 
         while (c->unstored != NULL) {
                 struct job *job = c->unstored;

@@ -5,8 +5,9 @@
  * are not settled yet are *in flight*. Stop-first, no more than `update.parallel` are in flight, so
  * that no more are down. Start-first, as many *surge* tasks are made first: they have the indexes
  * behind the job's count and the newest version, stand in for those that are being replaced, and go
- * when all have been. A canary is a surge that has to be promoted by a person before any other task
- * is touched; as many canaries as tasks are a blue/green deployment.
+ * when all have been (there is none of a job with one task per node). A canary is a surge that has
+ * to be promoted by a person before any other task is touched; as many canaries as tasks are a
+ * blue/green deployment.
  *
  * A task is settled when it runs, is ready, and was so for `update.healthy`. Between two steps
  * there is `update.pause`. The rollout halts when a task that was told ends badly or does not
@@ -34,7 +35,7 @@ static bool is_rolling(const struct job *job)
 
 bool job_holds(const struct job *job)
 {
-        return is_rolling(job) && !job->promoted;
+        return job_rolls(job) && is_rolling(job) && !job->promoted;
 }
 
 /* ---- What time brings */
@@ -139,6 +140,8 @@ static void surge_advance(struct turn *turn, struct job *job)
         const struct job_spec *spec = job_current_spec(job);
         size_t outdated = job->counts[MARK_MOVABLE];
 
+        if (job_per_node(job)) /* there is no node for more */
+                return;
         if (job->surge == 0 && outdated > 0 && job_holds(job))
                 make_surge(turn, job, spec->update.canary);
         else if (job->surge == 0 && outdated > 0 && spec->update.order == UPDATE_START_FIRST)
@@ -235,6 +238,16 @@ static bool can_move(struct turn *turn, struct job *job, const struct task *task
         return false;
 }
 
+/* Whether one more task may have the newest version. Of a job with one task per node the first that
+ * are moved are the canary; else those of the surge are. */
+static bool canary_takes(const struct job *job)
+{
+        size_t told = job->counts[MARK_WANTED] - job->counts[MARK_OUTDATED];
+
+        return !job_holds(job) ||
+               (job_per_node(job) && told < job_current_spec(job)->update.canary);
+}
+
 /* Those that do not run anyway. */
 static void move_stragglers(struct turn *turn, struct job *job)
 {
@@ -243,7 +256,7 @@ static void move_stragglers(struct turn *turn, struct job *job)
         if (job->counts[MARK_STRAGGLER] == 0)
                 return;
         JOB_FOREACH_TASK (job, task)
-                if ((task->marks & BIT(MARK_STRAGGLER)) != 0)
+                if ((task->marks & BIT(MARK_STRAGGLER)) != 0 && canary_takes(job))
                         task_move(turn, job, task);
 }
 
@@ -262,7 +275,7 @@ static void move_next(struct turn *turn, struct job *job)
         size_t room = room_to_move(turn, job);
 
         while (job->counts[MARK_MOVABLE] > 0 && job->counts[MARK_INFLIGHT] < room &&
-                job->roll_next < job->tasks_len) {
+                job->roll_next < job->tasks_len && canary_takes(job)) {
                 struct task *task = job->tasks[job->roll_next];
 
                 if (task == NULL || (task->marks & BIT(MARK_MOVABLE)) == 0 ||
@@ -351,11 +364,16 @@ static bool take_back(struct turn *turn, struct job *job)
 
 void rollout_advance(struct turn *turn, struct job *job)
 {
+        if (!job_rolls(job)) {
+                job->rolled_version = job_version_number(job);
+                job->promoted = true;
+                return;
+        }
         scan(turn, job);
         if (job_halted(job) && !take_back(turn, job))
                 return;
         surge_advance(turn, job);
-        if (!job_holds(job)) {
+        if (canary_takes(job)) {
                 move_stragglers(turn, job);
                 move_next(turn, job);
         }

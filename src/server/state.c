@@ -45,6 +45,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/zone-file.h"
 #include "server/events.h"
 
 #define RETRY_FIRST_MSEC 250
@@ -490,6 +491,39 @@ static void on_commit(void *data, uint64_t revision, const struct error *err)
         s->retry_msec = MIN(s->retry_msec * 2, (uint64_t) RETRY_LAST_MSEC);
 }
 
+/* ---- Time zones */
+
+/* The core reads no files: the zone that a spec names is there before the spec is. */
+static int add_zone_of(struct state *s, const struct cluster_event *event, struct error *err)
+{
+        const char *name = event->spec == NULL ? NULL : event->spec->schedule.zone;
+        struct error why = ERROR_INIT;
+        struct zone *zone;
+
+        if (name == NULL || cluster_knows_zone(s->cluster, name))
+                return 0;
+        if (zone_file_load(NULL, name, &zone, &why) < 0)
+                return error_set(err, ERR_INVALID, "jobs.%s.schedule.zone: %s", event->spec->name,
+                        why.message);
+        cluster_add_zone(s->cluster, name, zone);
+        return 0;
+}
+
+/* Those of specs that were accepted before. */
+static void add_missing_zones(struct state *s)
+{
+        const char *name;
+
+        while ((name = cluster_missing_zone(s->cluster)) != NULL) {
+                struct error err = ERROR_INIT;
+                struct zone *zone = NULL;
+
+                if (zone_file_load(NULL, name, &zone, &err) < 0)
+                        log_error("time zone %s: %s", name, err.message);
+                cluster_add_zone(s->cluster, name, zone);
+        }
+}
+
 /* ---- Submitting */
 
 static bool is_command(const struct cluster_event *event)
@@ -506,6 +540,7 @@ static bool is_command(const struct cluster_event *event)
         case CLUSTER_MOVE:
         case CLUSTER_PROMOTE:
         case CLUSTER_REVERT:
+        case CLUSTER_DISPATCH:
                 return true;
         case CLUSTER_LOAD:
         case CLUSTER_LOADED:
@@ -545,20 +580,27 @@ int state_submit(struct state *s, const struct cluster_event *event, state_done_
                         *err = s->degraded_error;
                 return -1;
         }
+        if (add_zone_of(s, event, err) < 0)
+                return -1;
         e = last_open(s->open);
         if (e == NULL)
                 e = mem_alloc(sizeof *e);
         e->effects.version = 0;
         e->effects.unchanged = false;
+        e->effects.dispatched[0] = '\0';
         if (cluster_handle(s->cluster, event, time_wall(), &e->effects, err) < 0) {
                 if (e->prev == NULL)
                         entry_free(e);
                 return -1;
         }
+        if (event->type == CLUSTER_LOADED || event->type == CLUSTER_REVERT)
+                add_missing_zones(s);
         if (ret != NULL)
                 *ret = (struct state_outcome){ .index = cluster_index(s->cluster),
                         .version = e->effects.version,
                         .unchanged = e->effects.unchanged };
+        if (ret != NULL)
+                snprintf(ret->dispatched, sizeof ret->dispatched, "%s", e->effects.dispatched);
         e->done = done;
         e->data = data;
         if (e->prev == NULL && done == NULL && !has_effects(&e->effects)) {

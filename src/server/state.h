@@ -43,9 +43,10 @@ bool state_is_idle(const struct state *s);
 typedef void state_done_cb(void *data, const struct error *err);
 
 struct state_outcome {
-        uint64_t index;   /* number of the newest event, this one's included */
-        uint32_t version; /* APPLY */
-        bool unchanged;   /* APPLY */
+        uint64_t index;                     /* number of the newest event, this one's included */
+        uint32_t version;                   /* APPLY */
+        bool unchanged;                     /* APPLY */
+        char dispatched[TEXT_NAME_MAX + 1]; /* DISPATCH: the name of the job */
 };
 
 /* Has the cluster decide. Returns -1 if it refuses, or if this is a person's command and the store

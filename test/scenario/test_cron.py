@@ -3,6 +3,10 @@
 import datetime
 import zoneinfo
 
+import pytest
+
+from reeve import ApiError
+
 CRON = {'kind': 'cron', 'command': ['true'], 'schedule': {'cron': '30 2 * * *', 'zone': 'Europe/Paris'}}
 
 
@@ -32,7 +36,29 @@ def test_next_times(reeve):
 
 
 def test_a_zone_that_is_not_there(reeve):
+    """Told when the job is applied, not at the first slot."""
     reeve.up()
-    reeve.apply({'nightly': dict(CRON, schedule={'cron': '@daily', 'zone': 'Europe/Atlantis'})})
-    refused = reeve.cli('cron', 'nightly', check=False)
-    assert refused.returncode == 3 and 'no time zone "Europe/Atlantis"' in refused.stderr
+    job = dict(CRON, schedule={'cron': '@daily', 'zone': 'Europe/Atlantis'})
+    with pytest.raises(ApiError) as refused:
+        reeve.api('POST', '/v1/jobs', {'jobs': {'nightly': job}})
+    assert refused.value.status == 422 or refused.value.status == 400
+    assert 'no time zone "Europe/Atlantis"' in refused.value.problem['detail']
+    assert reeve.jobs() == {}
+
+
+def test_between_slots(reeve):
+    """Nothing runs before the first slot; a person can begin it; how it went is told, also after a restart."""
+    reeve.up()
+    reeve.apply({'nightly': CRON})
+    job = reeve.jobs()['nightly']
+    assert job['state'] == 'scheduled' and 'nothing has run yet; next slot' in job['reason']
+    assert reeve.ps('nightly') == []
+
+    reeve.cli('restart', 'nightly')
+    reeve.wait_tasks('nightly', state='ended', result='succeeded', runs=1)
+    reeve.kill('server')
+    reeve.wait_ready()
+    job = reeve.jobs()['nightly']
+    assert job['state'] == 'scheduled' and '02:30 Europe/Paris' in job['reason']
+    reeve.cli('restart', 'nightly')
+    reeve.wait_tasks('nightly', state='ended', result='succeeded', runs=2)
