@@ -110,6 +110,7 @@ struct node {
         bool drained;          /* and has lost them: that was said */
         usec_t drain_deadline; /* then whatever is left goes at once; USEC_NEVER: never */
         usec_t heard;          /* last, once it is not connected any more */
+        usec_t leased;         /* its leases began then at the latest, for all that we know */
 
         struct amounts capacity, used; /* by the tasks that hold something of it */
         uint16_t ports_first, ports_last;

@@ -320,6 +320,7 @@ int node_handle_down(struct turn *turn, const struct cluster_event *event, struc
                 return 0;
         node->connected = false;
         node->heard = event->heard == 0 ? turn->now : MIN(event->heard, turn->now);
+        node->leased = node->heard;
         node_set_due(turn->c, node);
         node_recount(turn->c, node);
         return 0;

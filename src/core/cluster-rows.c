@@ -485,6 +485,8 @@ int rows_loaded(struct turn *turn, struct error *err)
         /* They have the usual time to connect before anybody is told that they are lost. */
         for (struct node *node = c->nodes; node != NULL; node = node->hh.next) {
                 node->heard = node->status.state == NODE_LOST ? node->status.since : turn->now;
+                /* Whether the clock was set since it was lost, nobody can say. */
+                node->leased = turn->now;
                 node_set_due(c, node);
         }
         return 0;

@@ -69,6 +69,7 @@ static void set_clock(struct cluster *c, int64_t by)
         timers_shift(&c->timers, by);
         for (struct node *node = c->nodes; node != NULL; node = node->hh.next) {
                 node->heard += (usec_t) by;
+                node->leased += (usec_t) by;
                 if (node->drain_deadline != USEC_NEVER)
                         node->drain_deadline += (usec_t) by;
         }

@@ -25,7 +25,9 @@ void lease_plan(usec_t heard_mono, usec_t span, usec_t grace, struct lease *ret)
         usec_t end = add(heard_mono, span);
 
         *ret = (struct lease){ USEC_NEVER, USEC_NEVER };
-        if (end == USEC_NEVER)
+        if (heard_mono <= LEASE_LONG_AGO)
+                *ret = (struct lease){ LEASE_LONG_AGO, LEASE_LONG_AGO };
+        if (heard_mono <= LEASE_LONG_AGO || end == USEC_NEVER)
                 return;
         ret->kill_mono = end - span / MARGIN_PART;
         ret->stop_mono = ret->kill_mono - MIN(grace, span / GRACE_PART);

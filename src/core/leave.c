@@ -39,16 +39,30 @@ static void say_left(
 
 /* ---- Lost */
 
+/* When a singleton has been stopped by its agent, if that is not heard from again; 0: it is none.
+ * The agent may know an older version only. */
+static usec_t lease_end(const struct task *task)
+{
+        const struct job *job = task->job;
+        usec_t span = 0;
+
+        if (!job_current_spec(job)->singleton)
+                return 0;
+        for (size_t i = 0; i < job->versions_len; i++)
+                if (job->versions[i].spec->singleton)
+                        span = MAX(span, job->versions[i].spec->lease);
+        return task->node->leased + span + CLUSTER_LEASE_MARGIN;
+}
+
 /* When it is placed elsewhere, or counts as failed; USEC_NEVER: it waits for its node. */
 static usec_t lost_until(const struct task *task, usec_t heard)
 {
         const struct job_spec *spec = job_current_spec(task->job);
-        usec_t lease = spec->singleton ? spec->lease + CLUSTER_LEASE_MARGIN : 0;
 
         if (task->state == TASK_ENDED || !task_wanted(task->job, task) || task->overdue ||
                 spec->lost.then == LOST_WAIT || job_spec_per_node(spec))
                 return USEC_NEVER;
-        return heard + MAX(spec->lost.after, lease);
+        return MAX(heard + spec->lost.after, lease_end(task));
 }
 
 usec_t leave_next(const struct node *node)
@@ -342,6 +356,22 @@ static void settle_forgotten(struct turn *turn, struct task *task)
         task_queue_anew(turn, task);
 }
 
+/* Nobody can say that a machine is off which a person calls gone; a lease can be waited for. */
+static int check_leases(const struct turn *turn, const struct node *node, struct error *err)
+{
+        const struct task *task;
+        char span[TIME_TEXT_MAX];
+
+        DL_FOREACH2 (node->tasks, task, node_next)
+                if (task->state != TASK_ENDED && lease_end(task) > turn->now)
+                        return error_set(err, ERR_CONFLICT,
+                                "node %s may still run %s.%" PRIu32
+                                ", a singleton, until its lease ends in %s: try again then",
+                                node->status.name, task->job->name, task->index,
+                                time_format_span(span, lease_end(task) - turn->now));
+        return 0;
+}
+
 int leave_handle_forget(struct turn *turn, const struct cluster_event *event, struct error *err)
 {
         struct node *node;
@@ -353,6 +383,8 @@ int leave_handle_forget(struct turn *turn, const struct cluster_event *event, st
                 return error_set(err, ERR_CONFLICT,
                         "node %s is connected: drain it and stop its agent first",
                         node->status.name);
+        if (check_leases(turn, node, err) < 0)
+                return -1;
         pins_forget_node(turn, node);
         DL_FOREACH_SAFE2 (node->tasks, task, next, node_next)
                 settle_forgotten(turn, task);

@@ -41,9 +41,20 @@ static void without_grace_it_is_killed_at_once(void **state)
         struct lease lease;
 
         (void) state;
-        lease_plan(0, USEC_SEC, 0, &lease); /* never heard, on this boot's clock */
-        assert_int_equal(lease.kill_mono, 900 * USEC_MSEC);
+        lease_plan(2 * USEC_SEC, USEC_SEC, 0, &lease);
+        assert_int_equal(lease.kill_mono, 2900 * USEC_MSEC);
         assert_int_equal(lease.stop_mono, lease.kill_mono);
+}
+
+/* The machine was booted a moment ago, and was away for who knows how long before. */
+static void what_was_heard_before_the_boot_is_no_lease(void **state)
+{
+        struct lease lease;
+
+        (void) state;
+        lease_plan(LEASE_LONG_AGO, 24 * USEC_HOUR, USEC_SEC, &lease);
+        assert_false(lease_holds(&lease, USEC_SEC));
+        assert_true(lease.kill_mono <= USEC_SEC);
 }
 
 static void no_lease_runs_beside_the_server_nor_for_ever(void **state)
@@ -112,6 +123,7 @@ int main(void)
                 cmocka_unit_test(the_kill_comes_before_the_end_and_the_stop_before_the_kill),
                 cmocka_unit_test(a_long_grace_period_is_cut_to_a_third_of_the_lease),
                 cmocka_unit_test(without_grace_it_is_killed_at_once),
+                cmocka_unit_test(what_was_heard_before_the_boot_is_no_lease),
                 cmocka_unit_test(the_grace_period_of_a_task_is_cut),
                 cmocka_unit_test(no_lease_runs_beside_the_server_nor_for_ever),
         };

@@ -120,6 +120,66 @@ static void test_stopped_while_its_node_is_lost(void **state)
         kit_free(k);
 }
 
+#define SINGLE(lease) "{\"command\": [\"web\"], \"singleton\": true, \"lease\": \"" lease "\"}"
+
+static struct kit *kit_with_lost_single(const char *json)
+{
+        struct kit *k = kit_with_job("web", json);
+
+        kit_connect(k, 1);
+        kit_settle(k);
+        kit_disconnect(k, 0);
+        return k;
+}
+
+/* Its agent, which cannot be told, goes by the lease of the version that it has. */
+static void test_a_longer_lease_of_an_older_version_counts(void **state)
+{
+        struct kit *k = kit_with_lost_single(SINGLE("10s"));
+
+        (void) state;
+        assert_int_equal(kit_apply(k, "web", SINGLE("1s")), 0);
+        tick(k, 10 * USEC_SEC);
+        assert_string_equal(node_of(k, "web.0"), "a");
+        tick(k, CLUSTER_LEASE_MARGIN);
+        assert_string_equal(node_of(k, "web.0"), "b");
+        kit_free(k);
+}
+
+/* Its clock may have been set while it was away. */
+static void test_a_server_that_begins_counts_leases_from_then(void **state)
+{
+        struct kit *k = kit_with_lost_single(SINGLE("10s"));
+
+        (void) state;
+        tick(k, 3 * USEC_SEC);
+        assert_int_equal(kit_count_events(k, EVENT_NODE_LOST), 1);
+        k->now += USEC_HOUR;
+        kit_reload(k);
+        kit_connect(k, 1);
+        tick(k, 10 * USEC_SEC);
+        assert_string_equal(node_of(k, "web.0"), "a");
+        tick(k, CLUSTER_LEASE_MARGIN);
+        assert_string_equal(node_of(k, "web.0"), "b");
+        kit_free(k);
+}
+
+static void test_a_node_with_a_lease_is_not_forgotten(void **state)
+{
+        struct kit *k = kit_with_lost_single(SINGLE("10s"));
+
+        (void) state;
+        tick(k, 3 * USEC_SEC);
+        assert_int_equal(kit_command(k, CLUSTER_FORGET, "a"), -1);
+        expect_error(k, ERR_CONFLICT,
+                "node a may still run web.0, a singleton, until its lease ends in 8s: try again "
+                "then");
+        k->now += 8 * USEC_SEC;
+        assert_int_equal(kit_command(k, CLUSTER_FORGET, "a"), 0);
+        assert_string_equal(node_of(k, "web.0"), "b");
+        kit_free(k);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -128,6 +188,9 @@ int main(void)
                 cmocka_unit_test(test_clock_set_back_and_forth),
                 cmocka_unit_test(test_rollout_over_a_clock_set_back),
                 cmocka_unit_test(test_stopped_while_its_node_is_lost),
+                cmocka_unit_test(test_a_longer_lease_of_an_older_version_counts),
+                cmocka_unit_test(test_a_server_that_begins_counts_leases_from_then),
+                cmocka_unit_test(test_a_node_with_a_lease_is_not_forgotten),
         };
 
         return cmocka_run_group_tests_name("leave", tests, NULL, NULL);

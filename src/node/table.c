@@ -33,13 +33,13 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "core/lease.h"
 
 #define TABLE_MAGIC       0x31656c6261746572u /* "retable1" */
 #define TABLE_HEADER_SIZE 4096
 #define TABLE_GROW_SLOTS  64
 #define BOOT_ID_LEN       36
-#define RUN_SIZE_FIRST    40 /* of tables whose header does not tell it */
-#define HEARD_LONG_AGO    1
+#define RUN_SIZE_FIRST    40              /* of tables whose header does not tell it */
 #define NOTE_SEQ_MAX      (INT64_MAX / 2) /* no outbox comes that far; JSON has no larger numbers */
 
 struct table_header {
@@ -303,7 +303,7 @@ int table_open(const char *path, struct table **ret, struct error *err)
         if (t->booted_anew)
                 t->header->going_down = 0;
         if (t->booted_anew && t->header->heard_mono != 0) /* by a clock that began anew */
-                t->header->heard_mono = HEARD_LONG_AGO;
+                t->header->heard_mono = LEASE_LONG_AGO;
         *ret = take_ptr(t);
         return 0;
 }

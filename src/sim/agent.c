@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "core/lease.h"
 #include "sim/sim-internal.h"
 
 #define SPAWN_TAKES  (2 * USEC_MSEC)
@@ -164,7 +165,7 @@ static void arm_timer(struct sim_task *t)
 {
         t->timer_epoch++;
         if (t->machine.deadline_mono != USEC_NEVER)
-                sim_schedule_task(t->node->sim, t->machine.deadline_mono + t->node->mono_base,
+                sim_schedule_task(t->node->sim, sim_machine_when(t->node, t->machine.deadline_mono),
                         SIM_EV_TASK_TIMER, t, t->timer_epoch);
 }
 
@@ -238,7 +239,7 @@ void sim_agent_task_spawn(struct sim_task *t)
         const char *refused = p->fate.refused;
 
         t->spawning = false;
-        if (!m->desire.run || m->halted)
+        if (!m->desire.run || m->halted || m->lapsed)
                 refused = "it was asked to stop before it began";
         if (refused != NULL) {
                 apply(t, &(struct task_event){ .type = TASK_EV_SPAWN_FAILED, .message = refused });
@@ -292,6 +293,89 @@ void sim_process_due(struct sim_task *t)
                 tell_exit(t);
 }
 
+/* ---- Leases, as src/node/task-lease.c and link.c keep them */
+
+static void plan_lease(const struct sim_task *t, struct lease *ret)
+{
+        lease_plan(t->node->heard_mono, t->spec->lease, t->spec->stop.grace, ret);
+}
+
+static bool lease_lapsed(const struct sim_task *t, usec_t *ret_kill)
+{
+        struct lease lease;
+
+        if (!t->spec->singleton)
+                return false;
+        plan_lease(t, &lease);
+        if (lease_holds(&lease, sim_machine_mono(t->node)))
+                return false;
+        if (ret_kill != NULL)
+                *ret_kill = lease.kill_mono;
+        return true;
+}
+
+/* When it may end; USEC_NEVER: not by itself. */
+static usec_t check_lease(struct sim_task *t)
+{
+        struct task_event event = { .type = TASK_EV_LEASE };
+        bool lapsed = t->machine.lapsed;
+        struct lease lease;
+
+        event.lapsed = lease_lapsed(t, &event.kill_mono);
+        plan_lease(t, &lease);
+        if (event.lapsed || (lapsed && t->confirmed))
+                apply(t, &event);
+        return event.lapsed ? USEC_NEVER : lease.stop_mono;
+}
+
+void sim_agent_check_leases(struct sim_node *n)
+{
+        struct sim_task *t, *next;
+        usec_t first = USEC_NEVER;
+
+        HASH_ITER (hh, n->tasks, t, next)
+                if (n->agent_up && t->spec->singleton)
+                        first = MIN(first, check_lease(t));
+        n->lease_epoch++;
+        if (first != USEC_NEVER && n->agent_up)
+                sim_schedule(n->sim, sim_machine_when(n, first), SIM_EV_LEASE, n, n->lease_epoch);
+}
+
+static void set_heard(struct sim_node *n, usec_t heard_mono)
+{
+        struct sim_task *t;
+
+        n->heard_mono = heard_mono;
+        for (t = n->tasks; t != NULL; t = t->hh.next)
+                if (t->machine.lapsed) {
+                        sim_agent_check_leases(n);
+                        return;
+                }
+}
+
+void sim_agent_ping(struct link *l)
+{
+        struct sim_node *n = l->node;
+
+        if (!l->agent_open || n->agent_link != l)
+                return;
+        if (l->ping_mono == 0) {
+                l->ping_mono = sim_machine_mono(n);
+                sim_link_send_up(l, sim_message_new(MESSAGE_PING));
+        }
+        sim_schedule_link(n->sim, n->sim->now + n->sim->config.heartbeat, SIM_EV_PING, l, 0);
+}
+
+static void begin_heartbeats(struct link *l)
+{
+        struct sim *s = l->node->sim;
+
+        if (s->config.heartbeat == 0)
+                return;
+        set_heard(l->node, l->hello_mono);
+        sim_schedule_link(s, s->now + s->config.heartbeat, SIM_EV_PING, l, 0);
+}
+
 /* ---- Begin and end of the agent */
 
 /* What an agent that begins finds of a task. */
@@ -320,19 +404,22 @@ void sim_agent_start(struct sim_node *n, bool boot)
         n->agent_epoch++;
         n->retry_delay = SIM_RETRY_MIN;
         HASH_ITER (hh, n->tasks, t, next) {
-                t->forget = t->spawning = false;
+                t->forget = t->spawning = t->confirmed = false;
                 unlink_changed(t);
         }
         HASH_ITER (hh, n->tasks, t, next) {
                 if (!n->agent_up)
                         return;
                 if (boot)
-                        apply(t, &(struct task_event){ .type = TASK_EV_BOOT });
+                        apply(t, &(struct task_event){
+                                         .type = TASK_EV_BOOT, .lapsed = lease_lapsed(t, NULL) });
                 else
                         judge(t);
         }
-        sim_schedule(n->sim, n->sim->now + sim_between(n->sim, 0, 20 * USEC_MSEC), SIM_EV_CONNECT,
-                n, n->agent_epoch);
+        sim_agent_check_leases(n);
+        if (n->agent_up)
+                sim_schedule(n->sim, n->sim->now + sim_between(n->sim, 0, 20 * USEC_MSEC),
+                        SIM_EV_CONNECT, n, n->agent_epoch);
 }
 
 static void agent_end(struct sim_node *n, bool say)
@@ -359,6 +446,7 @@ static void forget_all(struct sim_node *n)
                 sim_note_unref(n->notes[i]);
         n->notes_len = 0;
         n->notes_acked = n->notes_sent = 0;
+        n->heard_mono = USEC_NEVER;
         n->lives++;
 }
 
@@ -443,6 +531,7 @@ void sim_agent_connect(struct sim_node *n)
         if (n->cut_up || n->cut_down)
                 sim_schedule_link(n->sim, n->sim->now + SIM_AGENT_BREAKS, SIM_EV_AGENT_SILENCE,
                         n->agent_link, n->cut_epoch);
+        n->agent_link->hello_mono = sim_machine_mono(n);
         hello = sim_message_new(MESSAGE_HELLO);
         hello->reports = mem_resize(NULL, HASH_COUNT(n->tasks) + 1, sizeof hello->reports[0]);
         HASH_ITER (hh, n->tasks, t, next) {
@@ -469,6 +558,8 @@ void sim_agent_link_ended(struct link *l)
         if (n->agent_link != l)
                 return;
         n->agent_link = NULL;
+        for (struct sim_task *t = n->tasks; t != NULL; t = t->hh.next)
+                t->confirmed = false;
         reconnect_after(n, sim_between(n->sim, n->retry_delay / 2, n->retry_delay));
         n->retry_delay = MIN(n->retry_delay * 2, SIM_RETRY_MAX);
 }
@@ -590,6 +681,10 @@ static bool take_assign(struct sim_node *n, const struct assignment *item)
         const struct cluster_assign *a = &item->assign;
         struct sim_task *t = find_task(n, a->task);
         struct job_spec *spec = item->spec != NULL ? item->spec : find_spec(n, a);
+        struct task_event event = {
+                .type = TASK_EV_DESIRE, .desire = a->desire, .grant = grant_of(a)
+        };
+        bool singleton;
 
         if (a->forget) {
                 if (t != NULL)
@@ -605,8 +700,12 @@ static bool take_assign(struct sim_node *n, const struct assignment *item)
         t->spec = spec;
         t->forget = false;
         t->decided = item->decided;
-        apply(t, &(struct task_event){
-                         .type = TASK_EV_DESIRE, .desire = a->desire, .grant = grant_of(a) });
+        t->confirmed = a->desire.run;
+        event.lapsed = lease_lapsed(t, &event.kill_mono);
+        singleton = spec->singleton;
+        apply(t, &event);
+        if (singleton && n->agent_up)
+                sim_agent_check_leases(n);
         return true;
 }
 
@@ -673,6 +772,7 @@ void sim_agent_take(struct link *l, const struct message *m)
         switch (m->type) {
         case MESSAGE_WELCOME:
                 n->retry_delay = SIM_RETRY_MIN;
+                begin_heartbeats(l);
                 take_ack(n, m->seq);
                 break;
         case MESSAGE_ACK:
@@ -681,9 +781,14 @@ void sim_agent_take(struct link *l, const struct message *m)
         case MESSAGE_ASSIGN:
                 take_assigns(l, m);
                 break;
+        case MESSAGE_PONG:
+                set_heard(n, l->ping_mono);
+                l->ping_mono = 0;
+                break;
         case MESSAGE_HELLO:
         case MESSAGE_REPORT:
         case MESSAGE_NOTES:
+        case MESSAGE_PING:
         case MESSAGE_END:
                 break;
         }

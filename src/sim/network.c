@@ -5,8 +5,8 @@
  * later, or the link breaks: a lost message is a broken link, since TCP hides every smaller loss.
  * Each end is closed by its owner, and says so with a last message that can itself be late: until
  * it comes the other side believes in the link. While a node is cut off its queues stand still; an
- * end that hears nothing for too long closes by itself. Heartbeats are not simulated one by one:
- * that none came is known from the cut.
+ * end that hears nothing for too long closes by itself. That no heartbeats came is known from the
+ * cut; they are sent one by one only where leases run, which go by them.
  *
  * A message can be delivered a second time, right behind the first: TCP does not do that, a server
  * that answers a hello again, and an agent that repeats itself, do. */
@@ -60,7 +60,7 @@ void sim_message_free(struct message *m)
 }
 
 static const char *const message_names[] = { "hello", "report", "notes", "welcome", "assign", "ack",
-        "end" };
+        "ping", "pong", "end" };
 
 /* ---- Links */
 
@@ -142,7 +142,8 @@ static void send_or_lose(struct link *l, bool up, struct message *m)
 {
         struct sim *s = l->node->sim;
 
-        if (sim_maybe(s, s->config.faults.message_lost)) {
+        if (m->type != MESSAGE_PING && m->type != MESSAGE_PONG &&
+                sim_maybe(s, s->config.faults.message_lost)) {
                 sim_message_free(m);
                 lose(l);
         } else {
@@ -256,6 +257,8 @@ void sim_link_deliver(struct link *l, bool up)
         if (m == NULL || (up ? l->node->cut_up : l->node->cut_down))
                 return;
         DL_DELETE(c->messages, m);
+        if (up)
+                l->heard = s->now;
         if (!is_heard(l, up, m)) {
                 refuse(l, up, m);
         } else if (m->type == MESSAGE_END) {
@@ -297,6 +300,7 @@ void sim_link_cut(struct sim_node *n, bool up, bool down)
 void sim_link_orphan(struct link *l)
 {
         l->orphaned = true;
+        l->node->gone_at = l->node->sim->now;
         sim_schedule_link(l->node->sim, draw_silence(l->node->sim, SIM_LOST_AFTER),
                 SIM_EV_SERVER_SILENCE, l, 0);
 }

@@ -8,6 +8,7 @@
  * is looked at, so that a cluster of ten thousand costs what one of ten does.
  *
  *   two processes   a task has one process, and none on a second node unless the first was lost
+ *   singleton       never has a second process, whatever is lost
  *   forgotten       every job that was accepted and stored is there, with the spec it was given
  *   unwanted        nothing is told to run that nobody wants
  *   rollout         no more than update.parallel running tasks are down for a rollout
@@ -239,6 +240,12 @@ static void check_alone(struct sim *s, struct fact *f, const struct sim_task *t)
                 const struct sim_task *other = f->live[i];
 
                 s->counts.second_processes++;
+                if (other->spec->singleton && t->spec->singleton)
+                        sim_break_rule(s,
+                                "singleton: %s run %" PRIu64 " begins on %s, and its run %" PRIu64
+                                " is still there on %s",
+                                f->id, t->process.run, t->node->status.name, other->process.run,
+                                other->node->status.name);
                 if (!was_lost(other) && !was_lost(t)) /* or it is the lost one that runs again */
                         sim_break_rule(s,
                                 "two processes: %s run %" PRIu64
@@ -492,6 +499,8 @@ static void check_note(struct sim *s, const struct cluster_event *event, const s
 {
         struct sim_node *n = sim_node_find(s, event->node->name);
 
+        if (n->forgotten)
+                return;
         if (e->effects.events_len == 0 && event->note_seq > n->notes_seen)
                 sim_break_rule(s,
                         "notes: note %" PRIu64 " of %s is not published, %" PRIu64
@@ -540,6 +549,7 @@ static void hear_node_command(struct sim *s, const struct cluster_event *event, 
         default:
                 return;
         }
+        n->forgotten |= event->type == CLUSTER_FORGET;
         if (event->type == CLUSTER_FORGET)
                 n->closed = 0;
         else if (event->type == CLUSTER_CORDON)

@@ -23,7 +23,9 @@
 
 usec_t sim_server_wall(const struct sim *s)
 {
-        return s->config.start_wall + s->now + (usec_t) s->server.clock_off;
+        int64_t drift = (int64_t) s->now * s->server.ppm / 1000000;
+
+        return s->config.start_wall + s->now + (usec_t) (drift + s->server.clock_off);
 }
 
 /* ---- Rows */
@@ -495,6 +497,20 @@ void sim_server_committed(struct sim *s)
 
 /* ---- Links */
 
+/* For how long nothing has come. Without heartbeats: since what they come through is cut, less up
+ * to half a second for the way of the newest. */
+static usec_t silence_of(const struct link *l)
+{
+        const struct sim_node *n = l->node;
+        struct sim *s = n->sim;
+
+        if (s->config.heartbeat > 0)
+                return s->now - l->heard;
+        if (l->orphaned)
+                return s->now - n->gone_at;
+        return n->cut_up ? s->now - n->cut_at : 0;
+}
+
 void sim_server_link_ended(struct link *l)
 {
         struct sim_node *n = l->node;
@@ -506,7 +522,9 @@ void sim_server_link_ended(struct link *l)
                 return;
         n->server_link = NULL;
         if (s->server.cluster != NULL && s->server.open != NULL)
-                submit_own(s, &(struct cluster_event){ .type = CLUSTER_NODE_DOWN, .node = &node });
+                submit_own(s, &(struct cluster_event){ .type = CLUSTER_NODE_DOWN,
+                                      .node = &node,
+                                      .heard = sim_server_wall(s) - silence_of(l) });
 }
 
 static struct cluster_report *make_reports(const struct message *m)
@@ -606,6 +624,10 @@ void sim_server_take(struct link *l, const struct message *m)
         case MESSAGE_NOTES:
                 take_notes(l, m);
                 break;
+        case MESSAGE_PING:
+                sim_link_send_down(l, sim_message_new(MESSAGE_PONG));
+                break;
+        case MESSAGE_PONG:
         case MESSAGE_WELCOME:
         case MESSAGE_ASSIGN:
         case MESSAGE_ACK:

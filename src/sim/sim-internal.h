@@ -18,6 +18,8 @@ enum sim_event_type {
         SIM_EV_DELIVER, /* the head of a channel */
         SIM_EV_CONNECT, /* an agent tries */
         SIM_EV_FLUSH,   /* an agent tells what is new */
+        SIM_EV_PING,    /* an agent gives a sign of life */
+        SIM_EV_LEASE,   /* that of a task may be over */
         SIM_EV_TASK_TIMER,
         SIM_EV_TASK_SPAWN,
         SIM_EV_PROCESS_END,
@@ -58,6 +60,8 @@ enum message_type {
         MESSAGE_WELCOME,
         MESSAGE_ASSIGN,
         MESSAGE_ACK,
+        MESSAGE_PING,
+        MESSAGE_PONG,
         MESSAGE_END, /* the other side has closed */
 };
 
@@ -116,6 +120,9 @@ struct link {
         struct message *gathered; /* assigns that leave at the end of the publication */
         struct link *next_gathered;
         bool in_gathered;
+        usec_t heard; /* when the server last did */
+        /* Of the agent, by its clock. */
+        usec_t hello_mono, ping_mono; /* ping: 0: it is answered */
 };
 
 /* ---- Machines (agent.c) */
@@ -145,6 +152,7 @@ struct sim_task {
         usec_t decided; /* when the server made what it works on */
         /* In the agent's memory only. */
         bool forget, changed, spawning, named;
+        bool confirmed; /* assigned over the link that there is now */
         uint64_t timer_epoch;
         struct sim_task *next_changed;
         UT_hash_handle hh;
@@ -162,6 +170,11 @@ struct sim_node {
         bool crash_mid;
         usec_t mono_base; /* virtual time at which its monotonic clock began */
         int64_t clock_off;
+        int32_t ppm;
+        usec_t cut_at, gone_at; /* newest cut; end of the machine */
+        usec_t heard_mono;      /* what left here then the server has heard; survives the agent;
+                                   USEC_NEVER: no lease runs */
+        uint64_t lease_epoch;
         uint64_t agent_epoch, machine_epoch, cut_epoch;
         uint64_t lives; /* of the machine's memory: a wipe begins a new one */
         usec_t retry_delay;
@@ -179,6 +192,7 @@ struct sim_node {
         uint64_t newest_link; /* whose hello the server has heard */
 
         /* What the rules remember. */
+        bool forgotten; /* once: its notes may be told again */
         uint64_t notes_seen, notes_stored;
         uint64_t hello_step;
         struct fact *placed;
@@ -222,6 +236,7 @@ struct server {
         bool disk_full, degraded, load_pending;
         usec_t retry_delay;
         int64_t clock_off;
+        int32_t ppm;
         struct row *rows;
         char *newest_event; /* key; older ones are not kept */
         usec_t armed_for;
@@ -262,6 +277,8 @@ usec_t sim_between(struct sim *s, usec_t min, usec_t max);
 bool sim_maybe(struct sim *s, uint32_t of_a_million);
 struct sim_node *sim_node_find(struct sim *s, const char *name);
 usec_t sim_machine_mono(const struct sim_node *n);
+/* The virtual time at which its monotonic clock shows that. */
+usec_t sim_machine_when(const struct sim_node *n, usec_t mono);
 usec_t sim_machine_wall(const struct sim_node *n);
 
 /* network.c */
@@ -285,6 +302,8 @@ void sim_agent_start(struct sim_node *n, bool boot);
 void sim_agent_crash(struct sim_node *n);
 void sim_machine_down(struct sim_node *n, bool wipe);
 void sim_agent_connect(struct sim_node *n);
+void sim_agent_ping(struct link *l);
+void sim_agent_check_leases(struct sim_node *n);
 void sim_agent_flush(struct sim_node *n);
 void sim_agent_take(struct link *l, const struct message *m);
 void sim_agent_link_ended(struct link *l);

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/lease.h"
 #include "sim/sim-internal.h"
 
 const char *const sim_fault_names[] = {
@@ -164,6 +165,7 @@ static void drop_event(struct sim_event *e)
                 sim_task_unref(e->task);
                 break;
         case SIM_EV_DELIVER:
+        case SIM_EV_PING:
         case SIM_EV_AGENT_SILENCE:
         case SIM_EV_SERVER_SILENCE:
                 sim_link_unref(e->link);
@@ -171,6 +173,7 @@ static void drop_event(struct sim_event *e)
         case SIM_EV_CALL:
         case SIM_EV_CONNECT:
         case SIM_EV_FLUSH:
+        case SIM_EV_LEASE:
         case SIM_EV_AGENT_START:
         case SIM_EV_MACHINE_START:
         case SIM_EV_HEAL:
@@ -197,6 +200,7 @@ static void heal(struct sim_node *n)
 
 static void cut(struct sim_node *n, const struct sim_fault *f)
 {
+        n->cut_at = n->cut_up ? n->cut_at : n->sim->now;
         n->cut_up = f->type != SIM_CUT_DOWN;
         n->cut_down = f->type != SIM_CUT_UP;
         n->cut_epoch++;
@@ -302,6 +306,8 @@ static void start_machine(struct sim_node *n)
         n->machine_up = true;
         n->machine_epoch++;
         n->mono_base = n->sim->now - USEC_SEC;
+        if (n->heard_mono != USEC_NEVER) /* by a clock that began anew */
+                n->heard_mono = LEASE_LONG_AGO;
         sim_agent_start(n, true);
 }
 
@@ -359,6 +365,10 @@ static void fire_of_node(struct sim_event *e)
         case SIM_EV_FLUSH:
                 if (e->epoch == n->agent_epoch)
                         sim_agent_flush(n);
+                break;
+        case SIM_EV_LEASE:
+                if (e->epoch == n->lease_epoch && n->agent_up)
+                        sim_agent_check_leases(n);
                 break;
         case SIM_EV_AGENT_START:
                 if (e->epoch == n->agent_epoch && n->machine_up && !n->agent_up)
@@ -431,8 +441,12 @@ static void fire(struct sim *s, struct sim_event *e)
         case SIM_EV_SERVER_SILENCE:
                 silent_link(e->link, e->type == SIM_EV_AGENT_SILENCE, e->epoch);
                 break;
+        case SIM_EV_PING:
+                sim_agent_ping(e->link);
+                break;
         case SIM_EV_CONNECT:
         case SIM_EV_FLUSH:
+        case SIM_EV_LEASE:
         case SIM_EV_AGENT_START:
         case SIM_EV_MACHINE_START:
         case SIM_EV_HEAL:
@@ -476,9 +490,30 @@ void sim_at(struct sim *s, usec_t at, void (*call)(struct sim *s, void *data), v
 
 /* ---- Nodes */
 
+#define MILLION 1000000
+
 usec_t sim_machine_mono(const struct sim_node *n)
 {
-        return n->sim->now - n->mono_base;
+        usec_t span = n->sim->now - n->mono_base;
+
+        return span + (usec_t) ((int64_t) span * n->ppm / MILLION);
+}
+
+usec_t sim_machine_when(const struct sim_node *n, usec_t mono)
+{
+        usec_t rate = (usec_t) (MILLION + n->ppm);
+
+        if (n->ppm == 0)
+                return n->mono_base + mono;
+        return n->mono_base + mono / rate * MILLION + mono % rate * MILLION / rate + 1;
+}
+
+void sim_set_rate(struct sim *s, uint32_t node, int32_t ppm)
+{
+        if (node == UINT32_MAX)
+                s->server.ppm = ppm;
+        else
+                s->nodes[node]->ppm = ppm;
 }
 
 usec_t sim_machine_wall(const struct sim_node *n)
@@ -508,7 +543,7 @@ uint32_t sim_add_node(struct sim *s, const struct node_status *status)
         n->machine_up = true;
         n->mono_base = s->now;
         n->changed_last = &n->changed_first;
-        n->down_at = n->lost_at = USEC_NEVER;
+        n->down_at = n->lost_at = n->heard_mono = USEC_NEVER;
         if (s->nodes_len == s->nodes_allocated) {
                 s->nodes_allocated = MAX((size_t) 16, s->nodes_allocated * 2);
                 s->nodes = mem_resize(s->nodes, s->nodes_allocated, sizeof(struct sim_node *));

@@ -68,7 +68,8 @@ struct sim_config {
         uint64_t seed;
         usec_t start_wall; /* 0: some day in 2026 */
         struct sim_faults faults;
-        bool rules; /* check after every event that what was promised holds */
+        usec_t heartbeat; /* of the agents, so that leases run; 0: there are none of both */
+        bool rules;       /* check after every event that what was promised holds */
 
         /* Each may be NULL. */
         void (*run)(void *data, const char *task, const struct job_spec *spec, uint64_t run,
@@ -97,6 +98,10 @@ uint32_t sim_nodes(const struct sim *s);
 bool sim_find_node(const struct sim *s, const char *name, uint32_t *ret);
 bool sim_node_is_dead(const struct sim *s, uint32_t node); /* it is down or cut for good */
 const char *sim_node_name(const struct sim *s, uint32_t node);
+
+/* How much faster or slower the clock of a node runs, or (node UINT32_MAX) that of the server: in
+ * millionths. Before the first sim_run(). */
+void sim_set_rate(struct sim *s, uint32_t node, int32_t ppm);
 
 /* A person asks for something: any event that is a command. Returns the number of the command
  * (answered by the callback when it is durable; never, if the server dies first), or 0 with the

@@ -19,7 +19,11 @@
 #define JOBS_MAX    12
 #define REST_WITHIN (10 * USEC_MINUTE)
 #define REST_STEP   (2 * USEC_SEC)
-#define RUN_LASTS   (20 * USEC_SEC) /* at most, of a bad program */
+#define HEARTBEAT   (500 * USEC_MSEC)
+#define CLOCK_PPM   10000
+#define AGENT_BACK  (500 * USEC_MSEC) /* the keeper begins it again; singletons count on it */
+#define SERVER_BACK (300 * USEC_MSEC) /* so that no lease ends meanwhile */
+#define RUN_LASTS   (20 * USEC_SEC)   /* at most, of a bad program */
 
 struct scenario {
         const struct scenario_config *config;
@@ -29,7 +33,7 @@ struct scenario {
         uint32_t nodes, jobs, tasks_max;
         usec_t time, command_every, fault_every;
         bool faults[SIM_FAULT_COUNT];
-        bool bad_programs, places, drains, deaths, calm;
+        bool bad_programs, places, drains, deaths, singles, short_leases, calm;
 };
 
 static uint64_t below(struct scenario *w, uint64_t n)
@@ -92,6 +96,8 @@ static void draw_faults(struct scenario *w, struct sim_faults *f)
         w->places = percent(w, 70);
         w->drains = percent(w, 50);
         w->deaths = percent(w, 30);
+        w->singles = percent(w, 50);
+        w->short_leases = percent(w, 30);
 }
 
 static void draw_world(struct scenario *w, struct sim_faults *f)
@@ -109,8 +115,17 @@ static void draw_world(struct scenario *w, struct sim_faults *f)
                 w->fault_every = MAX(w->fault_every, USEC_SEC);
                 w->command_every = MAX(w->command_every, USEC_SEC);
                 f->message_lost = MIN(f->message_lost, 200);
+                w->singles = false; /* so many heartbeats */
         }
         w->ret->nodes = w->nodes;
+}
+
+/* Clocks run up to 1 % too fast or too slow. */
+static void set_rates(struct scenario *w)
+{
+        for (uint32_t i = 0; i <= w->nodes && w->singles; i++)
+                sim_set_rate(w->sim, i < w->nodes ? i : UINT32_MAX,
+                        (int32_t) below(w, 2 * CLOCK_PPM + 1) - CLOCK_PPM);
 }
 
 static const char *const zones[] = { "west", "east", "north" };
@@ -200,6 +215,19 @@ static void draw_place(struct scenario *w, json_t *spec)
         json_object_set_new(spec, "place", place);
 }
 
+/* Every second service has one task, and never two processes. */
+static void draw_single(struct scenario *w, json_t *spec, uint32_t number)
+{
+        static const char *const leases[] = { "1s", "3s", "10s" };
+
+        if (!w->singles || number % 3 != 1)
+                return;
+        json_object_set_new(spec, "singleton", json_true());
+        json_object_set_new(spec, "count", json_integer(1));
+        json_object_set_new(
+                spec, "lease", json_string(leases[w->short_leases ? 0 : 1 + below(w, 2)]));
+}
+
 /* Every third job is a batch, and stays one. */
 static json_t *draw_spec(struct scenario *w, uint32_t number)
 {
@@ -227,6 +255,7 @@ static json_t *draw_spec(struct scenario *w, uint32_t number)
                 if (!w->config->harder)
                         w->random = random;
         }
+        draw_single(w, spec, number);
         return spec;
 }
 
@@ -295,6 +324,8 @@ static void do_something(struct scenario *w)
         if (w->drains && percent(w, 20))
                 close_node(w, percent(w, 50) ? CLUSTER_CORDON : CLUSTER_DRAIN,
                         (uint32_t) below(w, w->nodes), percent(w, 50));
+        else if (w->singles && percent(w, 5)) /* is refused if it is connected */
+                close_node(w, CLUSTER_FORGET, (uint32_t) below(w, w->nodes), true);
         else if (dice < 40)
                 apply(w);
         else if (dice < 55)
@@ -324,6 +355,8 @@ static void draw_fault(struct scenario *w, struct sim_fault *f)
         *f = (struct sim_fault){ .type = (enum sim_fault_type) below(w, SIM_FAULT_COUNT),
                 .node = (uint32_t) below(w, w->nodes),
                 .lasts = skewed(w, 0, 20 * USEC_SEC) };
+        if (f->type == SIM_AGENT_CRASH && w->singles)
+                f->lasts = MIN(f->lasts, AGENT_BACK);
         if (f->type == SIM_SERVER_CRASH)
                 f->lasts = skewed(w, 0, 5 * USEC_SEC);
         if (f->type == SIM_DISK_FULL)
@@ -429,14 +462,17 @@ static void kill_once_more(struct scenario *w)
         if (!come_to_rest(w))
                 return;
         runs = sim_counts(w->sim)->runs;
-        sim_inject(w->sim, &(struct sim_fault){ .type = SIM_SERVER_CRASH, .lasts = USEC_SEC });
+        sim_inject(w->sim, &(struct sim_fault){ .type = SIM_SERVER_CRASH,
+                                   .lasts = w->singles ? SERVER_BACK : USEC_SEC });
         for (uint32_t i = 0; i < w->nodes; i += 1 + (uint32_t) below(w, 5))
-                sim_inject(w->sim, &(struct sim_fault){ .type = SIM_AGENT_CRASH,
-                                           .node = i,
-                                           .lasts = skewed(w, 0, USEC_SEC) });
+                sim_inject(w->sim,
+                        &(struct sim_fault){ .type = SIM_AGENT_CRASH,
+                                .node = i,
+                                .lasts = skewed(w, 0, w->singles ? SERVER_BACK : USEC_SEC) });
         if (!come_to_rest(w))
                 return;
-        if (sim_counts(w->sim)->runs != runs)
+        /* the shortest lease is over before anybody is back */
+        if (sim_counts(w->sim)->runs != runs && !(w->singles && w->short_leases))
                 problem(w, "a process was begun", " because server and agents were killed");
 }
 
@@ -500,8 +536,10 @@ void scenario_run(const struct scenario_config *config, struct scenario_result *
         draw_world(&w, &sim.faults);
         sim.seed = sim_random(&w.random);
         sim.trace = config->trace ? on_trace : NULL;
+        sim.heartbeat = w.singles ? HEARTBEAT : 0;
         w.sim = sim_new(&sim);
         add_nodes(&w);
+        set_rates(&w);
         live(&w);
         if (ret->problem[0] != '\0') {
                 size_t len = strlen(ret->problem);
