@@ -231,3 +231,39 @@ def test_rebalance(cluster):
     server.wait_running('web', 6)
     server.wait_for(lambda: {n: len(p) for n, p in cluster.processes('starts').items()} == {'a': 3, 'b': 3},
                     'and nothing is left over')
+
+
+def test_one_on_every_node(cluster):
+    """A system job and one that goes with another follow the nodes as they come, are drained and are lost."""
+    cluster.begin(['a', 'b'])
+    server = cluster.server
+    server.apply({**web(cluster, 1, place={'node': 'a'}), 'every': {'kind': 'system', 'command': 'exec sleep 1000'},
+                  'side': {'command': 'exec sleep 1001', 'place': {'with': 'web'}}})
+    server.wait_running('every', 2)
+    server.wait_running('side', 1)
+    assert set(cluster.where('every').values()) == {'a', 'b'} and set(cluster.where('side').values()) == {'a'}
+    cluster.join('c')
+    server.wait_running('every', 3)
+    assert set(cluster.where('every').values()) == {'a', 'b', 'c'}
+    before = {t['id']: t['pid'] for t in server.ps('every')}
+    cluster.cables.deafen('b')
+    cluster.wait_nodes(['b'], 'lost')
+    assert set(cluster.where('every').values()) == {'a', 'b', 'c'}  # it belongs there and nowhere else
+    cluster.cables.heal('b')
+    assert {t['id']: t['pid'] for t in server.wait_running('every', 3)} == before
+
+
+def test_batch_over_nodes(cluster):
+    """Forty pieces, each done exactly once, although a node is lost on the way and comes back."""
+    cluster.begin(['a', 'b', 'c'])
+    server = cluster.server
+    server.apply({'crunch': {'kind': 'batch', 'count': 40, 'command': 'sleep 0.2; echo done >> "$OUT/$REEVE_TASK"',
+                             'env': {'OUT': server.notes}, 'batch': {'parallel': 6}, 'lost': {'then': 'wait'}}})
+    server.wait_for(lambda: len(os.listdir(server.notes)) > 5, 'some are done')
+    cluster.cables.deafen('b')
+    cluster.wait_nodes(['b'], 'lost')
+    cluster.cables.heal('b')
+    server.wait_for(lambda: server.jobs()['crunch']['state'] == 'succeeded', 'all are done')
+    for i in range(40):
+        with open(os.path.join(server.notes, f'crunch.{i}')) as f:
+            assert f.read() == 'done\n', f'crunch.{i}'
