@@ -122,7 +122,8 @@ static void make_surge(struct turn *turn, struct job *job, uint32_t surge)
                 job->promoted ? "" : ", to be promoted by a person");
 }
 
-/* Those of the surge that stand in for others. */
+/* Those of the surge that stand in for others; also while they wait for their turn to be begun
+ * anew, because a person has restarted the job amid its rollout. */
 static uint32_t surge_settled(const struct job *job)
 {
         uint32_t count = job_count(job) - job->surge, settled = 0;
@@ -130,7 +131,8 @@ static uint32_t surge_settled(const struct job *job)
         for (uint32_t i = 0; i < job->surge; i++) {
                 const struct task *task = job_task(job, count + i);
 
-                settled += task != NULL && (task->marks & BIT(MARK_SETTLED)) != 0;
+                settled += task != NULL &&
+                           (task->marks & (BIT(MARK_SETTLED) | BIT(MARK_MOVABLE))) != 0;
         }
         return settled;
 }

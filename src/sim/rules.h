@@ -9,6 +9,7 @@
 struct wish_state {
         bool exists, stopped;
         uint32_t count, version;
+        uint32_t surge; /* so many more there may be while a new version comes; of all its specs */
         struct job_spec *spec; /* counted; NULL: none */
         bool *task_stopped;
         size_t task_stopped_len;
