@@ -105,9 +105,12 @@ void rollout_set_clock(struct job *job, int64_t by)
                 job->roll_step_at += (usec_t) by;
         if (job->roll_scan_at != USEC_NEVER)
                 job->roll_scan_at = 0;
-        JOB_FOREACH_TASK (job, task)
+        JOB_FOREACH_TASK (job, task) {
                 if (task->told_at != 0)
                         task->told_at += (usec_t) by;
+                if (task->ready_at != 0)
+                        task->ready_at += (usec_t) by;
+        }
 }
 
 /* ---- Surge */
