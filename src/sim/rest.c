@@ -116,9 +116,10 @@ static bool may_stay(
 {
         if (!w->live.exists || index < w->live.count || index - w->live.count >= w->live.surge)
                 return false;
-        return w->live.stopped ? status->state == TASK_ENDED
-                               : status->state == TASK_QUEUED && status->node == NULL &&
-                                         sim_room_find(s, w->live.spec) == NULL;
+        return sim_wish_is_stopped(&w->live, index)
+                       ? status->state == TASK_ENDED
+                       : status->state == TASK_QUEUED && status->node == NULL &&
+                                 sim_room_find(s, w->live.spec) == NULL;
 }
 
 static int check_task(
@@ -140,6 +141,9 @@ static int check_task(
                 *waiting += status.state != TASK_ENDED;
                 return 0;
         }
+        if (there && w->live.exists && index >= w->live.count && status.state == TASK_ENDED &&
+                status.result == RESULT_FAILED)
+                return error_set(err, ERR_CONFLICT, "%s has failed: %s", id, status.reason);
         if (there && (!w->live.exists || index >= w->live.count))
                 return error_set(err, ERR_TIMEOUT, "%s is still there", id);
         if (there && status.state != TASK_ENDED)
