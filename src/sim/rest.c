@@ -90,6 +90,11 @@ static int check_wanted(struct sim *s, const struct wish *w, const struct fact *
                 ++*waiting;
                 return 0;
         }
+        if ((status->result == RESULT_REJECTED && room == NULL) ||
+                (status->node == NULL && w->live.spec->place.gang)) {
+                ++*waiting;
+                return 0;
+        }
         if (status->state == TASK_ENDED && status->result != RESULT_SUCCEEDED)
                 return error_set(err, ERR_CONFLICT, "%s has failed: %s", status->id,
                         status->reason != NULL ? status->reason : "?");

@@ -459,7 +459,7 @@ static void hear_assign(struct sim *s, const struct cluster_assign *a, bool roll
         if (!down)
                 return;
         f->up = false;
-        if (!a->desire.run || !rolls || asked)
+        if (!a->desire.run || !rolls || asked || f->preempted == s->counts.steps)
                 return;
         f->moved = true;
         f->moved_on = sim_node_find(s, a->node);
@@ -534,6 +534,8 @@ static void hear_events(struct sim *s, const struct cluster_effects *fx)
         for (size_t i = 0; i < fx->events_len; i++) {
                 struct sim_node *n;
 
+                if (fx->events[i].kind == EVENT_TASK_PREEMPTED && fx->events[i].task != NULL)
+                        fact_get(s->rules, fx->events[i].task)->preempted = s->counts.steps;
                 if (fx->events[i].kind != EVENT_NODE_LOST)
                         continue;
                 n = sim_node_find(s, fx->events[i].node);

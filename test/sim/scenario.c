@@ -33,7 +33,7 @@ struct scenario {
         uint32_t nodes, jobs, tasks_max;
         usec_t time, command_every, fault_every;
         bool faults[SIM_FAULT_COUNT];
-        bool bad_programs, places, drains, deaths, singles, short_leases, surges, calm;
+        bool bad_programs, places, drains, deaths, singles, short_leases, surges, queues, calm;
 };
 
 static uint64_t below(struct scenario *w, uint64_t n)
@@ -99,6 +99,7 @@ static void draw_faults(struct scenario *w, struct sim_faults *f)
         w->singles = percent(w, 50);
         w->short_leases = percent(w, 30);
         w->surges = percent(w, 40);
+        w->queues = percent(w, 30);
 }
 
 static void draw_world(struct scenario *w, struct sim_faults *f)
@@ -213,6 +214,13 @@ static void draw_place(struct scenario *w, json_t *spec)
                         place, "exclusive", json_string((const char *[]){ "x", "y" }[below(w, 2)]));
         if (percent(w, 30))
                 json_object_set_new(place, "by", json_string("pack"));
+        if (w->queues && percent(w, 20))
+                json_object_set_new(place, "gang", json_true());
+        if (w->queues && percent(w, 50))
+                json_object_set_new(spec, "queue",
+                        json_pack("{s:s, s:b}", "mode",
+                                percent(w, 50) ? "always" : queue_mode_names[below(w, 4)],
+                                "preempt", percent(w, 40)));
         json_object_set_new(spec, "place", place);
 }
 
