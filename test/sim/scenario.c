@@ -140,7 +140,7 @@ static void add_nodes(struct scenario *w)
                         .version = (char[]){ "1" },
                         .zone = (char *) (uintptr_t) zones[below(w, ARRAY_SIZE(zones))],
                         .cores = 8,
-                        .cpu = (int64_t) (1 + below(w, 8)) * 1000,
+                        .cpu = (int64_t) (1 + below(w, w->queues ? 2 : 8)) * 1000,
                         .memory = (int64_t) (1 + below(w, 16)) << 30,
                         .disk = (int64_t) (1 + below(w, 100)) << 30,
                         .agent_pid = 2,
