@@ -150,6 +150,7 @@ struct task {
         uint32_t ports_len;
         uint32_t runs, restarts;               /* on all the nodes it was on */
         uint32_t runs_before, restarts_before; /* of these, on earlier nodes */
+        uint32_t restarts_asked;               /* when it was last asked to begin anew */
         uint32_t fitting;                      /* how many nodes its node was chosen from */
         uint16_t load;                         /* of that, thousandths */
         uint8_t rule;                          /* enum choice_rule */
@@ -331,6 +332,8 @@ struct task *job_next_task(const struct job *job, size_t *at);
         for (size_t at_ = 0; ((task) = job_next_task(job, &at_)) != NULL;)
 void job_drop_task(struct cluster *c, struct job *job, struct task *task);
 bool task_wanted(const struct job *job, const struct task *task);
+/* Of those that batch.retries allows: used up on earlier nodes. */
+uint32_t task_retries(const struct task *task);
 void task_recount(struct job *job, struct task *task);
 void job_recount(struct job *job);
 /* Whether an agent that is told @ours ends what runs by @theirs, to replace it or for good. */

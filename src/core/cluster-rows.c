@@ -148,6 +148,7 @@ static void put_task(struct buffer *b, const struct task *t)
         put_number(b, "born", t->born);
         put_number(b, "runs_before", t->runs_before);
         put_number(b, "restarts_before", t->restarts_before);
+        put_number(b, "restarts_asked", t->restarts_asked);
         put_number(b, "fitting", t->fitting);
         put_number(b, "load", t->load);
         put_number(b, "rule", t->rule);
@@ -355,6 +356,7 @@ static int load_task(struct cluster *c, struct job *job, const json_t *row, stru
         task->born = get_number(row, "born");
         task->runs = task->runs_before = get_small(row, "runs_before");
         task->restarts = task->restarts_before = get_small(row, "restarts_before");
+        task->restarts_asked = get_small(row, "restarts_asked");
         task->fitting = get_small(row, "fitting");
         task->load = (uint16_t) get_small(row, "load");
         task->rule = (uint8_t) MIN(get_small(row, "rule"), CHOICE_KEPT);

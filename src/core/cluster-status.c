@@ -231,9 +231,11 @@ static void put_reason(struct buffer *b, const struct job *job, enum job_state s
         case JOB_SCHEDULED:
                 schedule_put_reason(b, job);
                 break;
+        case JOB_TEMPLATE:
+                buffer_printf(b, "`reeve dispatch %s` makes jobs of it", job->name);
+                break;
         case JOB_RUNNING:
         case JOB_SUCCEEDED:
-        case JOB_TEMPLATE:
                 break;
         }
 }

@@ -118,9 +118,10 @@ struct cluster_assign {
         struct task_desire desire;
         uint16_t ports[JOB_PORTS_MAX]; /* in the order of resources.ports */
         size_t ports_len;
-        uint64_t fence;  /* of a singleton: grows with every placement; else 0 */
-        bool forget;     /* it has ended and is not wanted any more: drop it */
-        bool purge_logs; /* with forget */
+        uint64_t fence;   /* of a singleton: grows with every placement; else 0 */
+        uint32_t retries; /* of a batch with a limit: used up on other nodes */
+        bool forget;      /* it has ended and is not wanted any more: drop it */
+        bool purge_logs;  /* with forget */
 };
 
 struct cluster_write {

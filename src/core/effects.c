@@ -90,6 +90,7 @@ void effects_assign(struct cluster_effects *e, const struct task *task)
                 a->ports[i] = task->ports[i];
         if (job_current_spec(task->job)->singleton)
                 a->fence = task->desire.generation;
+        a->retries = task_retries(task);
 }
 
 void effects_forget(struct cluster_effects *e, const char *node, const char *task, bool purge)

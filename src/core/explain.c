@@ -48,7 +48,7 @@ static void put_because(struct answer *a, const char *reason)
                 buffer_printf(&a->summary, ": %s", reason);
 }
 
-/* "all nodes are lost" and the like: why place.c finds none. */
+/* Why there is no node at all. */
 static void put_no_node(struct answer *a)
 {
         const struct node *node = a->c->nodes;
@@ -90,15 +90,41 @@ static void put_limit(struct answer *a, const struct job_spec *spec)
                         time_format_exact(window, spec->restart.window));
 }
 
+static bool any_is_connected(const struct cluster *c)
+{
+        for (const struct node *node = c->nodes; node != NULL; node = node->hh.next)
+                if (node->connected)
+                        return true;
+        return false;
+}
+
+static void why_unplaced(struct answer *a, const struct about_task *t)
+{
+        const struct pin *pin = t->task->pin;
+
+        if (pin != NULL) {
+                buffer_printf(&a->summary, "%s waits for node %s, where it belongs", t->s.id,
+                        pin->node->status.name);
+                put_because(a, t->s.reason);
+                buffer_puts(&a->next, "it is placed there as soon as it can be");
+        } else if (any_is_connected(a->c)) {
+                buffer_printf(&a->summary, "%s waits for a node", t->s.id);
+                put_because(a, t->s.reason);
+                buffer_puts(&a->next, "it is placed as soon as a node fits");
+        } else {
+                buffer_printf(&a->summary, "%s waits for a node: ", t->s.id);
+                put_no_node(a);
+                buffer_puts(&a->next, "it is placed as soon as a node is ready");
+        }
+}
+
 static void why_queued(struct answer *a, const struct about_task *t)
 {
         char span[TIME_TEXT_MAX];
         int64_t run = t->s.runs + 1;
 
         if (t->s.node == NULL) {
-                buffer_printf(&a->summary, "%s waits for a node: ", t->s.id);
-                put_no_node(a);
-                buffer_puts(&a->next, "it is placed as soon as a node is ready");
+                why_unplaced(a, t);
         } else if (t->s.next_run_at == 0) {
                 buffer_printf(&a->summary, "%s waits on node %s", t->s.id, t->s.node);
                 put_because(a, t->s.reason);
@@ -208,14 +234,32 @@ static void why_stopping(struct answer *a, const struct about_task *t)
                 buffer_puts(&a->next, "; then it runs again");
 }
 
+/* When the job begins anew by itself; false if it does not. */
+static bool put_next_slot(struct answer *a, const struct job *job)
+{
+        usec_t at = schedule_next(job);
+        char span[TIME_TEXT_MAX];
+
+        if (at != USEC_NEVER)
+                buffer_printf(&a->next, "its next slot begins in %s", until(span, a, at));
+        return at != USEC_NEVER;
+}
+
 static void put_again(struct answer *a, const struct about_task *t)
 {
+        if (put_next_slot(a, t->job))
+                return;
         buffer_printf(&a->next, "nothing by itself; `reeve restart %s` runs it again", t->s.id);
 }
 
 static void why_stopped(struct answer *a, const struct about_task *t)
 {
-        if (t->task->stopped)
+        if (t->job->overran)
+                buffer_printf(&a->summary,
+                        "%s was stopped: the job %s took longer than "
+                        "batch.deadline",
+                        t->s.id, t->job->name);
+        else if (t->task->stopped)
                 buffer_printf(&a->summary, "%s is stopped: a person asked for it", t->s.id);
         else if (t->job->stopped)
                 buffer_printf(&a->summary, "%s is stopped: a person stopped the job %s", t->s.id,
@@ -235,6 +279,7 @@ static void why_ended(struct answer *a, const struct about_task *t)
         case RESULT_SUCCEEDED:
                 buffer_printf(&a->summary, "%s ended well %s ago", t->s.id, span);
                 put_because(a, t->s.reason);
+                put_next_slot(a, t->job);
                 return;
         case RESULT_FAILED:
                 buffer_printf(&a->summary, "%s %s %s ago", t->s.id,
@@ -269,6 +314,8 @@ static void why_lost(struct answer *a, const struct about_task *t)
                 "%s is lost: node %s, where it belongs, has not been heard from for %s; whether it "
                 "runs is not known",
                 t->s.id, t->s.node, ago(span, a, t->s.since));
+        if (t->task->pin != NULL || t->spec->lost.then == LOST_WAIT)
+                buffer_puts(&a->next, "it waits for this node: ");
         buffer_puts(&a->next, "when the agent there connects again it is taken as found");
 }
 
@@ -322,6 +369,8 @@ static const char *job_next(const struct job *job, enum job_state state)
 {
         switch (state) {
         case JOB_STARTING:
+                if (job_per_node(job) && job_wanted(job) == 0)
+                        return "it has a task as soon as there is a node for it";
                 return job->counts[MARK_UNPLACED] > 0
                                ? "tasks are placed as soon as a node is ready"
                                : "it is running when all its tasks run";
@@ -358,7 +407,9 @@ static void why_job(struct answer *a, const struct job *job)
         cluster_get_job(a->c, job->name, &s);
         next = job_next(job, (enum job_state) s.state);
         buffer_printf(&a->summary, "%s %s %s", s.name,
-                s.state == JOB_SUCCEEDED || s.state == JOB_FAILED ? "has" : "is",
+                s.state == JOB_SUCCEEDED || s.state == JOB_FAILED ? "has"
+                : s.state == JOB_TEMPLATE                         ? "is a"
+                                                                  : "is",
                 job_state_names[s.state]);
         if (s.reason != NULL)
                 buffer_printf(&a->summary, ": %s", s.reason);
@@ -369,9 +420,11 @@ static void why_job(struct answer *a, const struct job *job)
                 buffer_printf(&a->summary,
                         ": %" PRIi64 " of %" PRIi64 " tasks run, version %" PRIi64 " since %s",
                         s.running, s.count, s.version, ago(span, a, s.since));
+        if (s.state == JOB_SCHEDULED)
+                put_next_slot(a, job);
         if (next == NULL)
                 return;
-        if (s.count == 0 && s.state == JOB_STOPPED) {
+        if (s.count == 0 && !job_per_node(job) && s.state == JOB_STOPPED) {
                 buffer_puts(&a->next, "nothing until its count is more than 0");
                 return;
         }

@@ -129,6 +129,16 @@ void kinds_advance(struct turn *turn, struct job *job)
                 remove_ended(turn, job);
 }
 
+uint32_t task_retries(const struct task *task)
+{
+        const struct job_spec *spec = job_current_spec(task->job);
+
+        if (!job_spec_is_batch(spec) || spec->batch.retries == JOB_RETRIES_ANY ||
+                task->restarts_before < task->restarts_asked)
+                return 0;
+        return task->restarts_before - task->restarts_asked;
+}
+
 /* Times of the wall clock move with it, but for a timetable, which is about the clock itself. */
 void kinds_clock_set(struct cluster *c, int64_t by)
 {

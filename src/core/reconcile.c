@@ -161,6 +161,7 @@ void task_begin_anew(struct turn *turn, struct job *job, struct task *task, uint
         struct task_desire desire = next_desire(task, generation);
         bool ended = task->state == TASK_ENDED;
 
+        task->restarts_asked = task->restarts;
         if (ended && !task_stays(turn, task)) {
                 task_queue_anew(turn, task);
                 return;
@@ -213,6 +214,7 @@ void task_desire_newest(struct turn *turn, struct task *task, uint64_t generatio
 {
         struct task_desire desire = newest_desire(task->job, generation);
 
+        task->restarts_asked = task->restarts;
         task_set_desire(turn, task->job, task, &desire);
 }
 

@@ -18,6 +18,9 @@
  * of systemd's ratelimit: it begins with a failure and is over `window` later; two numbers instead
  * of a list of times. A success counts for nothing here, and ends the row of failures.
  *
+ * Retries. A batch with `batch.retries` has that limit instead of the burst: when so many runs have
+ * followed a failed one it has failed, however long they took and on whichever nodes they were.
+ *
  * Healthy. A run that lasted for `healthy` or longer wipes the history before its own end is
  * counted: the failure that ends it is the first again. No timer is needed for that, the duration
  * is known when the run ends.
@@ -147,7 +150,7 @@ static void count_end(const struct job_spec *spec, struct restart_history *histo
         const struct restart_decision *d, const struct restart_end *end, usec_t now_mono)
 {
         if (end->lasted >= spec->restart.healthy)
-                *history = (struct restart_history){ 0 };
+                *history = (struct restart_history){ .retries = history->retries };
         if (d->success) {
                 history->failures = 0;
                 return;
@@ -203,6 +206,25 @@ static void explain_again(
                 set_reason(d, "after %s%s: %s", failures == 1 ? "the " : "", count, how);
 }
 
+/* Who says how often says so instead of the burst limit. */
+static bool counts_retries(const struct job_spec *spec)
+{
+        return job_spec_is_batch(spec) && spec->batch.retries != JOB_RETRIES_ANY;
+}
+
+static void explain_used_up(
+        const struct job_spec *spec, struct restart_decision *d, const struct restart_end *end)
+{
+        char how[RESTART_REASON_MAX];
+
+        restart_format_end(how, end);
+        if (spec->batch.retries == 0)
+                set_reason(d, "%s, and batch.retries is 0", how);
+        else
+                set_reason(d, "%s, and %u %s used up", how, spec->batch.retries,
+                        spec->batch.retries == 1 ? "retry is" : "retries are");
+}
+
 static void explain_park(const struct job_spec *spec, struct restart_decision *d,
         const struct restart_end *end, uint32_t count)
 {
@@ -224,12 +246,16 @@ void restart_decide(const struct job_spec *spec, struct restart_history *history
         count_end(spec, history, &d, end, now_mono);
         if (!shall_run_again(spec, end, &d)) {
                 d.verdict = RESTART_VERDICT_END;
-        } else if (!d.success && spec->restart.burst > 0 &&
+        } else if (!d.success && counts_retries(spec) && history->retries >= spec->batch.retries) {
+                d.verdict = RESTART_VERDICT_END;
+                explain_used_up(spec, &d, end);
+        } else if (!d.success && !counts_retries(spec) && spec->restart.burst > 0 &&
                    history->burst_count >= spec->restart.burst) {
                 d.verdict = RESTART_VERDICT_PARK;
                 explain_park(spec, &d, end, history->burst_count);
         } else {
                 d.verdict = RESTART_VERDICT_AGAIN;
+                history->retries += d.success || history->retries == UINT32_MAX ? 0 : 1;
                 d.delay = make_delay(spec, history->failures, end, seed);
                 explain_again(&d, end, history->failures);
         }

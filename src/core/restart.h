@@ -13,6 +13,7 @@ struct restart_history {         /* kept by the task between its runs */
         uint32_t failures;       /* in a row: the exponent of the back-off */
         uint32_t burst_count;    /* failures in the window that began at burst_began_mono */
         usec_t burst_began_mono; /* means nothing while burst_count is 0 */
+        uint32_t retries;        /* runs after a failed one, since a person asked for it */
 };
 
 struct restart_end { /* how the run ended */

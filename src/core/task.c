@@ -245,6 +245,10 @@ static void PRINTF_LIKE(3, 4)
                 forget_failures(m);
         else if (cause == BEGIN_POLICY)
                 m->restarts++;
+        if (m->runs == 0)
+                m->retries = m->grant.retries;
+        else if (cause == BEGIN_ASKED || is_out_of_date(m))
+                m->retries = 0;
         m->runs++;
         m->run_version = m->desire.version;
         m->run_generation = m->desire.generation;
@@ -442,13 +446,15 @@ static enum task_result result_of(const struct restart_end *end, const struct re
 static void decide_next(struct step *s, const struct restart_end *end, usec_t ended_mono)
 {
         struct task_machine *m = s->m;
-        struct restart_history history = { m->failures, m->burst_count, m->burst_began_mono };
+        struct restart_history history = { m->failures, m->burst_count, m->burst_began_mono,
+                m->retries };
         struct restart_decision d;
 
         restart_decide(s->spec, &history, end, ended_mono, s->seed, &d);
         m->failures = history.failures;
         m->burst_count = history.burst_count;
         m->burst_began_mono = history.burst_began_mono;
+        m->retries = history.retries;
 
         switch (d.verdict) {
         case RESTART_VERDICT_AGAIN:
@@ -796,7 +802,7 @@ bool task_machine_is_valid(const struct task_machine *m)
                m->pid >= 0 && m->result >= RESULT_NONE && m->result <= RESULT_UNKNOWN &&
                (m->result != RESULT_NONE) == (m->state == TASK_ENDED) &&
                (!m->parked || m->result == RESULT_FAILED) && m->killed <= KILLED_STUCK &&
-               (!m->killed || m->state == TASK_STOPPING) && m->lapsed <= 1 && m->spare == 0 &&
+               (!m->killed || m->state == TASK_STOPPING) && m->lapsed <= 1 && m->grant.spare == 0 &&
                m->grant.fence <= INT64_MAX && m->run_fence <= INT64_MAX &&
                (m->next_run_wall == 0 || m->state == TASK_QUEUED) && m->restarts <= m->runs &&
                m->exit_code >= -1 && memchr(m->reason, '\0', sizeof m->reason) != NULL;

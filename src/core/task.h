@@ -32,6 +32,8 @@ struct task_grant {
                            knows the newer; 0: none. A run begun with a smaller one is replaced */
         uint16_t ports[JOB_PORTS_MAX]; /* numbers in the order of the spec's resources.ports; 0:
                                            none */
+        uint32_t retries;              /* of a batch: that were used up on other nodes */
+        uint32_t spare;                /* fills the word; 0 */
 };
 
 /* The agent's table keeps it over an upgrade: new fields go to the end (whole words of eight
@@ -72,7 +74,7 @@ struct task_machine {
         uint64_t run_fence;      /* that the current or last run was begun with */
         uint32_t lapsed; /* the lease is over, or its end is near: nothing is begun until the server
                             says again that it wants the task here */
-        uint32_t spare;  /* fills the word; 0 */
+        uint32_t retries; /* runs after a failed one, since a person asked for it */
 };
 
 enum task_event_type {

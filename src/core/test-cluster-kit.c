@@ -300,7 +300,10 @@ static void take_assign(struct kit_agent *a, const struct kit_message *m)
         job_spec_unref(t->spec);
         t->spec = job_spec_ref(m->spec);
         t->forget = false;
-        step(a, t, &(struct task_event){ .type = TASK_EV_DESIRE, .desire = m->assign.desire });
+        step(a, t,
+                &(struct task_event){ .type = TASK_EV_DESIRE,
+                        .desire = m->assign.desire,
+                        .grant = { .retries = m->assign.retries } });
 }
 
 /* The messages up to the mark name all that is wanted. */
@@ -880,4 +883,43 @@ int64_t settle_and_watch(struct kit *k, const char *job)
                         kit_handle(k, &(struct cluster_event){ .type = CLUSTER_TICK });
         }
         return least;
+}
+
+struct kit *kit_with_plain_nodes(size_t len)
+{
+        struct kit *k = kit_new();
+
+        for (size_t i = 0; i < len; i++)
+                kit_connect(k, i);
+        kit_settle(k);
+        return k;
+}
+
+void expect_reason(struct kit *k, const char *job, const char *text)
+{
+        const char *reason = kit_job(k, job).reason;
+
+        if (reason == NULL || strstr(reason, text) == NULL)
+                fail_msg("%s: \"%s\", expected \"%s\"", job, reason != NULL ? reason : "-", text);
+}
+
+void kit_end_all(struct kit *k, const char *job, int exit_code)
+{
+        for (size_t a = 0; a < KIT_AGENTS; a++)
+                for (size_t i = 0; i < k->agents[a].tasks_len; i++) {
+                        struct kit_task *t = &k->agents[a].tasks[i];
+
+                        if (strcmp(t->job, job) == 0 && t->process.pid > 0)
+                                kit_end_process(&k->agents[a], t, exit_code, 0);
+                }
+        kit_settle(k);
+}
+
+void kit_tick(struct kit *k)
+{
+        usec_t due = cluster_next_deadline(k->c);
+
+        assert_true(due != USEC_NEVER);
+        k->now = MAX(k->now, due);
+        assert_int_equal(kit_handle(k, &(struct cluster_event){ .type = CLUSTER_TICK }), 0);
 }

@@ -134,6 +134,11 @@ void expect_nodes(struct kit *k, const char *job, const char *nodes);
 void expect_capacity_kept(struct kit *k);
 size_t kit_processes(struct kit *k, const char *id); /* of that task, on all agents */
 
+struct kit *kit_with_plain_nodes(size_t len);                         /* of any machines */
+void expect_reason(struct kit *k, const char *job, const char *text); /* it has this in it */
+void kit_end_all(struct kit *k, const char *job, int exit_code);      /* all processes of the job */
+void kit_tick(struct kit *k); /* one, at the time that is due; its effects are left to look at */
+
 struct kit *kit_with_node(void);
 struct kit *kit_with_job(const char *name, const char *json); /* and it runs */
 void expect_error(const struct kit *k, enum error_code code, const char *message);

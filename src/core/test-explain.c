@@ -218,6 +218,54 @@ static void test_why_lost(void **state)
         kit_free(k);
 }
 
+static void test_why_per_node(void **state)
+{
+        struct kit *k = kit_new();
+
+        (void) state;
+        kit_apply(k, "car", "{\"command\": [\"c\"], \"place\": {\"with\": \"db\"}}");
+        expect_why(k, "car", "car is starting: there is no job db, which it goes with",
+                "it has a task as soon as there is a node for it");
+        kit_connect(k, 0);
+        kit_apply(k, "sys",
+                "{\"kind\": \"system\", \"command\": [\"s\"], \"resources\": {\"memory\": "
+                "\"1TiB\"}}");
+        expect_why(k, "sys.0",
+                "sys.0 waits for node a, where it belongs: node a has too little memory free (1TiB "
+                "asked, at most 1GiB free)",
+                "it is placed there as soon as it can be");
+        expect_why(
+                k, "sys", "sys is starting: 0 of 1 tasks run; sys.0 waits: node a has too*", "*");
+        kit_apply(k, "big", "{\"command\": [\"b\"], \"resources\": {\"memory\": \"1TiB\"}}");
+        expect_why(k, "big.0", "big.0 waits for a node: no node fits*too little memory*",
+                "it is placed as soon as a node fits");
+        kit_free(k);
+}
+
+static void test_why_scheduled(void **state)
+{
+        struct kit *k = kit_with_node();
+
+        (void) state;
+        kit_apply(k, "n",
+                "{\"kind\": \"cron\", \"command\": [\"n\"], \"schedule\": {\"cron\": "
+                "\"@hourly\"}}");
+        expect_why(k, "n", "n is scheduled: nothing has run yet; next slot 2023-11-14 23:00 UTC",
+                "its next slot begins in 46m 40s");
+        kit_pass(k, USEC_HOUR);
+        kit_end_all(k, "n", 0);
+        expect_why(k, "n.0", "n.0 ended well 0us ago*", "its next slot begins in 46m 40s");
+        kit_apply(k, "t", "{\"template\": true, \"command\": [\"t\"]}");
+        expect_why(k, "t", "t is a template: `reeve dispatch t` makes jobs of it", NULL);
+        kit_apply(k, "b",
+                "{\"kind\": \"batch\", \"command\": [\"b\"], \"batch\": {\"deadline\": \"1m\"}}");
+        kit_pass(k, USEC_HOUR);
+        expect_why(k, "b", "b has failed: took longer than 1m (batch.deadline)",
+                "nothing by itself; `reeve restart b` runs it again");
+        expect_why(k, "b.0", "b.0 was stopped: the job b took longer than batch.deadline", "*");
+        kit_free(k);
+}
+
 static void test_why_killed_at_once(void **state)
 {
         struct kit *k = kit_with_job("web", "{\"command\": [\"web\"], \"stop\": {\"grace\": 0}}");
@@ -490,6 +538,8 @@ int main(void)
                 cmocka_unit_test(test_why_batch),
                 cmocka_unit_test(test_why_rollout),
                 cmocka_unit_test(test_why_lost),
+                cmocka_unit_test(test_why_per_node),
+                cmocka_unit_test(test_why_scheduled),
                 cmocka_unit_test(test_why_killed_at_once),
                 cmocka_unit_test(test_why_none),
                 cmocka_unit_test(test_why_unknown),

@@ -98,7 +98,7 @@ static void test_verdicts(void **state)
         for (size_t i = 0; i < ARRAY_SIZE(verdict_rows); i++) {
                 const struct verdict_row *row = &verdict_rows[i];
                 struct job_spec spec = make_spec(row->policy);
-                struct restart_history h = { 1, 1, 100 };
+                struct restart_history h = { 1, 1, 100, 0 };
                 struct restart_decision d;
 
                 restart_decide(&spec, &h, &row->end, 200, 42, &d);
@@ -355,7 +355,7 @@ static void test_burst_extremes(void **state)
 
         /* Counters do not wrap. */
         spec.restart.burst = 0;
-        h = (struct restart_history){ UINT32_MAX, UINT32_MAX, 1 };
+        h = (struct restart_history){ UINT32_MAX, UINT32_MAX, 1, 0 };
         restart_decide(&spec, &h, &end, 2, 1, &d);
         assert_int_equal(h.failures, UINT32_MAX);
         assert_int_equal(h.burst_count, UINT32_MAX);

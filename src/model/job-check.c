@@ -66,6 +66,10 @@ static int check_per_node(const struct reader *r, const struct value *job, struc
         if (spec->place.gang)
                 return value_fail(r, find(r, job, "place", "gang", &at),
                         "not possible for a job with one task on every node");
+        if (spec->update.order != UPDATE_STOP_FIRST)
+                return value_fail(r, find(r, job, "update", "order", &at),
+                        "expected \"stop-first\": with one task on every node none begins beside "
+                        "another");
         return 0;
 }
 

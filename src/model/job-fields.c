@@ -456,7 +456,8 @@ static const struct job_field batch_fields[] = {
                 .initial = JOB_RETRIES_ANY,
                 .max = 100000,
                 .help = "How often a task is run again after it failed, if `restart` has "
-                        "it run again at all. `none`: no limit but those of `restart`.",
+                        "it run again at all; `restart.burst` does not count then. `none`: no "
+                        "limit but those of `restart`.",
                 .example = "3" },
         { .name = "parallel",
                 .path = "batch.parallel",

@@ -360,6 +360,9 @@ static const struct row yaml_rows[] = {
                 "f:4: jobs.web.place.gang: not possible for a job with one task on every node" },
         { WEB "    place: {with: db, gang: true}\n",
                 "f:4: jobs.web.place.gang: not possible for a job with one task on every node" },
+        { WEB "    kind: system\n    update: {order: start-first}\n",
+                "f:5: jobs.web.update.order: expected \"stop-first\": with one task on every node "
+                "none begins beside another" },
         { WEB "    kind: system\n    place:\n      with: db\n",
                 "f:6: jobs.web.place.with: not possible for a system job: both say on which nodes "
                 "there is a task" },

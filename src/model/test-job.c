@@ -717,8 +717,9 @@ static json_t *pick_spec(uint64_t *seed)
                         pick(seed, 1001)));
         maybe(seed, spec, "update",
                 json_pack("{s:i,s:o,s:o,s:b}", "parallel", 1 + pick(seed, 100000), "order",
-                        PICK_WORD(seed, "stop-first", "start-first"), "pause", pick_span(seed),
-                        "revert", pick(seed, 2)));
+                        per_node ? json_string("stop-first")
+                                 : PICK_WORD(seed, "stop-first", "start-first"),
+                        "pause", pick_span(seed), "revert", pick(seed, 2)));
         return spec;
 }
 

@@ -273,7 +273,8 @@ static void read_grant(const json_t *object, struct task_grant *ret)
 {
         const json_t *ports = json_object_get(object, "ports");
 
-        *ret = (struct task_grant){ .fence = read_number(object, "fence") };
+        *ret = (struct task_grant){ .fence = read_number(object, "fence"),
+                .retries = (uint32_t) MIN(read_number(object, "retries"), UINT32_MAX) };
         for (size_t i = 0; i < MIN(json_array_size(ports), (size_t) JOB_PORTS_MAX); i++) {
                 json_int_t port = json_integer_value(json_array_get(ports, i));
 

@@ -315,6 +315,8 @@ static void put_desire(struct buffer *out, const struct cluster_assign *a)
                 buffer_putc(out, ']');
         if (a->fence > 0)
                 put_number(out, ",\"fence\":", a->fence);
+        if (a->retries > 0)
+                put_number(out, ",\"retries\":", a->retries);
         buffer_putc(out, '}');
 }
 

@@ -655,7 +655,7 @@ static struct job_spec *find_spec(struct sim_node *n, const struct cluster_assig
 
 static struct task_grant grant_of(const struct cluster_assign *a)
 {
-        struct task_grant grant = { .fence = a->fence };
+        struct task_grant grant = { .fence = a->fence, .retries = a->retries };
 
         memcpy(grant.ports, a->ports, sizeof grant.ports);
         return grant;
