@@ -105,9 +105,12 @@ void rollout_set_clock(struct job *job, int64_t by)
                 job->roll_step_at += (usec_t) by;
         if (job->roll_scan_at != USEC_NEVER)
                 job->roll_scan_at = 0;
-        JOB_FOREACH_TASK (job, task)
+        JOB_FOREACH_TASK (job, task) {
                 if (task->told_at != 0)
                         task->told_at += (usec_t) by;
+                if (task->ready_at != 0)
+                        task->ready_at += (usec_t) by;
+        }
 }
 
 /* ---- Surge */
@@ -122,7 +125,8 @@ static void make_surge(struct turn *turn, struct job *job, uint32_t surge)
                 job->promoted ? "" : ", to be promoted by a person");
 }
 
-/* Those of the surge that stand in for others. */
+/* Those of the surge that stand in for others; also while they wait for their turn to be begun
+ * anew, because a person has restarted the job amid its rollout. */
 static uint32_t surge_settled(const struct job *job)
 {
         uint32_t count = job_count(job) - job->surge, settled = 0;
@@ -130,7 +134,8 @@ static uint32_t surge_settled(const struct job *job)
         for (uint32_t i = 0; i < job->surge; i++) {
                 const struct task *task = job_task(job, count + i);
 
-                settled += task != NULL && (task->marks & BIT(MARK_SETTLED)) != 0;
+                settled += task != NULL &&
+                           (task->marks & (BIT(MARK_SETTLED) | BIT(MARK_MOVABLE))) != 0;
         }
         return settled;
 }

@@ -120,6 +120,49 @@ static void test_stopped_while_its_node_is_lost(void **state)
         kit_free(k);
 }
 
+/* What has to be ready for a while is not waited for until the old time comes again. */
+static void test_clock_set_back_while_it_proves_itself(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB_1);
+
+        (void) state;
+        assert_int_equal(kit_apply(k, "web",
+                                 "{\"command\": [\"web\", \"new\"], \"count\": 1, "
+                                 "\"update\": {\"healthy\": \"2s\"}}"),
+                0);
+        kit_settle(k);
+        k->now -= USEC_HOUR;
+        assert_int_equal(kit_handle(k, &(struct cluster_event){ .type = CLUSTER_CLOCK,
+                                               .by = -(int64_t) USEC_HOUR }),
+                0);
+        expect_job(k, "web", JOB_UPDATING, 1);
+        tick(k, 3 * USEC_SEC);
+        expect_job(k, "web", JOB_RUNNING, 1);
+        kit_free(k);
+}
+
+/* The canary has to be begun anew, too, and nobody waits for that. */
+static void test_restart_beside_a_canary(void **state)
+{
+        struct kit *k = kit_with_job("web", "{\"command\": [\"web\"], \"count\": 2}");
+
+        (void) state;
+        assert_int_equal(kit_apply(k, "web",
+                                 "{\"command\": [\"web\", \"new\"], \"count\": 2, "
+                                 "\"update\": {\"canary\": 1}}"),
+                0);
+        kit_settle(k);
+        expect_task(k, "web.2", TASK_RUNNING, 2);
+        assert_int_equal(kit_command(k, CLUSTER_RESTART, "web"), 0);
+        kit_settle(k);
+        assert_int_equal(kit_command(k, CLUSTER_PROMOTE, "web"), 0);
+        kit_settle(k);
+        expect_task(k, "web.0", TASK_RUNNING, 2);
+        expect_task(k, "web.1", TASK_RUNNING, 2);
+        expect_job(k, "web", JOB_RUNNING, 2);
+        kit_free(k);
+}
+
 #define SINGLE(lease) "{\"command\": [\"web\"], \"singleton\": true, \"lease\": \"" lease "\"}"
 
 static struct kit *kit_with_lost_single(const char *json)
@@ -188,6 +231,8 @@ int main(void)
                 cmocka_unit_test(test_clock_set_back_and_forth),
                 cmocka_unit_test(test_rollout_over_a_clock_set_back),
                 cmocka_unit_test(test_stopped_while_its_node_is_lost),
+                cmocka_unit_test(test_clock_set_back_while_it_proves_itself),
+                cmocka_unit_test(test_restart_beside_a_canary),
                 cmocka_unit_test(test_a_longer_lease_of_an_older_version_counts),
                 cmocka_unit_test(test_a_server_that_begins_counts_leases_from_then),
                 cmocka_unit_test(test_a_node_with_a_lease_is_not_forgotten),

@@ -102,6 +102,14 @@ static struct wish *wish_get(struct rules *r, const char *job)
         return w;
 }
 
+/* How many tasks a job may have beyond its count while a new version comes. */
+static uint32_t surge_of(const struct job_spec *spec)
+{
+        uint32_t first = spec->update.order == UPDATE_START_FIRST ? spec->update.parallel : 0;
+
+        return MAX(first, spec->update.canary);
+}
+
 static void set_spec(struct wish_state *w, const struct job_spec *spec)
 {
         struct job_spec *same = (struct job_spec *) (uintptr_t) spec;
@@ -110,6 +118,7 @@ static void set_spec(struct wish_state *w, const struct job_spec *spec)
         job_spec_unref(w->spec);
         w->spec = same;
         w->count = spec->count;
+        w->surge = MAX(w->surge, surge_of(spec));
 }
 
 static void accept_restart(struct wish_state *w, bool of_task, uint32_t index)
@@ -372,12 +381,17 @@ static bool is_up(const struct fact *f)
 
 /* ---- What the server says */
 
+static bool may_surge(const struct wish_state *w, uint32_t index)
+{
+        return w->exists && !w->stopped && index >= w->count && index - w->count < w->surge;
+}
+
 static void check_wanted(struct sim *s, const struct fact *f, const struct cluster_assign *a)
 {
         const struct wish_state *w = &f->wish->live;
         struct task_status status;
 
-        if (!a->desire.run || a->forget || sim_wish_wants(w, f->index))
+        if (!a->desire.run || a->forget || sim_wish_wants(w, f->index) || may_surge(w, f->index))
                 return;
         /* what has ended keeps the desire it ended with */
         if (cluster_get_task(s->server.cluster, f->id, &status) && status.state == TASK_ENDED)
@@ -413,6 +427,7 @@ static void check_rollout(struct sim *s, struct fact *f)
         uint32_t parallel = f->wish->live.spec != NULL ? f->wish->live.spec->update.parallel : 1;
         AUTO(buffer_done) struct buffer names = { 0 };
 
+        parallel = MAX(parallel, f->wish->live.surge); /* others stand in for so many */
         if (down <= parallel)
                 return;
         for (size_t i = 0; i < f->wish->facts_len && names.len < 200; i++)
@@ -444,7 +459,7 @@ static void hear_assign(struct sim *s, const struct cluster_assign *a, bool roll
         if (!down)
                 return;
         f->up = false;
-        if (!a->desire.run || !rolls || asked)
+        if (!a->desire.run || !rolls || asked || f->preempted == s->counts.steps)
                 return;
         f->moved = true;
         f->moved_on = sim_node_find(s, a->node);
@@ -519,6 +534,8 @@ static void hear_events(struct sim *s, const struct cluster_effects *fx)
         for (size_t i = 0; i < fx->events_len; i++) {
                 struct sim_node *n;
 
+                if (fx->events[i].kind == EVENT_TASK_PREEMPTED && fx->events[i].task != NULL)
+                        fact_get(s->rules, fx->events[i].task)->preempted = s->counts.steps;
                 if (fx->events[i].kind != EVENT_NODE_LOST)
                         continue;
                 n = sim_node_find(s, fx->events[i].node);

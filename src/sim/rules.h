@@ -9,6 +9,7 @@
 struct wish_state {
         bool exists, stopped;
         uint32_t count, version;
+        uint32_t surge; /* so many more there may be while a new version comes; of all its specs */
         struct job_spec *spec; /* counted; NULL: none */
         bool *task_stopped;
         size_t task_stopped_len;
@@ -41,10 +42,11 @@ struct fact {
         struct task_desire told;
         bool up; /* it runs on `up_on`, and was not told otherwise */
         struct sim_node *up_on;
-        uint64_t up_step; /* when that was heard */
-        uint64_t hello;   /* step of the newest hello that told of it and of what it was told */
-        bool asked;       /* a person asked for a new run of this one task */
-        bool moved;       /* taken down for a rollout, and not settled since */
+        uint64_t up_step;   /* when that was heard */
+        uint64_t hello;     /* step of the newest hello that told of it and of what it was told */
+        bool asked;         /* a person asked for a new run of this one task */
+        uint64_t preempted; /* step in which it was taken down to make room */
+        bool moved;         /* taken down for a rollout, and not settled since */
         struct sim_node *moved_on;
         usec_t moved_at;
 

@@ -33,7 +33,7 @@ struct scenario {
         uint32_t nodes, jobs, tasks_max;
         usec_t time, command_every, fault_every;
         bool faults[SIM_FAULT_COUNT];
-        bool bad_programs, places, drains, deaths, singles, short_leases, calm;
+        bool bad_programs, places, drains, deaths, singles, short_leases, surges, queues, calm;
 };
 
 static uint64_t below(struct scenario *w, uint64_t n)
@@ -98,6 +98,8 @@ static void draw_faults(struct scenario *w, struct sim_faults *f)
         w->deaths = percent(w, 30);
         w->singles = percent(w, 50);
         w->short_leases = percent(w, 30);
+        w->surges = percent(w, 40);
+        w->queues = percent(w, 30);
 }
 
 static void draw_world(struct scenario *w, struct sim_faults *f)
@@ -138,7 +140,7 @@ static void add_nodes(struct scenario *w)
                         .version = (char[]){ "1" },
                         .zone = (char *) (uintptr_t) zones[below(w, ARRAY_SIZE(zones))],
                         .cores = 8,
-                        .cpu = (int64_t) (1 + below(w, 8)) * 1000,
+                        .cpu = (int64_t) (1 + below(w, w->queues ? 2 : 8)) * 1000,
                         .memory = (int64_t) (1 + below(w, 16)) << 30,
                         .disk = (int64_t) (1 + below(w, 100)) << 30,
                         .agent_pid = 2,
@@ -212,6 +214,13 @@ static void draw_place(struct scenario *w, json_t *spec)
                         place, "exclusive", json_string((const char *[]){ "x", "y" }[below(w, 2)]));
         if (percent(w, 30))
                 json_object_set_new(place, "by", json_string("pack"));
+        if (w->queues && percent(w, 20))
+                json_object_set_new(place, "gang", json_true());
+        if (w->queues && percent(w, 50))
+                json_object_set_new(spec, "queue",
+                        json_pack("{s:s, s:b}", "mode",
+                                percent(w, 50) ? "always" : queue_mode_names[below(w, 4)],
+                                "preempt", percent(w, 40)));
         json_object_set_new(spec, "place", place);
 }
 
@@ -226,6 +235,24 @@ static void draw_single(struct scenario *w, json_t *spec, uint32_t number)
         json_object_set_new(spec, "count", json_integer(1));
         json_object_set_new(
                 spec, "lease", json_string(leases[w->short_leases ? 0 : 1 + below(w, 2)]));
+}
+
+/* A new version begins beside the old one, or is tried with some tasks first. */
+static void draw_update(struct scenario *w, json_t *spec, uint32_t number)
+{
+        static const char *const spans[] = { "0s", "0s", "300ms", "2s" };
+        json_t *update = json_object_get(spec, "update");
+        json_int_t count = json_integer_value(json_object_get(spec, "count"));
+
+        if (!w->surges || number % 3 != 0)
+                return;
+        json_object_set_new(update, "healthy", json_string(spans[below(w, 4)]));
+        json_object_set_new(update, "pause", json_string(spans[below(w, 4)]));
+        if (percent(w, 60))
+                json_object_set_new(update, "order", json_string("start-first"));
+        if (percent(w, 30))
+                json_object_set_new(update, "canary",
+                        json_integer((json_int_t) below(w, (uint64_t) MIN(count, 4) + 1)));
 }
 
 /* Every third job is a batch, and stays one. */
@@ -256,6 +283,7 @@ static json_t *draw_spec(struct scenario *w, uint32_t number)
                         w->random = random;
         }
         draw_single(w, spec, number);
+        draw_update(w, spec, number);
         return spec;
 }
 
@@ -324,6 +352,8 @@ static void do_something(struct scenario *w)
         if (w->drains && percent(w, 20))
                 close_node(w, percent(w, 50) ? CLUSTER_CORDON : CLUSTER_DRAIN,
                         (uint32_t) below(w, w->nodes), percent(w, 50));
+        else if (w->surges && percent(w, 10))
+                command(w, CLUSTER_PROMOTE, false);
         else if (w->singles && percent(w, 5)) /* is refused if it is connected */
                 close_node(w, CLUSTER_FORGET, (uint32_t) below(w, w->nodes), true);
         else if (dice < 40)
@@ -416,6 +446,19 @@ static void restart_failed(struct scenario *w)
                         &err);
 }
 
+/* What is tried is found good. */
+static void promote_all(struct scenario *w)
+{
+        struct error err = ERROR_INIT;
+        char name[16];
+
+        for (uint32_t i = 0; i < w->jobs && w->surges; i++) {
+                snprintf(name, sizeof name, "job%" PRIu32, i);
+                sim_command(w->sim,
+                        &(struct cluster_event){ .type = CLUSTER_PROMOTE, .target = name }, &err);
+        }
+}
+
 /* Until it rests; false: it never does. */
 static bool come_to_rest(struct scenario *w)
 {
@@ -430,6 +473,7 @@ static bool come_to_rest(struct scenario *w)
                         problem(w, "", sim_breach(w->sim));
                         return false;
                 }
+                promote_all(w);
                 err = ERROR_INIT;
                 if (sim_at_rest(w->sim, &err))
                         return true;
