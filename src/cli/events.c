@@ -63,9 +63,9 @@ static int check_options(struct error *err)
                 lines = since != NULL ? LINES_SINCE : LINES;
         if (follow && until != NULL)
                 return error_set(err, ERR_INVALID, "--until: not with --follow");
-        if (since != NULL && show_parse_time("--since", since, since_text, err) < 0)
+        if (since != NULL && show_parse_time("--since", since, since_text, NULL, err) < 0)
                 return -1;
-        return until != NULL ? show_parse_time("--until", until, until_text, err) : 0;
+        return until != NULL ? show_parse_time("--until", until, until_text, NULL, err) : 0;
 }
 
 static int show_one(const json_t *event, struct error *err)

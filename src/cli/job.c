@@ -17,10 +17,13 @@
 
 static bool as_json, as_spec;
 static int64_t version;
+static const char *at;
+static char at_text[TIME_TEXT_MAX]; /* the same in RFC 3339 */
 
 static const struct option_row options[] = {
         { "spec", 's', OPTION_FLAG, &as_spec, NULL, "print its spec as a job file" },
         { "version", 'v', OPTION_INT, &version, "N", "an earlier version of the spec" },
+        { "at", 0, OPTION_TEXT, &at, "TIME", "what was so then: " SHOW_TIME_HELP },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "the server's answer as JSON" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
@@ -41,10 +44,15 @@ static void put_state(const struct job_status *job, struct buffer *out)
         } else {
                 buffer_putc(out, '\n');
         }
-        buffer_printf(out, "Tasks:    %" PRId64 " of %" PRId64 " run, %" PRId64 " ready\n",
-                job->running, job->count, job->ready);
-        buffer_printf(out, "Version:  %" PRId64 ", since %s\n", job->version,
-                time_format_local(time, job->since, time_wall()));
+        if (job->count == RECORD_NULL)
+                buffer_printf(out, "Tasks:    %" PRId64 " run, %" PRId64 " ready\n", job->running,
+                        job->ready);
+        else
+                buffer_printf(out, "Tasks:    %" PRId64 " of %" PRId64 " run, %" PRId64 " ready\n",
+                        job->running, job->count, job->ready);
+        buffer_printf(out, "Version:  %" PRId64 "%s%s\n", job->version,
+                job->since != 0 ? ", since " : "",
+                job->since != 0 ? time_format_local(time, job->since, time_wall()) : "");
         buffer_puts(out, "Source:   ");
         columns_put(out, job->source != NULL ? job->source : "-", 0);
         buffer_putc(out, '\n');
@@ -85,13 +93,18 @@ static int show_head(const json_t *answer, struct error *err)
         if (record_read(&job_table, answer, &job, err) < 0)
                 return error_wrap(err, "the server's answer");
         put_state(&job, &out);
-        r = put_spec(job.name, json_object_get(answer, "spec"), &out, err);
+        if (json_is_null(json_object_get(answer, "spec"))) {
+                buffer_puts(&out, "Spec:     is not kept any more\n");
+                r = 0;
+        } else {
+                r = put_spec(job.name, json_object_get(answer, "spec"), &out, err);
+        }
         record_done(&job_table, &job);
         terminal_print(&out);
         return r;
 }
 
-static int show_rest(const char *name, struct error *err)
+static int show_rest(const char *name, usec_t now, struct error *err)
 {
         AUTO(client_json_decref) json_t *tasks = NULL;
         AUTO(client_json_decref) json_t *events = NULL;
@@ -101,12 +114,16 @@ static int show_rest(const char *name, struct error *err)
         client_put_encoded(&tasks_path, name);
         buffer_printf(&events_path, "/v1/events?newest=true&limit=%d&job=", EVENTS);
         client_put_encoded(&events_path, name);
+        if (at != NULL) {
+                buffer_printf(&tasks_path, "&at=%s", at_text);
+                buffer_printf(&events_path, "&until=%s", at_text);
+        }
         if (client_get(buffer_str(&tasks_path), &tasks, err) < 0 ||
                 client_get(buffer_str(&events_path), &events, err) < 0)
                 return -1;
         if (json_array_size(tasks) > 0) {
                 putchar('\n');
-                if (show_tasks(tasks, err) < 0)
+                if (show_tasks(tasks, now, err) < 0)
                         return -1;
         }
         if (json_array_size(events) == 0)
@@ -130,7 +147,9 @@ static int show_spec(const char *name, json_t *answer, struct error *err)
 static char *path_of(const char *name)
 {
         AUTO(mem_freep)
-        char *rest = version > 0 ? mem_printf("?version=%" PRId64, version) : mem_strdup("");
+        char *rest = at != NULL    ? mem_printf("?at=%s", at_text)
+                     : version > 0 ? mem_printf("?version=%" PRId64, version)
+                                   : mem_strdup("");
 
         return client_subject_path(name, rest);
 }
@@ -139,7 +158,12 @@ static int run(const char *const *operands, struct error *err)
 {
         AUTO(client_json_decref) json_t *answer = NULL;
         AUTO(mem_freep) char *path = NULL;
+        usec_t now = time_wall();
 
+        if (at != NULL && version > 0)
+                return error_set(err, ERR_INVALID, "--at and --version: one of the two");
+        if (at != NULL && show_parse_time("--at", at, at_text, &now, err) < 0)
+                return -1;
         if (client_is_task(*operands))
                 return error_set(err, ERR_INVALID,
                         "%s is a task: try `reeve ps %s` or `reeve why %s`", *operands, *operands,
@@ -153,7 +177,7 @@ static int run(const char *const *operands, struct error *err)
         }
         if (as_spec)
                 return show_spec(*operands, answer, err);
-        return show_head(answer, err) < 0 ? -1 : show_rest(*operands, err);
+        return show_head(answer, err) < 0 ? -1 : show_rest(*operands, now, err);
 }
 
 const struct command command_job = {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/macros.h"
 #include "base/time.h"
@@ -10,8 +11,10 @@
 #include "model/job.h"
 
 static bool as_json;
+static const char *at;
 
 static const struct option_row options[] = {
+        { "at", 0, OPTION_TEXT, &at, "TIME", "what was so then: " SHOW_TIME_HELP },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "as an array of JSON objects" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
@@ -35,18 +38,22 @@ static void put_job(struct table *table, const struct job_status *job, usec_t no
         table_put(table, TABLE_PLAIN, job->kind >= 0 ? job_kind_names[job->kind] : NULL);
         table_put(table, show_job_style(job->state),
                 job->state >= 0 ? job_state_names[job->state] : NULL);
-        table_printf(table, TABLE_PLAIN, "%" PRId64 "/%" PRId64, job->running, job->count);
+        if (job->count == RECORD_NULL)
+                table_printf(table, TABLE_PLAIN, "%" PRId64, job->running);
+        else
+                table_printf(table, TABLE_PLAIN, "%" PRId64 "/%" PRId64, job->running, job->count);
         table_printf(table, TABLE_PLAIN, "%" PRId64, job->ready);
         table_printf(table, TABLE_PLAIN, "%" PRId64, job->version);
         table_put(table, TABLE_PLAIN,
-                time_format_span(span, now_wall > job->since ? now_wall - job->since : 0));
+                job->since == 0 ? NULL
+                                : time_format_span(
+                                          span, now_wall > job->since ? now_wall - job->since : 0));
         table_put(table, TABLE_PLAIN, job->reason);
 }
 
-static int show_jobs(const json_t *jobs, struct error *err)
+static int show_jobs(const json_t *jobs, usec_t now, struct error *err)
 {
         AUTO(table_freep) struct table *table = table_new(columns, ARRAY_SIZE(columns));
-        usec_t now = time_wall();
         json_t *object;
         size_t i;
 
@@ -65,12 +72,18 @@ static int show_jobs(const json_t *jobs, struct error *err)
 static int run(const char *const *operands, struct error *err)
 {
         AUTO(client_json_decref) json_t *jobs = NULL;
+        char path[TIME_TEXT_MAX + 16] = "/v1/jobs", time[TIME_TEXT_MAX];
+        usec_t now = time_wall();
 
         (void) operands;
-        if (client_get("/v1/jobs", &jobs, err) < 0)
+        if (at != NULL && show_parse_time("--at", at, time, &now, err) < 0)
+                return -1;
+        if (at != NULL)
+                snprintf(path, sizeof path, "/v1/jobs?at=%s", time);
+        if (client_get(path, &jobs, err) < 0)
                 return -1;
         if (!as_json)
-                return show_jobs(jobs, err);
+                return show_jobs(jobs, now, err);
         terminal_print_json(jobs);
         return 0;
 }

@@ -6,8 +6,11 @@
 #include "cli/terminal.h"
 
 static bool as_json;
+static const char *at;
+static char at_text[TIME_TEXT_MAX]; /* the same in RFC 3339 */
 
 static const struct option_row options[] = {
+        { "at", 0, OPTION_TEXT, &at, "TIME", "what was so then: " SHOW_TIME_HELP },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "as an array of JSON objects" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
@@ -23,6 +26,9 @@ static int add_tasks(json_t *tasks, const char *name, struct error *err)
                 buffer_puts(&path, client_is_task(name) ? "/" : "?job=");
                 client_put_encoded(&path, name);
         }
+        if (at != NULL)
+                buffer_printf(&path, "%cat=%s", name == NULL || client_is_task(name) ? '?' : '&',
+                        at_text);
         if (client_get(buffer_str(&path), &answer, err) < 0)
                 return -1;
         if (json_is_array(answer))
@@ -35,14 +41,17 @@ static int add_tasks(json_t *tasks, const char *name, struct error *err)
 static int run(const char *const *operands, struct error *err)
 {
         AUTO(client_json_decref) json_t *tasks = json_array();
+        usec_t now = time_wall();
 
+        if (at != NULL && show_parse_time("--at", at, at_text, &now, err) < 0)
+                return -1;
         if (*operands == NULL && add_tasks(tasks, NULL, err) < 0)
                 return -1;
         for (; *operands != NULL; operands++)
                 if (add_tasks(tasks, *operands, err) < 0)
                         return -1;
         if (!as_json)
-                return show_tasks(tasks, err);
+                return show_tasks(tasks, now, err);
         terminal_print_json(tasks);
         return 0;
 }

@@ -89,6 +89,14 @@ static void put_state(struct buffer *b, const struct task_status *t, usec_t now_
                 buffer_puts(b, ", due now");
 }
 
+void show_number(struct table *table, enum table_style style, int64_t number)
+{
+        if (number == RECORD_NULL)
+                table_put(table, TABLE_PLAIN, NULL);
+        else
+                table_printf(table, style, "%" PRId64, number);
+}
+
 static void put_task(struct table *table, const struct task_status *t, usec_t now_wall)
 {
         AUTO(buffer_done) struct buffer state = { 0 };
@@ -102,8 +110,8 @@ static void put_task(struct table *table, const struct task_status *t, usec_t no
                 table_printf(table, TABLE_PLAIN, "%" PRId64, t->pid);
         else
                 table_put(table, TABLE_PLAIN, NULL);
-        table_printf(table, TABLE_PLAIN, "%" PRId64, t->runs);
-        table_printf(table, t->restarts > 0 ? TABLE_WARN : TABLE_PLAIN, "%" PRId64, t->restarts);
+        show_number(table, TABLE_PLAIN, t->runs);
+        show_number(table, t->restarts > 0 ? TABLE_WARN : TABLE_PLAIN, t->restarts);
         table_put(table, TABLE_PLAIN,
                 t->since == 0
                         ? NULL
@@ -111,10 +119,9 @@ static void put_task(struct table *table, const struct task_status *t, usec_t no
         table_put(table, TABLE_PLAIN, t->reason);
 }
 
-int show_tasks(const json_t *tasks, struct error *err)
+int show_tasks(const json_t *tasks, usec_t now, struct error *err)
 {
         AUTO(table_freep) struct table *table = table_new(task_columns, ARRAY_SIZE(task_columns));
-        usec_t now = time_wall();
         json_t *object;
         size_t i;
 
@@ -232,8 +239,8 @@ int show_events(const json_t *events, struct error *err)
         return 0;
 }
 
-int show_parse_time(
-        const char *option, const char *text, char ret[TIME_TEXT_MAX], struct error *err)
+int show_parse_time(const char *option, const char *text, char ret[TIME_TEXT_MAX], usec_t *ret_wall,
+        struct error *err)
 {
         usec_t wall;
 
@@ -241,5 +248,7 @@ int show_parse_time(
                 return error_set(err, ERR_INVALID,
                         "%s: expected a time such as " SHOW_TIME_HELP ", got \"%s\"", option, text);
         time_format_wall(ret, wall);
+        if (ret_wall != NULL)
+                *ret_wall = wall;
         return 0;
 }

@@ -10,8 +10,11 @@
 
 /* Tasks and events as people see them, in more than one command. */
 
-/* A table of tasks from an array of the API's objects. */
-int show_tasks(const json_t *tasks, struct error *err);
+/* A table of tasks from an array of the API's objects, as it looks at @now_wall. */
+int show_tasks(const json_t *tasks, usec_t now_wall, struct error *err);
+
+/* A cell; empty for what is null. */
+void show_number(struct table *table, enum table_style style, int64_t number);
 
 /* A line per event: time, kind, subject, message. */
 int show_event(const json_t *event, struct error *err);
@@ -19,7 +22,8 @@ int show_events(const json_t *events, struct error *err);
 
 enum table_style show_job_style(int state);
 
-/* A point in time that a person gave to @option, for the server: in RFC 3339. */
+/* A point in time that a person gave to @option, for the server: in RFC 3339. @ret_wall may be
+ * NULL. */
 #define SHOW_TIME_HELP "10m (ago), \"2026-11-20 15:04\" or 2026-11-20T15:04:00Z"
-int show_parse_time(
-        const char *option, const char *text, char ret[TIME_TEXT_MAX], struct error *err);
+int show_parse_time(const char *option, const char *text, char ret[TIME_TEXT_MAX], usec_t *ret_wall,
+        struct error *err);

@@ -312,6 +312,26 @@ int record_read(
         return 0;
 }
 
+void record_own(const struct record_table *table, void *record)
+{
+        for (size_t i = 0; i < table->len; i++) {
+                const struct record_field *field = &table->fields[i];
+                char *at = (char *) record + field->offset;
+
+                if (field->type == RECORD_STRING) {
+                        char **text = (char **) (void *) at;
+
+                        *text = *text == NULL ? NULL : mem_strdup(*text);
+                } else if (field->type == RECORD_MAP) {
+                        struct attributes *map = (struct attributes *) (void *) at;
+                        struct attributes shared = *map;
+
+                        *map = (struct attributes){ 0 };
+                        attributes_copy(&shared, map);
+                }
+        }
+}
+
 void record_done(const struct record_table *table, void *record)
 {
         for (size_t i = 0; i < table->len; i++) {

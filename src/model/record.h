@@ -57,6 +57,10 @@ int record_read(
 /* Frees the strings and maps of a struct that record_read() filled. */
 void record_done(const struct record_table *table, void *record);
 
+/* Of a struct that is a copy of another by assignment: makes copies of its strings and maps, for
+ * record_done() to free. */
+void record_own(const struct record_table *table, void *record);
+
 /* What a value of the type is, for messages: "a whole number". */
 const char *record_type_name(enum record_type type);
 

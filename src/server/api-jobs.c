@@ -13,6 +13,7 @@
 #include "core/explain.h"
 #include "server/api.h"
 #include "server/auth.h"
+#include "server/past.h"
 
 /* ---- Reading */
 
@@ -34,6 +35,8 @@ void api_jobs_list(struct server *server, struct http_request *req, const char *
         struct job_list list = { .jobs = auth_grant(server, req).jobs };
 
         (void) name;
+        if (past_answers(server, req, PAST_JOBS, NULL))
+                return;
         cluster_each_job(state_cluster(server->state), list_job, &list);
         api_reply_list(server, req, &list.body);
 }
@@ -49,6 +52,8 @@ void api_job_get(struct server *server, struct http_request *req, const char *na
         json_t *json;
         char *text;
 
+        if (past_answers(server, req, PAST_JOB, name))
+                return;
         if (api_query_int(req, "version", 1, UINT32_MAX, &version, &err) < 0 ||
                 (!cluster_get_job(c, name, &job) && api_no_job(server, req, name, &err) < 0)) {
                 api_reply_error(server, req, &err);

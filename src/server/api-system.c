@@ -14,6 +14,7 @@
 #include "server/events.h"
 #include "server/feeds.h"
 #include "server/links.h"
+#include "server/past.h"
 #include "server/tokens.h"
 
 #define EVENTS_DEFAULT 1000
@@ -73,6 +74,8 @@ void api_nodes_list(struct server *server, struct http_request *req, const char 
         struct buffer body = { 0 };
 
         (void) name;
+        if (past_answers(server, req, PAST_NODES, NULL))
+                return;
         cluster_each_node(state_cluster(server->state), list_node, &body);
         api_reply_list(server, req, &body);
 }

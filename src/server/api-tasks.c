@@ -7,6 +7,7 @@
 #include "server/api.h"
 #include "server/auth.h"
 #include "server/links.h"
+#include "server/past.h"
 
 struct task_list {
         struct buffer body;
@@ -30,6 +31,8 @@ void api_tasks_list(struct server *server, struct http_request *req, const char 
 
         (void) name;
         if (job != NULL && !auth_allows_job(server, req, job))
+                return;
+        if (past_answers(server, req, PAST_TASKS, job))
                 return;
         if (job != NULL && !cluster_get_job(state_cluster(server->state), job, &status)) {
                 api_no_job(server, req, job, &err);
@@ -57,6 +60,8 @@ void api_task_get(struct server *server, struct http_request *req, const char *n
         struct buffer body = { 0 };
         struct task_status task;
 
+        if (past_answers(server, req, PAST_TASK, name))
+                return;
         if (!task_is_there(server, req, name, &task))
                 return;
         record_write(&task_table, &task, &body);

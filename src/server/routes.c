@@ -16,14 +16,14 @@ const struct route api_routes[] = {
                 "`{version, pid, data, listen, node, url, fingerprint}`" },
         { GET, "/v1/schema/job", ROLE_READ, api_schema_job, false, "",
                 "JSON schema of a job file" },
-        { GET, "/v1/jobs", ROLE_READ, api_jobs_list, true, "", "array of jobs" },
+        { GET, "/v1/jobs", ROLE_READ, api_jobs_list, true, "`?at=TIME`", "array of jobs" },
         { POST, "/v1/jobs", ROLE_OPERATE, api_jobs_apply, false,
                 "a job file (`{jobs: {...}}`; JSON, or YAML with `Content-Type: application/yaml`);"
                 " `?if_version=N` when it has one job",
                 "`{index, jobs: [{job, version, action}]}`; all or none" },
         { POST, "/v1/plan", ROLE_READ, api_jobs_plan, false, "a job file",
                 "what applying it would do (core/explain.h)" },
-        { GET, "/v1/jobs/NAME", ROLE_READ, api_job_get, true, "`?version=N`",
+        { GET, "/v1/jobs/NAME", ROLE_READ, api_job_get, true, "`?version=N`, `?at=TIME`",
                 "the job with its `spec`" },
         { DELETE, "/v1/jobs/NAME", ROLE_OPERATE, api_job_remove, false,
                 "`?purge=true`: the logs, too", "`{index}`" },
@@ -35,8 +35,9 @@ const struct route api_routes[] = {
                 "bytes" },
         { GET, "/v1/jobs/NAME/schedule", ROLE_READ, api_job_schedule, false, "`?count=N` (10)",
                 "`{job, cron, zone, next: [{time, local}]}` of a cron job: when it is due next" },
-        { GET, "/v1/tasks", ROLE_READ, api_tasks_list, true, "`?job=NAME`", "array of tasks" },
-        { GET, "/v1/tasks/ID", ROLE_READ, api_task_get, true, "", "a task" },
+        { GET, "/v1/tasks", ROLE_READ, api_tasks_list, true, "`?job=NAME`, `?at=TIME`",
+                "array of tasks" },
+        { GET, "/v1/tasks/ID", ROLE_READ, api_task_get, true, "`?at=TIME`", "a task" },
         { POST, "/v1/tasks/ID/stop", ROLE_OPERATE, api_task_stop, false, "", "`{index}`" },
         { POST, "/v1/tasks/ID/restart", ROLE_OPERATE, api_task_restart, false, "", "`{index}`" },
         { GET, "/v1/tasks/ID/logs", ROLE_READ, api_task_logs, false,
@@ -50,7 +51,7 @@ const struct route api_routes[] = {
                 "WebSocket; `?command=` once per word, `?tty=true`, `?rows=`, `?cols=`, `?term=`, "
                 "`?user=`",
                 "runs a program beside the task, see below" },
-        { GET, "/v1/nodes", ROLE_READ, api_nodes_list, true, "", "array of nodes" },
+        { GET, "/v1/nodes", ROLE_READ, api_nodes_list, true, "`?at=TIME`", "array of nodes" },
         { GET, "/v1/events", ROLE_READ, api_events, false,
                 "`?job=`, `?task=`, `?node=`, `?kind=K,...`, `?since=TIME`, `?until=TIME` (RFC "
                 "3339, or "
