@@ -2,13 +2,12 @@
 /* Buffers: bytes that grow, twice as large whenever there is no room, with a NUL behind them. */
 #include "base/buffer.h"
 
-#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 void buffer_done(struct buffer *b)
 {
@@ -23,43 +22,27 @@ void buffer_reset(struct buffer *b)
                 b->data[0] = '\0';
 }
 
-char *buffer_reserve(struct buffer *b, size_t more)
+void buffer_grow(struct buffer *b, size_t more)
 {
         size_t needed = b->len + more + 1;
+        size_t size = MAX(needed, b->allocated * 2);
 
-        if (needed > b->allocated) {
-                size_t size = MAX(needed, b->allocated * 2);
-
-                b->data = mem_resize(b->data, MAX(size, (size_t) 64), 1);
-                b->allocated = MAX(size, (size_t) 64);
-        }
-        return b->data + b->len;
+        b->allocated = MAX(size, (size_t) 64);
+        b->data = mem_resize(b->data, b->allocated, 1);
 }
 
-void buffer_commit(struct buffer *b, size_t written)
+void buffer_put_uint(struct buffer *b, uint64_t value)
 {
-        assert(b->len + written < b->allocated);
-        b->len += written;
-        b->data[b->len] = '\0';
+        char *to = buffer_reserve(b, TEXT_UINT_MAX);
+
+        buffer_commit(b, text_format_uint(to, value));
 }
 
-void buffer_put(struct buffer *b, const void *data, size_t len)
+void buffer_put_int(struct buffer *b, int64_t value)
 {
-        char *to = buffer_reserve(b, len);
-
-        if (len > 0)
-                memcpy(to, data, len);
-        buffer_commit(b, len);
-}
-
-void buffer_puts(struct buffer *b, const char *s)
-{
-        buffer_put(b, s, strlen(s));
-}
-
-void buffer_putc(struct buffer *b, char c)
-{
-        buffer_put(b, &c, 1);
+        if (value < 0)
+                buffer_putc(b, '-');
+        buffer_put_uint(b, value < 0 ? 0 - (uint64_t) value : (uint64_t) value);
 }
 
 /* Into the room that there is; only what does not fit is formatted twice. */

@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "base/arena.h"
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -194,9 +196,9 @@ static void json_strings_are_valid_utf8(void **state)
                                  "\xc3\xa9"
                                  "\xff"
                                  "\xed\xa0\x80"
-                                 "z");
+                                 "z\x7f\t");
         assert_string_equal(buffer_str(&b), "\"a\\\"\\\\\\n\\u0001\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd"
-                                            "\xef\xbf\xbd\xef\xbf\xbdz\"");
+                                            "\xef\xbf\xbd\xef\xbf\xbdz\\u007f\\t\"");
 }
 
 static void signals_by_name(void **state)
@@ -307,6 +309,43 @@ static void buffers_grow_and_shrink(void **state)
         free(taken);
 }
 
+static void numbers_are_written(void **state)
+{
+        AUTO(buffer_done) struct buffer b = { 0 };
+
+        (void) state;
+        buffer_put_uint(&b, 0);
+        buffer_putc(&b, ' ');
+        buffer_put_uint(&b, UINT64_MAX);
+        buffer_putc(&b, ' ');
+        buffer_put_int(&b, INT64_MIN);
+        buffer_putc(&b, ' ');
+        buffer_put_int(&b, -7);
+        assert_string_equal(buffer_str(&b), "0 18446744073709551615 -9223372036854775808 -7");
+}
+
+static void strings_in_an_arena_stay(void **state)
+{
+        struct arena a = { 0 };
+        const char *strings[2000];
+        char text[32], *large;
+
+        (void) state;
+        for (int i = 0; i < 2000; i++)
+                strings[i] =
+                        arena_copy(&a, text, (size_t) snprintf(text, sizeof text, "string %d", i));
+        large = arena_reserve(&a, 1000000);
+        memset(large, 'x', 1000000);
+        assert_string_equal(arena_copy(&a, "abc", 2), "ab");
+        for (int i = 0; i < 2000; i++) {
+                snprintf(text, sizeof text, "string %d", i);
+                assert_string_equal(strings[i], text);
+        }
+        arena_done(&a);
+        assert_string_equal(arena_copy(&a, "", 0), "");
+        arena_done(&a);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -325,6 +364,8 @@ int main(void)
                 cmocka_unit_test(only_files_are_read),
                 cmocka_unit_test(directories_are_not_imagined),
                 cmocka_unit_test(buffers_grow_and_shrink),
+                cmocka_unit_test(numbers_are_written),
+                cmocka_unit_test(strings_in_an_arena_stay),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,6 +129,19 @@ bool text_parse_int(const char *text, int64_t min, int64_t max, int64_t *ret)
         return true;
 }
 
+size_t text_format_uint(char *text, uint64_t value)
+{
+        char digits[TEXT_UINT_MAX], *at = digits + sizeof digits;
+        size_t len;
+
+        do
+                *--at = (char) ('0' + value % 10);
+        while ((value /= 10) > 0);
+        len = (size_t) (digits + sizeof digits - at);
+        memcpy(text, at, len);
+        return len;
+}
+
 bool text_is_name(const char *s)
 {
         size_t len = strlen(s);
@@ -166,32 +179,46 @@ static size_t utf8_length(const unsigned char *s)
         return 0;
 }
 
+static void put_escaped(struct buffer *b, unsigned char c)
+{
+        if (c == '"' || c == '\\')
+                buffer_printf(b, "\\%c", c);
+        else if (c == '\n')
+                buffer_puts(b, "\\n");
+        else if (c == '\t')
+                buffer_puts(b, "\\t");
+        else
+                buffer_printf(b, "\\u%04x", c);
+}
+
+static bool is_plain(unsigned char c)
+{
+        return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+}
+
+/* Nearly all strings are plain ASCII and go out in one piece. */
 void text_put_json_string(struct buffer *b, const char *s)
 {
+        const unsigned char *p = (const unsigned char *) s;
+
         buffer_putc(b, '"');
-        for (const unsigned char *p = (const unsigned char *) s; *p != '\0';) {
-                size_t len = utf8_length(p);
+        for (;;) {
+                const unsigned char *begin = p;
+                size_t len;
 
-                if (len == 0) {
-                        buffer_puts(b, "\xef\xbf\xbd");
+                while (is_plain(*p))
                         p++;
-                } else if (len > 1) {
+                buffer_put(b, begin, (size_t) (p - begin));
+                if (*p == '\0')
+                        break;
+                len = utf8_length(p);
+                if (len > 1)
                         buffer_put(b, p, len);
-                        p += len;
-                } else {
-                        unsigned char c = *p++;
-
-                        if (c == '"' || c == '\\')
-                                buffer_printf(b, "\\%c", c);
-                        else if (c == '\n')
-                                buffer_puts(b, "\\n");
-                        else if (c == '\t')
-                                buffer_puts(b, "\\t");
-                        else if (c < 0x20 || c == 0x7f)
-                                buffer_printf(b, "\\u%04x", c);
-                        else
-                                buffer_putc(b, (char) c);
-                }
+                else if (len == 0)
+                        buffer_puts(b, "\xef\xbf\xbd");
+                else
+                        put_escaped(b, *p);
+                p += MAX(len, (size_t) 1);
         }
         buffer_putc(b, '"');
 }

@@ -22,6 +22,10 @@ const char *text_format_size(char text[TEXT_SIZE_MAX], uint64_t bytes);
 /* Reads a decimal integer that is all of @text and within [@min, @max]. */
 bool text_parse_int(const char *text, int64_t min, int64_t max, int64_t *ret);
 
+/* Writes @value in decimal, without a NUL; returns the number of digits. */
+#define TEXT_UINT_MAX 20
+size_t text_format_uint(char *text, uint64_t value);
+
 /* True if @s is a name as jobs, nodes and the like have it: 1 to 63 of a-z, A-Z, 0-9, '-', '_',
  * beginning with a letter or digit. */
 #define TEXT_NAME_MAX 63

@@ -23,22 +23,22 @@
 
 /* ---- Writing */
 
-static void put_member(struct buffer *b, const char *name)
+static inline void put_member(struct buffer *b, const char *name)
 {
-        if (b->len > 0 && b->data[b->len - 1] != '{')
-                buffer_putc(b, ',');
-        buffer_printf(b, "\"%s\":", name);
+        buffer_puts(b, b->len > 0 && b->data[b->len - 1] != '{' ? ",\"" : "\"");
+        buffer_puts(b, name);
+        buffer_puts(b, "\":");
 }
 
-static void put_number(struct buffer *b, const char *name, uint64_t value)
+static inline void put_number(struct buffer *b, const char *name, uint64_t value)
 {
         if (value == 0)
                 return;
         put_member(b, name);
-        buffer_printf(b, "%" PRIu64, value);
+        buffer_put_uint(b, value);
 }
 
-static void put_text(struct buffer *b, const char *name, const char *value)
+static inline void put_text(struct buffer *b, const char *name, const char *value)
 {
         if (value == NULL)
                 return;
@@ -46,7 +46,7 @@ static void put_text(struct buffer *b, const char *name, const char *value)
         text_put_json_string(b, value);
 }
 
-static void put_flag(struct buffer *b, const char *name, bool value)
+static inline void put_flag(struct buffer *b, const char *name, bool value)
 {
         if (!value)
                 return;
@@ -112,7 +112,7 @@ static void put_end(struct buffer *b, const struct task *t)
         put_flag(b, "parked", t->parked);
         if (t->has_exit_code) {
                 put_member(b, "exit_code");
-                buffer_printf(b, "%" PRIi32, t->exit_code);
+                buffer_put_int(b, t->exit_code);
         }
         put_number(b, "signal", (uint64_t) MAX(t->signal, 0));
         put_text(b, "reason", t->reason);
@@ -128,14 +128,17 @@ static void put_ports(struct buffer *b, const struct task *t)
         if (t->ports_len == 0)
                 return;
         put_member(b, "ports");
-        for (uint32_t i = 0; i < t->ports_len; i++)
-                buffer_printf(b, "%c%" PRIu16, i == 0 ? '[' : ',', t->ports[i]);
+        for (uint32_t i = 0; i < t->ports_len; i++) {
+                buffer_putc(b, i == 0 ? '[' : ',');
+                buffer_put_uint(b, t->ports[i]);
+        }
         buffer_putc(b, ']');
 }
 
 static void put_task(struct buffer *b, const struct task *t)
 {
-        buffer_printf(b, "%s{\"index\":%" PRIu32, b->len > 1 ? "," : "", t->index);
+        buffer_puts(b, b->len > 1 ? ",{\"index\":" : "{\"index\":");
+        buffer_put_uint(b, t->index);
         put_text(b, "node", t->node == NULL ? NULL : t->node->status.name);
         if (t->pin != NULL) {
                 put_text(b, "pin", t->pin->node->status.name);

@@ -231,6 +231,16 @@ void task_touch(struct cluster *c, struct job *job, const struct task *task)
 
 /* ---- Tasks */
 
+static void format_id(char *id, const char *name, uint32_t index)
+{
+        size_t len = strlen(name);
+
+        memcpy(id, name, len);
+        id[len++] = '.';
+        len += text_format_uint(id + len, index);
+        id[len] = '\0';
+}
+
 /* Names stand in one block, each in as many bytes as the longest may need. */
 const char *task_id(const struct job *job, uint32_t index)
 {
@@ -239,8 +249,8 @@ const char *task_id(const struct job *job, uint32_t index)
         if (index >= j->ids_len) {
                 j->id_stride = strlen(j->name) + sizeof ".4294967295";
                 j->ids = mem_resize(j->ids, j->tasks_len, j->id_stride);
-                for (size_t i = 0; i < j->tasks_len; i++)
-                        snprintf(j->ids + i * j->id_stride, j->id_stride, "%s.%zu", j->name, i);
+                for (uint32_t i = 0; i < j->tasks_len; i++)
+                        format_id(j->ids + i * j->id_stride, j->name, i);
                 j->ids_len = j->tasks_len;
         }
         return j->ids + index * j->id_stride;
@@ -578,7 +588,8 @@ void node_free(struct cluster *c, struct node *node)
         timers_set(&c->timers, &node->due, USEC_NEVER);
         unlist_freed(c, node);
         pins_unmark_node(c, node);
-        unlist_by_name(c, node);
+        if (c->by_name != NULL)
+                unlist_by_name(c, node);
         HASH_DEL(c->nodes, node);
         node_unmeasure(c, node);
         record_done(&node_table, &node->status);

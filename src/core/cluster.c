@@ -54,10 +54,13 @@ void cluster_free(struct cluster *c)
                 return;
         while (c->jobs != NULL)
                 job_free(c, c->jobs);
+        free(take_ptr(c->by_name)); /* in order only as long as there are all of them */
+        c->freed = NULL;
+        for (struct node *node = c->nodes; node != NULL; node = node->hh.next)
+                node->freed = false;
         while (c->nodes != NULL)
                 node_free(c, c->nodes);
         schedule_done(c);
-        free(c->by_name);
         free(c->ports_text);
         timers_done(&c->timers);
         free(c);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/time.h"
@@ -109,11 +110,11 @@ struct cluster_event {
         uint64_t note_seq;
 };
 
-/* One task as an agent shall have it. */
+/* One task as an agent shall have it. The names live as long as the effects. */
 struct cluster_assign {
-        char *node;
-        char *task; /* "web.0" */
-        char *job;
+        const char *node;
+        const char *task; /* "web.0" */
+        const char *job;
         uint32_t index;
         struct task_desire desire;
         uint16_t ports[JOB_PORTS_MAX]; /* in the order of resources.ports */
@@ -124,6 +125,10 @@ struct cluster_assign {
         bool purge_logs;  /* with forget */
 };
 
+/* For those who keep one longer: it has names of its own. */
+void cluster_assign_copy(struct cluster_assign *to, const struct cluster_assign *from);
+void cluster_assign_done(struct cluster_assign *copy);
+
 struct cluster_write {
         char *key;
         char *value; /* JSON; NULL deletes */
@@ -133,6 +138,7 @@ struct cluster_write {
 struct cluster_effects {
         struct cluster_assign *assigns;
         size_t assigns_len, assigns_allocated;
+        struct arena names; /* of the assigns */
         struct cluster_write
                 *writes; /* one atomic batch; a later write of a key replaces an earlier one */
         size_t writes_len, writes_allocated;

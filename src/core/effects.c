@@ -10,13 +10,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "core/cluster-internal.h"
 
-static void assign_done(struct cluster_assign *a)
+void cluster_assign_copy(struct cluster_assign *to, const struct cluster_assign *from)
 {
-        free(a->node);
-        free(a->task);
-        free(a->job);
+        *to = *from;
+        to->node = mem_strdup(from->node);
+        to->task = mem_strdup(from->task);
+        to->job = mem_strdup(from->job);
+}
+
+void cluster_assign_done(struct cluster_assign *copy)
+{
+        free((char *) (uintptr_t) copy->node);
+        free((char *) (uintptr_t) copy->task);
+        free((char *) (uintptr_t) copy->job);
+        *copy = (struct cluster_assign){ 0 };
 }
 
 static void write_done(struct cluster_write *w)
@@ -27,13 +37,12 @@ static void write_done(struct cluster_write *w)
 
 void cluster_effects_reset(struct cluster_effects *e)
 {
-        for (size_t i = 0; i < e->assigns_len; i++)
-                assign_done(&e->assigns[i]);
         for (size_t i = 0; i < e->writes_len; i++)
                 write_done(&e->writes[i]);
         for (size_t i = 0; i < e->events_len; i++)
                 record_done(&event_table, &e->events[i]);
         e->assigns_len = e->writes_len = e->events_len = 0;
+        arena_done(&e->names);
         e->version = 0;
         e->unchanged = false;
         e->dispatched[0] = '\0';
@@ -57,32 +66,53 @@ static void *grow(void *array, size_t len, size_t *allocated, size_t size)
         return mem_resize(array, *allocated, size);
 }
 
+static const char *copy_name(struct cluster_effects *e, const char *name)
+{
+        return arena_copy(&e->names, name, strlen(name));
+}
+
+/* Tasks of one job mostly come one after the other. */
+static const char *copy_job(struct cluster_effects *e, const char *name, size_t len)
+{
+        const char *last = e->assigns_len < 2 ? NULL : e->assigns[e->assigns_len - 2].job;
+
+        if (last != NULL && strncmp(last, name, len) == 0 && last[len] == '\0')
+                return last;
+        return arena_copy(&e->names, name, len);
+}
+
 static struct cluster_assign *add_assign(struct cluster_effects *e, const char *node)
 {
         struct cluster_assign *a;
 
         e->assigns = grow(e->assigns, e->assigns_len, &e->assigns_allocated, sizeof e->assigns[0]);
         a = &e->assigns[e->assigns_len++];
-        *a = (struct cluster_assign){ .node = mem_strdup(node) };
+        *a = (struct cluster_assign){ .node = copy_name(e, node) };
         return a;
 }
 
-/* The job and the index within a task's name. */
-static void name_task(struct cluster_assign *a, const char *task)
+/* "web.0" */
+static const char *make_task_name(struct cluster_effects *e, const char *job, uint32_t index)
 {
-        const char *dot = strrchr(task, '.');
+        size_t len = strlen(job);
+        char digits[TEXT_UINT_MAX];
+        size_t digits_len = text_format_uint(digits, index);
+        char *name = arena_reserve(&e->names, len + digits_len + 2);
 
-        a->task = mem_strdup(task);
-        a->job = dot == NULL ? mem_strdup(task) : mem_strndup(task, (size_t) (dot - task));
-        a->index = dot == NULL ? 0 : (uint32_t) strtoul(dot + 1, NULL, 10);
+        memcpy(name, job, len);
+        name[len] = '.';
+        memcpy(name + len + 1, digits, digits_len);
+        name[len + 1 + digits_len] = '\0';
+        return name;
 }
 
 void effects_assign(struct cluster_effects *e, const struct task *task)
 {
+        const char *job = task->job->name;
         struct cluster_assign *a = add_assign(e, task->node->status.name);
 
-        a->task = mem_printf("%s.%" PRIu32, task->job->name, task->index);
-        a->job = mem_strdup(task->job->name);
+        a->task = make_task_name(e, job, task->index);
+        a->job = copy_job(e, job, strlen(job));
         a->index = task->index;
         a->desire = task->desire;
         a->ports_len = MIN(task->ports_len, (uint32_t) JOB_PORTS_MAX);
@@ -96,8 +126,11 @@ void effects_assign(struct cluster_effects *e, const struct task *task)
 void effects_forget(struct cluster_effects *e, const char *node, const char *task, bool purge)
 {
         struct cluster_assign *a = add_assign(e, node);
+        const char *dot = strrchr(task, '.');
 
-        name_task(a, task);
+        a->task = copy_name(e, task);
+        a->job = copy_job(e, task, dot == NULL ? strlen(task) : (size_t) (dot - task));
+        a->index = dot == NULL ? 0 : (uint32_t) strtoul(dot + 1, NULL, 10);
         a->forget = true;
         a->purge_logs = purge;
 }

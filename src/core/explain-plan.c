@@ -61,11 +61,8 @@ static void plan_done(struct plan *p)
                 free(t->id);
                 free(t);
         }
-        for (size_t i = 0; i < p->queue_len; i++) {
-                free(p->queue[i].node);
-                free(p->queue[i].task);
-                free(p->queue[i].job);
-        }
+        for (size_t i = 0; i < p->queue_len; i++)
+                cluster_assign_done(&p->queue[i]);
         for (size_t i = 0; i < p->jobs_len; i++)
                 job_diff_done(&p->jobs[i].diff);
         free(p->queue);
@@ -244,14 +241,13 @@ static void tell(struct plan *p, const struct cluster_assign *a)
 static void tell_all(struct plan *p)
 {
         for (size_t i = 0; i < p->fx.assigns_len; i++) {
-                struct cluster_assign *a = &p->fx.assigns[i];
+                const struct cluster_assign *a = &p->fx.assigns[i];
 
                 if (a->forget || task_desire_equal(&get_task(p, a->task)->desire, &a->desire))
                         continue;
                 tell(p, a);
                 p->queue = mem_resize(p->queue, p->queue_len + 1, sizeof p->queue[0]);
-                p->queue[p->queue_len++] = *a;
-                *a = (struct cluster_assign){ 0 };
+                cluster_assign_copy(&p->queue[p->queue_len++], a);
         }
         cluster_effects_reset(&p->fx);
 }
@@ -260,7 +256,7 @@ static void tell_all(struct plan *p)
 static int report(struct plan *p, const struct cluster_assign *a, struct error *err)
 {
         struct virtual_task *t = get_task(p, a->task);
-        struct node_status node = { .name = a->node };
+        struct node_status node = { .name = (char *) (uintptr_t) a->node };
         struct cluster_report r = { .desire = a->desire };
         struct cluster_event event = {
                 .type = CLUSTER_REPORT, .node = &node, .reports = &r, .reports_len = 1

@@ -16,19 +16,9 @@
 
 /* ---- Messages */
 
-static void assign_copy(struct cluster_assign *to, const struct cluster_assign *from)
-{
-        *to = *from;
-        to->node = mem_strdup(from->node);
-        to->task = mem_strdup(from->task);
-        to->job = mem_strdup(from->job);
-}
-
 static void message_done(struct kit_message *m)
 {
-        free(m->assign.node);
-        free(m->assign.task);
-        free(m->assign.job);
+        cluster_assign_done(&m->assign);
         job_spec_unref(m->spec);
 }
 
@@ -67,7 +57,7 @@ static void send_to_agent(struct kit *k, struct kit_agent *a, const struct clust
         *m = (struct kit_message){ .all = assign == NULL };
         if (assign == NULL)
                 return;
-        assign_copy(&m->assign, assign);
+        cluster_assign_copy(&m->assign, assign);
         if (assign->forget)
                 return;
         spec = cluster_get_spec(k->c, assign->job, assign->desire.version);

@@ -16,8 +16,6 @@
 #include "base/text.h"
 #include "base/time.h"
 
-#define INT_TEXT_MAX 24
-
 static const void *member(const struct record_field *field, const void *record)
 {
         return (const char *) record + field->offset;
@@ -26,19 +24,6 @@ static const void *member(const struct record_field *field, const void *record)
 static void put_literal(struct buffer *out, const char *s)
 {
         buffer_put(out, s, strlen(s));
-}
-
-static void put_int(struct buffer *out, int64_t value)
-{
-        char digits[INT_TEXT_MAX], *p = digits + sizeof digits;
-        uint64_t rest = value < 0 ? 0 - (uint64_t) value : (uint64_t) value;
-
-        do
-                *--p = (char) ('0' + rest % 10);
-        while ((rest /= 10) > 0);
-        if (value < 0)
-                *--p = '-';
-        buffer_put(out, p, (size_t) (digits + sizeof digits - p));
 }
 
 /* A word that is known to need no escapes. */
@@ -51,21 +36,6 @@ static void put_word(struct buffer *out, const char *word)
         memcpy(p + 1, word, len);
         p[len + 1] = '"';
         buffer_commit(out, len + 2);
-}
-
-/* Nearly all strings are plain ASCII and go out as they are. */
-static void put_string(struct buffer *out, const char *s)
-{
-        for (const char *p = s;; p++) {
-                if (*p == '\0') {
-                        put_word(out, s);
-                        return;
-                }
-                if (*p < ' ' || *p > '~' || *p == '"' || *p == '\\') {
-                        text_put_json_string(out, s);
-                        return;
-                }
-        }
 }
 
 static void put_time(struct buffer *out, usec_t wall)
@@ -88,7 +58,7 @@ static void put_map(struct buffer *out, const struct attributes *map)
                 buffer_putc(out, '"');
                 buffer_put(out, pair, len); /* the name of an attribute needs no escapes */
                 put_literal(out, "\":");
-                put_string(out, pair + len + 1);
+                text_put_json_string(out, pair + len + 1);
         }
         put_literal(out, map->len == 0 ? "{}" : "}");
 }
@@ -118,13 +88,13 @@ static void put_value(const struct record_field *field, const void *at, struct b
 {
         switch (field->type) {
         case RECORD_STRING:
-                put_string(out, *(const char *const *) at);
+                text_put_json_string(out, *(const char *const *) at);
                 break;
         case RECORD_BOOL:
                 put_literal(out, *(const bool *) at ? "true" : "false");
                 break;
         case RECORD_INT:
-                put_int(out, *(const int64_t *) at);
+                buffer_put_int(out, *(const int64_t *) at);
                 break;
         case RECORD_TIME:
                 put_time(out, *(const usec_t *) at);

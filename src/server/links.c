@@ -289,13 +289,8 @@ static void put_spec(struct connection *c, const struct cluster_assign *a)
 
 static void put_number(struct buffer *out, const char *before, uint64_t number)
 {
-        char digits[20], *at = digits + sizeof digits;
-
-        do
-                *--at = (char) ('0' + number % 10);
-        while ((number /= 10) > 0);
         buffer_puts(out, before);
-        buffer_put(out, at, (size_t) (digits + sizeof digits - at));
+        buffer_put_uint(out, number);
 }
 
 static void put_desire(struct buffer *out, const struct cluster_assign *a)

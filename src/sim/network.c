@@ -48,9 +48,7 @@ void sim_message_free(struct message *m)
         for (size_t i = 0; i < m->notes_len; i++)
                 sim_note_unref(m->notes[i]);
         for (size_t i = 0; i < m->items_len; i++) {
-                free(m->items[i].assign.node);
-                free(m->items[i].assign.task);
-                free(m->items[i].assign.job);
+                cluster_assign_done(&m->items[i].assign);
                 job_spec_unref(m->items[i].spec);
         }
         free(m->reports);

@@ -221,10 +221,8 @@ static void gather(
                 spec = cluster_get_spec(v->cluster, a->job, a->desire.version);
         m->items = mem_resize(m->items, m->items_len + 1, sizeof m->items[0]);
         item = &m->items[m->items_len++];
-        *item = (struct assignment){ .assign = *a, .decided = decided };
-        item->assign.node = mem_strdup(a->node);
-        item->assign.task = mem_strdup(a->task);
-        item->assign.job = mem_strdup(a->job);
+        *item = (struct assignment){ .decided = decided };
+        cluster_assign_copy(&item->assign, a);
         if (spec != NULL)
                 item->spec = job_spec_ref((struct job_spec *) (uintptr_t) spec);
 }
