@@ -7,15 +7,13 @@
  * it holds it, so that what is given back is what was taken, whatever became of the spec.
  *
  * Ports are numbers of the node's own range, handed out in turn, so that one that was given back is
- * not given away again at once. Tags are names of which a node has each at most once.
- *
- * Nodes with the same attributes, their names apart, are of one class: what a spec asks of
- * attributes is decided once for all of them. */
+ * not given away again at once. Tags are names of which a node has each at most once. */
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "core/class.h"
 #include "core/share.h"
 
 #define PORT_FIRST 20000
@@ -69,24 +67,10 @@ void demand_unref(struct cluster *c, struct demand *d)
         free(d);
 }
 
-static uint64_t left(uint64_t capacity, uint64_t used)
-{
-        if (capacity == AMOUNT_UNKNOWN)
-                return AMOUNT_UNKNOWN;
-        return capacity > used ? capacity - used : 0;
-}
-
-struct amounts node_free_amounts(const struct node *node)
-{
-        return (struct amounts){ .cpu = left(node->capacity.cpu, node->used.cpu),
-                .memory = left(node->capacity.memory, node->used.memory),
-                .disk = left(node->capacity.disk, node->used.disk) };
-}
-
 /* It may be more than the node has: then it can go on with as much. */
 static uint64_t left_with(uint64_t capacity, uint64_t used, uint64_t held)
 {
-        return MAX(left(capacity, used - held), held);
+        return MAX(amount_left(capacity, used - held), held);
 }
 
 struct amounts task_free_amounts(const struct task *task)
@@ -101,11 +85,6 @@ struct amounts task_free_amounts(const struct task *task)
 
 /* ---- Ports */
 
-static size_t port_span(const struct node *node)
-{
-        return (size_t) node->ports_last - node->ports_first + 1;
-}
-
 static bool port_taken(const struct node *node, size_t at)
 {
         return node->ports_taken != NULL && (node->ports_taken[at / 64] >> (at % 64) & 1) != 0;
@@ -119,22 +98,17 @@ static void port_mark(struct node *node, uint16_t port, bool taken)
         if (port < node->ports_first || port > node->ports_last) /* of an earlier range */
                 return;
         if (node->ports_taken == NULL)
-                node->ports_taken = mem_alloc((port_span(node) / 64 + 1) * sizeof(uint64_t));
+                node->ports_taken = mem_alloc((node_port_span(node) / 64 + 1) * sizeof(uint64_t));
         if (port_taken(node, at) == taken)
                 return;
         node->ports_taken[at / 64] ^= bit;
         node->ports_used += taken ? 1 : (size_t) -1;
 }
 
-size_t node_free_ports(const struct node *node)
-{
-        return port_span(node) - MIN(node->ports_used, port_span(node));
-}
-
 /* There is a free one: the placer has made sure. */
 static uint16_t port_pick(struct node *node)
 {
-        size_t span = port_span(node), at = node->ports_next % span;
+        size_t span = node_port_span(node), at = node->ports_next % span;
 
         for (size_t i = 0; i < span && port_taken(node, at); i++)
                 at = (at + 1) % span;
@@ -205,7 +179,7 @@ static void set_port_range(struct node *node, const char *text)
 
 bool node_has_tag(const struct node *node, const struct tag *tag)
 {
-        for (size_t i = 0; tag != NULL && i < node->tags_len; i++)
+        for (size_t i = 0; tag != NULL && tag->held > 0 && i < node->tags_len; i++)
                 if (node->tags[i] == tag)
                         return true;
         return false;
@@ -217,13 +191,15 @@ static void take_tag(struct node *node, struct tag *tag)
                 return;
         node->tags = mem_resize(node->tags, node->tags_len + 1, sizeof node->tags[0]);
         node->tags[node->tags_len++] = tag;
+        tag->held++;
 }
 
-static void give_tag(struct node *node, const struct tag *tag)
+static void give_tag(struct node *node, struct tag *tag)
 {
         for (size_t i = 0; tag != NULL && i < node->tags_len; i++)
                 if (node->tags[i] == tag) {
                         node->tags[i] = node->tags[--node->tags_len];
+                        tag->held--;
                         return;
                 }
 }
@@ -298,56 +274,7 @@ void node_mark_freed(struct cluster *c, struct node *node)
         c->freed = node;
 }
 
-/* ---- Classes */
-
-static void class_unref(struct cluster *c, struct node_class *class)
-{
-        if (class == NULL || --class->refs > 0)
-                return;
-        HASH_DEL(c->classes, class);
-        attributes_done(&class->attributes);
-        free(class->key);
-        free(class);
-}
-
-static char *class_key(const struct attributes *attributes)
-{
-        struct buffer key = { 0 };
-
-        for (size_t i = 0; i < attributes->len; i++)
-                buffer_printf(&key, "%s\n", attributes->pairs[i]);
-        return attributes->len == 0 ? mem_strdup("") : buffer_take(&key);
-}
-
-/* All but the name. */
-static void class_attributes(const struct node *node, struct attributes *ret)
-{
-        attributes_copy(&node->status.attributes, ret);
-        attributes_set(ret, ATTRIBUTE_NAME, NULL, &ERROR_INIT);
-        if (node->status.zone != NULL)
-                attributes_set(ret, ATTRIBUTE_ZONE, node->status.zone, &ERROR_INIT);
-}
-
-static struct node_class *class_get(struct cluster *c, const struct node *node)
-{
-        struct attributes attributes = { 0 };
-        AUTO(mem_freep) char *key = NULL;
-        struct node_class *class;
-
-        class_attributes(node, &attributes);
-        key = class_key(&attributes);
-        HASH_FIND_STR(c->classes, key, class);
-        if (class != NULL) {
-                attributes_done(&attributes);
-        } else {
-                class = mem_alloc(sizeof *class);
-                class->attributes = attributes;
-                class->key = take_ptr(key);
-                HASH_ADD_KEYPTR(hh, c->classes, class->key, strlen(class->key), class);
-        }
-        class->refs++;
-        return class;
-}
+/* ---- What a node has */
 
 static uint64_t amount_of(int64_t value)
 {

@@ -53,6 +53,7 @@ struct amounts {
 struct tag {
         char *name;
         unsigned refs;
+        size_t held; /* on so many nodes */
         UT_hash_handle hh;
 };
 
@@ -64,15 +65,39 @@ struct demand {
         struct tag *exclusive; /* NULL: none */
 };
 
-/* Nodes with the same attributes, their names apart. The rest is place.c's, for one pass. */
-struct node_class {
-        char *key;
+struct attribute_name {
+        char *text;
         unsigned refs;
-        struct attributes attributes;
-        uint64_t pass;
-        int refusal; /* enum refusal */
+        UT_hash_handle hh;
+};
+
+#define VERDICTS 4
+
+/* "rack=r1", once for all classes of nodes that have it. */
+struct attribute {
+        char *pair;
+        struct attribute_name *name;
+        unsigned refs;
+        uint32_t group; /* of place.c, in the pass `group_pass` */
+        uint64_t group_pass;
+        struct verdict {
+                uint64_t pass;
+                uint32_t number;
+                bool holds;
+        } verdicts[VERDICTS]; /* class.c */
+        UT_hash_handle hh;
+};
+
+/* Nodes with the same attributes, their names apart. */
+struct node_class {
+        uint64_t pass; /* of place.c, which decided these in it: */
+        int refusal;   /* enum refusal */
         uint32_t constraint, group;
         int32_t preference;
+        struct attributes attributes;
+        struct attribute **members; /* the same */
+        char *key;
+        unsigned refs;
         UT_hash_handle hh;
 };
 
@@ -101,33 +126,35 @@ struct known_zone;
 
 struct node {
         struct node_status status; /* own strings; tasks and running are counted here */
-        struct task *tasks;        /* that have this node; linked by node_prev, node_next */
-        uint64_t note_seq;         /* the newest note that was taken */
-        uint32_t order;            /* its place in cluster.by_name */
+
+        /* What a placement asks of every node stands together. */
         bool connected;
-        bool cordoned;         /* gets no new tasks */
-        bool draining;         /* and loses those that it has */
-        bool drained;          /* and has lost them: that was said */
+        bool cordoned; /* gets no new tasks */
+        bool draining; /* and loses those that it has */
+        bool drained;  /* and has lost them: that was said */
+        bool freed; /* in cluster.freed: something has become free since the queue was looked at */
+        struct node_class *class;
+        struct amounts capacity, used; /* by the tasks that hold something of it */
+        struct job *kept_for; /* which had tasks stopped there to make room; NULL: nobody */
+        struct tag **tags;    /* held by tasks */
+        size_t tags_len;
+        size_t ports_used;
+        uint16_t ports_first, ports_last;
+        uint32_t pass_tasks; /* of place.c: of the pass's job on it */
+        uint64_t pass;
+
+        struct task *tasks;    /* that have this node; linked by node_prev, node_next */
+        uint64_t note_seq;     /* the newest note that was taken */
+        uint32_t order;        /* its place in cluster.by_name */
         usec_t drain_deadline; /* then whatever is left goes at once; USEC_NEVER: never */
         usec_t heard;          /* last, once it is not connected any more */
         usec_t leased;         /* its leases began then at the latest, for all that we know */
-
-        struct amounts capacity, used; /* by the tasks that hold something of it */
-        uint16_t ports_first, ports_last;
         uint64_t *ports_taken; /* bits; NULL: none */
-        size_t ports_used, ports_next;
-        struct tag **tags; /* held by tasks */
-        size_t tags_len;
-        struct node_class *class;
-        struct job *kept_for; /* which had tasks stopped there to make room; NULL: nobody */
-
-        bool freed; /* in cluster.freed: something has become free since the queue was looked at */
+        size_t ports_next;
         struct node *freed_next;
         struct pin *pins; /* of the tasks that belong here */
         bool pins_due;    /* in cluster.pins_due: who belongs here may be others now */
         struct node *pins_due_next;
-        uint64_t pass; /* of place.c, and how many tasks of its job are there */
-        uint32_t pass_tasks;
         struct timer due; /* it is lost, tasks are moved, the drain's deadline has come */
         UT_hash_handle hh;
 };
@@ -269,6 +296,8 @@ struct cluster {
         struct node *freed;       /* see there */
         struct tag *tags;
         struct node_class *classes;
+        struct attribute *attributes;
+        struct attribute_name *attribute_names;
         uint64_t passes;              /* of place.c */
         usec_t now;                   /* of the last turn */
         usec_t lost_after;            /* a node's silence */
@@ -365,9 +394,31 @@ struct place_refusals;
 /* capacity.c: what nodes have, and what tasks take of it */
 struct demand *demand_new(struct cluster *c, const struct job_spec *spec);
 void demand_unref(struct cluster *c, struct demand *demand);
-struct amounts node_free_amounts(const struct node *node);
+static inline uint64_t amount_left(uint64_t capacity, uint64_t used)
+{
+        if (capacity == AMOUNT_UNKNOWN)
+                return AMOUNT_UNKNOWN;
+        return capacity > used ? capacity - used : 0;
+}
+
+static inline struct amounts node_free_amounts(const struct node *node)
+{
+        return (struct amounts){ .cpu = amount_left(node->capacity.cpu, node->used.cpu),
+                .memory = amount_left(node->capacity.memory, node->used.memory),
+                .disk = amount_left(node->capacity.disk, node->used.disk) };
+}
+
+static inline size_t node_port_span(const struct node *node)
+{
+        return (size_t) node->ports_last - node->ports_first + 1;
+}
+
+static inline size_t node_free_ports(const struct node *node)
+{
+        return node_port_span(node) - MIN(node->ports_used, node_port_span(node));
+}
+
 struct amounts task_free_amounts(const struct task *task); /* with what it holds itself */
-size_t node_free_ports(const struct node *node);
 bool node_has_tag(const struct node *node, const struct tag *tag);
 struct demand *task_demand(const struct task *task); /* of the version it shall have */
 void node_take(struct task *task);                   /* what its demand says, of its node */

@@ -14,6 +14,8 @@
  *   place.c            which node a task goes to
  *   leave.c            tasks that have to leave their nodes: lost, drained, forgotten
  *   capacity.c         what nodes have, and what tasks take of it
+ *   class.c            what a spec asks of the attributes of nodes
+ *   rank.c             candidates in the order in which they are chosen
  *   cluster-state.c    the data, its counts, and the state word of a job
  *   cluster-status.c   what readers see
  *   cluster-rows.c     what is stored, and how it comes back

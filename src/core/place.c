@@ -12,13 +12,13 @@
  *   5. the fewest tasks; by `pack` the most
  *   6. the name
  *
- * A job's tasks are placed in one go: the candidates of each value of `spread` stand in a heap (one
- * heap without `spread`), the best of the tops is taken, ranked anew with what the task takes of
- * it, and sifted; the ranks of all others stay what they were, because only rules 1 to 3 look
- * beyond the node, and these are the same for a whole heap or not changed. The choice is made on
- * copies of what is free, so that nothing has been changed when less than all find a place.
+ * A job's tasks are placed in one go: each node is judged once, and then the best candidate is
+ * taken and ranked anew with what the task takes of it (rank.c); the ranks of all others stay what
+ * they were, because only rules 1 to 3 look beyond the node, and these are the same for all of one
+ * value of `spread` or not changed. What a candidate has got is only counted with it, so that
+ * nothing has been changed when less than all find a place.
  *
- * What a spec asks of attributes is asked once per class of nodes, not per node. */
+ * What a spec asks of attributes is asked once per class of nodes, not per node (class.c). */
 
 #include "core/place.h"
 
@@ -27,34 +27,18 @@
 #include <string.h>
 
 #include "base/text.h"
-
-struct candidate {
-        struct node *node;
-        struct amounts free;
-        uint32_t ports; /* free ones */
-        uint32_t group;
-        int32_t preference;
-        uint32_t job_tasks, load, tasks;
-};
-
-struct group {
-        uint32_t *heap; /* indexes of candidates */
-        uint32_t len;
-        uint32_t tasks; /* of the job, on nodes with this value */
-        const char *value;
-};
+#include "core/class.h"
+#include "core/rank.h"
 
 struct pass {
         const struct job *job;
         const struct job_spec *spec;
         const struct demand *demand;
-        bool asks_names;    /* a constraint or preference is about the node's name */
-        bool spreads_names; /* each node is a value of its own */
+        bool asks_names; /* a constraint or preference is about the node's name */
         uint64_t number;
-        struct candidate *candidates;
-        struct group *groups;
-        uint32_t *heaps;
-        uint32_t candidates_len, groups_len;
+        struct question *questions; /* zones; constraints; preferences; spread */
+        uint32_t group_of_none;     /* of nodes without the attribute `spread` */
+        struct ranking ranking;
         struct place_refusals *refusals;
 };
 
@@ -73,41 +57,31 @@ static bool name_holds(const struct constraint *c, const struct node *node)
         return constraint_holds(c, &attributes);
 }
 
-static bool in_zones(char *const *zones, const char *zone)
+static bool holds(const struct pass *p, uint32_t question, const struct node_class *class)
 {
-        for (; *zones != NULL; zones++)
-                if (zone != NULL && strcmp(*zones, zone) == 0)
-                        return true;
-        return false;
+        return question_holds(&p->questions[question], p->number, question, class);
 }
 
 static void judge_class(const struct pass *p, struct node_class *class)
 {
         const struct job_spec *spec = p->spec;
+        uint32_t question = 1;
 
         class->pass = p->number;
         class->refusal = REFUSAL_NONE;
         class->preference = 0;
         class->group = UINT32_MAX;
-        if (spec->place.zones != NULL &&
-                !in_zones(spec->place.zones, attributes_get(&class->attributes, ATTRIBUTE_ZONE)))
+        if (spec->place.zones != NULL && !holds(p, 0, class))
                 class->refusal = REFUSAL_ZONE;
-        for (uint32_t i = 0; i < spec->place.constraints_len && class->refusal == REFUSAL_NONE;
-                i++) {
-                const struct constraint *c = &spec->place.constraints[i];
-
-                if (about_name(c) || constraint_holds(c, &class->attributes))
-                        continue;
-                class->refusal = REFUSAL_CONSTRAINT;
-                class->constraint = i;
-        }
-        for (size_t i = 0; i < spec->place.preferences_len; i++) {
-                const struct preference *preference = &spec->place.preferences[i];
-
-                if (!about_name(preference->where) &&
-                        constraint_holds(preference->where, &class->attributes))
-                        class->preference += preference->weight;
-        }
+        for (uint32_t i = 0; i < spec->place.constraints_len; i++, question++)
+                if (class->refusal == REFUSAL_NONE && !about_name(&spec->place.constraints[i]) &&
+                        !holds(p, question, class)) {
+                        class->refusal = REFUSAL_CONSTRAINT;
+                        class->constraint = i;
+                }
+        for (size_t i = 0; i < spec->place.preferences_len; i++, question++)
+                if (!about_name(spec->place.preferences[i].where) && holds(p, question, class))
+                        class->preference += spec->place.preferences[i].weight;
 }
 
 static bool asks_names(const struct job_spec *spec)
@@ -141,19 +115,45 @@ static enum refusal judge_name(
 
 /* ---- One node */
 
-static enum refusal refusal_of_room(const struct pass *p, const struct candidate *at)
+/* What is free on a node. */
+struct room {
+        struct amounts free;
+        uint64_t ports, tasks;
+};
+
+static uint64_t less(uint64_t free, uint64_t taken)
+{
+        return free == AMOUNT_UNKNOWN ? AMOUNT_UNKNOWN : free - taken;
+}
+
+/* When it has got @taken tasks in this pass, for which there was room. */
+static struct room room_after(const struct pass *p, const struct node *node, uint64_t taken)
+{
+        const struct demand *d = p->demand;
+        struct amounts free = node_free_amounts(node);
+
+        return (struct room){
+                .free = { .cpu = less(free.cpu, taken * d->amounts.cpu),
+                        .memory = less(free.memory, taken * d->amounts.memory),
+                        .disk = less(free.disk, taken * d->amounts.disk) },
+                .ports = node_free_ports(node) - taken * d->ports,
+                .tasks = (uint64_t) node->status.tasks + taken,
+        };
+}
+
+static enum refusal refusal_of_room(const struct pass *p, const struct room *room)
 {
         const struct demand *d = p->demand;
 
-        if (d->amounts.cpu > at->free.cpu)
+        if (d->amounts.cpu > room->free.cpu)
                 return REFUSAL_CPU;
-        if (d->amounts.memory > at->free.memory)
+        if (d->amounts.memory > room->free.memory)
                 return REFUSAL_MEMORY;
-        if (d->amounts.disk > at->free.disk)
+        if (d->amounts.disk > room->free.disk)
                 return REFUSAL_DISK;
-        if (d->ports > at->ports)
+        if (d->ports > room->ports)
                 return REFUSAL_PORTS;
-        return at->tasks >= NODE_TASKS_MAX ? REFUSAL_TASKS : REFUSAL_NONE;
+        return room->tasks >= NODE_TASKS_MAX ? REFUSAL_TASKS : REFUSAL_NONE;
 }
 
 static enum refusal refusal_of_state(const struct pass *p, const struct node *node)
@@ -174,22 +174,23 @@ static uint32_t share(uint64_t capacity, uint64_t free, uint64_t demand)
         if (capacity == AMOUNT_UNKNOWN || capacity == 0)
                 return 0;
         used = capacity - MIN(free, capacity) + demand;
-        return (uint32_t) (MIN(used, capacity) * 1000 / capacity);
+        return used == 0 ? 0 : (uint32_t) (MIN(used, capacity) * 1000 / capacity);
 }
 
 /* In thousandths, with one more task on it: of what is used most. */
-static uint32_t load_with(const struct pass *p, const struct candidate *at)
+static uint32_t load_with(const struct pass *p, const struct node *node, const struct room *room)
 {
-        const struct amounts *all = &at->node->capacity, *d = &p->demand->amounts;
-        uint32_t cpu = share(all->cpu, at->free.cpu, d->cpu);
-        uint32_t memory = share(all->memory, at->free.memory, d->memory);
-        uint32_t disk = share(all->disk, at->free.disk, d->disk);
+        const struct amounts *all = &node->capacity, *d = &p->demand->amounts;
+        uint32_t cpu = share(all->cpu, room->free.cpu, d->cpu);
+        uint32_t memory = share(all->memory, room->free.memory, d->memory);
+        uint32_t disk = share(all->disk, room->free.disk, d->disk);
 
         return MAX(MAX(cpu, memory), disk);
 }
 
+/* @room: of what there is too little; else not looked at. */
 static void note_refused(
-        const struct pass *p, const struct candidate *at, enum refusal why, uint32_t constraint)
+        const struct pass *p, const struct room *room, enum refusal why, uint32_t constraint)
 {
         struct place_refusals *r = p->refusals;
 
@@ -198,9 +199,12 @@ static void note_refused(
         r->refused[why]++;
         if (why == REFUSAL_CONSTRAINT && r->refused[why] == 1)
                 r->constraint = constraint;
-        r->most_free.cpu = MAX(r->most_free.cpu, why == REFUSAL_CPU ? at->free.cpu : 0);
-        r->most_free.memory = MAX(r->most_free.memory, why == REFUSAL_MEMORY ? at->free.memory : 0);
-        r->most_free.disk = MAX(r->most_free.disk, why == REFUSAL_DISK ? at->free.disk : 0);
+        if (why == REFUSAL_CPU)
+                r->most_free.cpu = MAX(r->most_free.cpu, room->free.cpu);
+        if (why == REFUSAL_MEMORY)
+                r->most_free.memory = MAX(r->most_free.memory, room->free.memory);
+        if (why == REFUSAL_DISK)
+                r->most_free.disk = MAX(r->most_free.disk, room->free.disk);
 }
 
 /* Fills @at; REFUSAL_NONE if the node is a candidate. */
@@ -208,6 +212,7 @@ static enum refusal judge(const struct pass *p, struct node *node, struct candid
 {
         struct node_class *class = node->class;
         enum refusal why = refusal_of_state(p, node);
+        struct room room = { 0 };
         uint32_t constraint;
 
         if (class->pass != p->number)
@@ -224,14 +229,16 @@ static enum refusal judge(const struct pass *p, struct node *node, struct candid
                 p->spec->priority <= job_current_spec(node->kept_for)->priority)
                 why = REFUSAL_KEPT;
         if (why == REFUSAL_NONE) {
-                at->free = node_free_amounts(node);
-                at->ports = (uint32_t) node_free_ports(node);
-                at->tasks = (uint32_t) node->status.tasks;
-                why = refusal_of_room(p, at);
+                room = room_after(p, node, 0);
+                why = refusal_of_room(p, &room);
+        }
+        if (why == REFUSAL_NONE) {
+                at->tasks = (uint32_t) room.tasks;
+                at->load = load_with(p, node, &room);
         }
         if (p->refusals != NULL)
                 p->refusals->nodes++;
-        note_refused(p, at, why, constraint);
+        note_refused(p, &room, why, constraint);
         return why;
 }
 
@@ -243,7 +250,35 @@ static uint32_t tasks_of_job_on(const struct pass *p, const struct node *node)
         return node->pass == p->number ? node->pass_tasks : 0;
 }
 
-static void count_tasks_of_job(const struct pass *p)
+/* Nodes with the same value of `spread`. */
+static uint32_t find_group(struct pass *p, const struct node_class *class)
+{
+        const struct job_spec *spec = p->spec;
+        size_t last = 1 + spec->place.constraints_len + spec->place.preferences_len;
+        struct attribute *value = question_attribute(&p->questions[last], class);
+        uint32_t *group = value == NULL ? &p->group_of_none : &value->group;
+
+        if (value != NULL && value->group_pass != p->number) {
+                value->group_pass = p->number;
+                value->group = UINT32_MAX;
+        }
+        if (*group == UINT32_MAX)
+                *group = ranking_add_group(&p->ranking);
+        return *group;
+}
+
+static uint32_t group_of(struct pass *p, struct node_class *class)
+{
+        if (p->spec->place.spread == NULL)
+                return 0;
+        if (class->pass != p->number)
+                judge_class(p, class);
+        if (class->group == UINT32_MAX)
+                class->group = find_group(p, class);
+        return class->group;
+}
+
+static void count_tasks_of_job(struct pass *p)
 {
         const struct task *task;
 
@@ -256,241 +291,117 @@ static void count_tasks_of_job(const struct pass *p)
                         node->pass_tasks = 0;
                 node->pass = p->number;
                 node->pass_tasks++;
+                ranking_add_group_task(&p->ranking, group_of(p, node->class));
         }
 }
 
-static uint32_t group_of(struct pass *p, struct node_class *class)
-{
-        const char *value;
-
-        if (p->spec->place.spread == NULL)
-                return 0;
-        if (class->pass != p->number)
-                judge_class(p, class);
-        if (class->group != UINT32_MAX)
-                return class->group;
-        value = attributes_get(&class->attributes, p->spec->place.spread);
-        for (uint32_t i = 0; i < p->groups_len; i++)
-                if (strcmp(p->groups[i].value, value == NULL ? "" : value) == 0)
-                        return class->group = i;
-        p->groups = mem_resize(p->groups, p->groups_len + 1, sizeof p->groups[0]);
-        p->groups[p->groups_len] = (struct group){ .value = value == NULL ? "" : value };
-        return class->group = p->groups_len++;
-}
-
-static void count_tasks_of_groups(struct pass *p)
-{
-        const struct task *task;
-
-        JOB_FOREACH_TASK (p->job, task)
-                if (task->node != NULL && task->state != TASK_ENDED) {
-                        uint32_t group = group_of(p, task->node->class);
-
-                        p->groups[group].tasks++;
-                }
-}
+#define LOOK_AHEAD 8 /* nodes whose memory is asked for before it is their turn */
 
 static void find_candidates(struct pass *p, struct node *const *nodes, size_t len)
 {
-        p->candidates = mem_resize(NULL, len + 1, sizeof p->candidates[0]);
-        for (size_t i = 0; i < len; i++) {
-                struct candidate *at = &p->candidates[p->candidates_len];
+        struct ranking *r = &p->ranking;
 
-                if (judge(p, nodes[i], at) != REFUSAL_NONE)
-                        continue;
-                at->load = load_with(p, at);
-                p->candidates_len++;
+        r->candidates = mem_resize(NULL, len, sizeof r->candidates[0]);
+        for (size_t i = 0; i < len; i++) {
+                if (i + LOOK_AHEAD < len)
+                        __builtin_prefetch(&nodes[i + LOOK_AHEAD]->capacity);
+                r->len += judge(p, nodes[i], &r->candidates[r->len]) == REFUSAL_NONE;
         }
 }
 
 /* What rules 2 and 3 ask for. Only now, since a pass over few nodes mostly ends without any. */
 static void count_tasks(struct pass *p)
 {
-        if (p->candidates_len == 0)
-                return;
+        struct ranking *r = &p->ranking;
+
+        if (p->spec->place.spread == NULL)
+                ranking_add_group(r);
         count_tasks_of_job(p);
-        if (p->spec->place.spread == NULL) {
-                p->groups = mem_alloc(sizeof p->groups[0]);
-                p->groups[p->groups_len++].value = "";
-        } else
-                count_tasks_of_groups(p);
-        for (uint32_t i = 0; i < p->candidates_len; i++) {
-                struct candidate *at = &p->candidates[i];
+        for (uint32_t i = 0; i < r->len; i++) {
+                struct candidate *at = &r->candidates[i];
 
                 at->job_tasks = tasks_of_job_on(p, at->node);
                 at->group = group_of(p, at->node->class);
         }
 }
 
-/* ---- Ranks */
+/* ---- Choosing */
 
-/* The first rule by which @a is better than @b, or, negative, the other way round. Within a group
- * the groups' counts are the same. */
-static int compare(const struct pass *p, const struct candidate *a, const struct candidate *b)
+static void choose(struct pass *p, struct candidate *at, enum choice_rule rule, struct choice *ret)
 {
-        bool pack = p->spec->place.by == PLACE_PACK;
-        uint32_t group_a = p->groups[a->group].tasks, group_b = p->groups[b->group].tasks;
-
-        if (a->preference != b->preference)
-                return a->preference > b->preference ? CHOICE_PREFERRED : -CHOICE_PREFERRED;
-        if (group_a != group_b)
-                return group_a < group_b ? CHOICE_SPREAD : -CHOICE_SPREAD;
-        if ((!pack || p->spreads_names) && a->job_tasks != b->job_tasks)
-                return a->job_tasks < b->job_tasks ? CHOICE_JOB_TASKS : -CHOICE_JOB_TASKS;
-        if (a->load != b->load)
-                return (a->load < b->load) != pack ? CHOICE_LOAD : -CHOICE_LOAD;
-        if (a->tasks != b->tasks)
-                return (a->tasks < b->tasks) != pack ? CHOICE_TASKS : -CHOICE_TASKS;
-        return a->node->order < b->node->order ? CHOICE_NAME : -CHOICE_NAME;
-}
-
-static bool is_better(const struct pass *p, uint32_t a, uint32_t b)
-{
-        return compare(p, &p->candidates[a], &p->candidates[b]) > 0;
-}
-
-static void sift_down(const struct pass *p, struct group *g, uint32_t at)
-{
-        uint32_t index = g->heap[at];
-
-        for (;;) {
-                uint32_t child = at * 2 + 1;
-
-                if (child >= g->len)
-                        break;
-                if (child + 1 < g->len && is_better(p, g->heap[child + 1], g->heap[child]))
-                        child++;
-                if (!is_better(p, g->heap[child], index))
-                        break;
-                g->heap[at] = g->heap[child];
-                at = child;
-        }
-        g->heap[at] = index;
-}
-
-static void make_heaps(struct pass *p)
-{
-        uint32_t *next;
-
-        p->heaps = next = mem_resize(NULL, p->candidates_len + 1, sizeof p->heaps[0]);
-        for (uint32_t i = 0; i < p->candidates_len; i++)
-                p->groups[p->candidates[i].group].len++;
-        for (uint32_t g = 0; g < p->groups_len; g++) {
-                p->groups[g].heap = next;
-                next += p->groups[g].len;
-                p->groups[g].len = 0;
-        }
-        for (uint32_t i = 0; i < p->candidates_len; i++) {
-                struct group *g = &p->groups[p->candidates[i].group];
-
-                g->heap[g->len++] = i;
-        }
-        for (uint32_t g = 0; g < p->groups_len; g++)
-                for (uint32_t at = p->groups[g].len / 2; at-- > 0;)
-                        sift_down(p, &p->groups[g], at);
-}
-
-static struct group *best_group(const struct pass *p)
-{
-        struct group *best = NULL;
-
-        for (uint32_t i = 0; i < p->groups_len; i++) {
-                struct group *g = &p->groups[i];
-
-                if (g->len > 0 && (best == NULL || is_better(p, g->heap[0], best->heap[0])))
-                        best = g;
-        }
-        return best;
-}
-
-/* The rule that decided: the one by which the best beats the next best. */
-static enum choice_rule deciding_rule(const struct pass *p, const struct group *best)
-{
-        const struct candidate *top = &p->candidates[best->heap[0]];
-        int rule = 0;
-
-        for (uint32_t i = 1; i < MIN(best->len, 3u); i++)
-                rule = MAX(rule, compare(p, top, &p->candidates[best->heap[i]]));
-        for (uint32_t i = 0; i < p->groups_len; i++) {
-                const struct group *g = &p->groups[i];
-
-                if (g != best && g->len > 0)
-                        rule = MAX(rule, compare(p, top, &p->candidates[g->heap[0]]));
-        }
-        return rule == 0 ? CHOICE_ONLY : (enum choice_rule) rule;
-}
-
-static void take_from(struct candidate *at, const struct demand *d)
-{
-        at->free.cpu -= at->free.cpu == AMOUNT_UNKNOWN ? 0 : d->amounts.cpu;
-        at->free.memory -= at->free.memory == AMOUNT_UNKNOWN ? 0 : d->amounts.memory;
-        at->free.disk -= at->free.disk == AMOUNT_UNKNOWN ? 0 : d->amounts.disk;
-        at->ports -= d->ports;
-        at->job_tasks++;
-        at->tasks++;
-}
-
-static void choose_top(struct pass *p, struct group *g, struct choice *ret)
-{
-        struct candidate *at = &p->candidates[g->heap[0]];
-        enum refusal why;
+        struct room room = room_after(p, at->node, ++at->taken);
+        enum refusal why =
+                p->demand->exclusive != NULL ? REFUSAL_EXCLUSIVE : refusal_of_room(p, &room);
 
         *ret = (struct choice){ .node = at->node,
-                .rule = deciding_rule(p, g),
-                .fitting = p->candidates_len,
+                .rule = rule,
+                .fitting = p->ranking.len,
                 .load = (uint16_t) at->load };
-        g->tasks++;
-        take_from(at, p->demand);
-        why = p->demand->exclusive != NULL ? REFUSAL_EXCLUSIVE : refusal_of_room(p, at);
-        if (why != REFUSAL_NONE) {
-                g->heap[0] = g->heap[--g->len];
-                note_refused(p, at, why, 0);
-        } else
-                at->load = load_with(p, at);
-        if (g->len > 0)
-                sift_down(p, g, 0);
+        at->job_tasks++;
+        at->tasks++;
+        if (why == REFUSAL_NONE)
+                at->load = load_with(p, at->node, &room);
+        note_refused(p, &room, why, 0);
+        ranking_settle(&p->ranking, why == REFUSAL_NONE);
 }
-
-/* ---- The whole */
 
 static void pass_done(struct pass *p)
 {
-        free(p->candidates);
-        free(p->groups);
-        free(p->heaps);
+        free(p->questions);
+        ranking_done(&p->ranking);
 }
 
-static void pass_ask_names(struct pass *p)
+static struct question *ask(const struct cluster *c, const struct job_spec *spec)
 {
-        p->asks_names = asks_names(p->spec);
-        p->spreads_names =
-                p->spec->place.spread != NULL && strcmp(p->spec->place.spread, ATTRIBUTE_NAME) == 0;
+        size_t constraints = spec->place.constraints_len, preferences = spec->place.preferences_len;
+        struct question *all = mem_alloc((constraints + preferences + 2) * sizeof *all), *q = all;
+        struct constraint spread = { .attribute = spec->place.spread, .op = CONSTRAINT_EXISTS };
+
+        if (spec->place.zones != NULL)
+                question_init(q, c, NULL, spec->place.zones);
+        q++;
+        for (size_t i = 0; i < constraints; i++)
+                question_init(q++, c, &spec->place.constraints[i], NULL);
+        for (size_t i = 0; i < preferences; i++)
+                question_init(q++, c, spec->place.preferences[i].where, NULL);
+        if (spec->place.spread != NULL)
+                question_init(q, c, &spread, NULL);
+        return all;
+}
+
+static struct pass pass_begin_version(struct cluster *c, const struct job *job,
+        const struct job_version *version, struct place_refusals *refusals)
+{
+        const struct job_spec *spec = version->spec;
+        struct pass p = { .job = job,
+                .spec = spec,
+                .demand = version->demand,
+                .number = ++c->passes,
+                .group_of_none = UINT32_MAX,
+                .refusals = refusals };
+
+        p.asks_names = asks_names(spec);
+        p.questions = ask(c, spec);
+        p.ranking.pack = spec->place.by == PLACE_PACK;
+        p.ranking.by_job_tasks =
+                !p.ranking.pack ||
+                (spec->place.spread != NULL && strcmp(spec->place.spread, ATTRIBUTE_NAME) == 0);
+        return p;
 }
 
 static struct pass pass_begin(
         struct cluster *c, const struct job *job, struct place_refusals *refusals)
 {
-        struct pass p = { .job = job,
-                .spec = job_current_spec(job),
-                .demand = job->versions[job->versions_len - 1].demand,
-                .number = ++c->passes,
-                .refusals = refusals };
-
-        pass_ask_names(&p);
-        return p;
+        return pass_begin_version(c, job, &job->versions[job->versions_len - 1], refusals);
 }
 
-/* Instead of the newest. */
-static void pass_ask_for(struct pass *p, uint32_t version)
+/* The newest if there is none of that number. */
+static const struct job_version *find_version(const struct job *job, uint32_t number)
 {
-        const struct job *job = p->job;
-
         for (size_t i = 0; i < job->versions_len; i++)
-                if (job->versions[i].number == version) {
-                        p->spec = job->versions[i].spec;
-                        p->demand = job->versions[i].demand;
-                }
-        pass_ask_names(p);
+                if (job->versions[i].number == number)
+                        return &job->versions[i];
+        return &job->versions[job->versions_len - 1];
 }
 
 size_t place_choose(struct cluster *c, const struct job *job, struct node *const *nodes, size_t len,
@@ -504,32 +415,29 @@ size_t place_choose_version(struct cluster *c, const struct job *job, uint32_t v
         struct node *const *nodes, size_t len, size_t wanted, struct choice *ret,
         struct place_refusals *refusals)
 {
-        AUTO(pass_done) struct pass p = pass_begin(c, job, refusals);
-        struct group *best;
+        AUTO(pass_done)
+        struct pass p = pass_begin_version(c, job, find_version(job, version), refusals);
+        struct candidate *best;
+        enum choice_rule rule;
         size_t chosen = 0;
 
-        pass_ask_for(&p, version);
         find_candidates(&p, nodes, len);
+        if (p.ranking.len == 0)
+                return 0;
         count_tasks(&p);
-        make_heaps(&p);
-        while (chosen < wanted && (best = best_group(&p)) != NULL)
-                choose_top(&p, best, &ret[chosen++]);
+        ranking_begin(&p.ranking);
+        while (chosen < wanted && (best = ranking_best(&p.ranking, &rule)) != NULL)
+                choose(&p, best, rule, &ret[chosen++]);
         return chosen;
 }
 
 enum refusal place_refusal(
         struct cluster *c, const struct job *job, struct node *node, uint32_t *ret_constraint)
 {
-        AUTO(pass_done)
-        struct pass p = { .job = job,
-                .spec = job_current_spec(job),
-                .demand = job->versions[job->versions_len - 1].demand,
-                .number = ++c->passes };
+        AUTO(pass_done) struct pass p = pass_begin(c, job, NULL);
         struct candidate at;
-        enum refusal why;
+        enum refusal why = judge(&p, node, &at);
 
-        p.asks_names = asks_names(p.spec);
-        why = judge(&p, node, &at);
         if (ret_constraint != NULL)
                 *ret_constraint = node->class->constraint;
         return why;
@@ -539,7 +447,7 @@ enum refusal place_stays(struct cluster *c, const struct task *task)
 {
         AUTO(pass_done) struct pass p = pass_begin(c, task->job, NULL);
         struct node *node = task->node;
-        struct candidate at = { .node = node, .free = task_free_amounts(task) };
+        struct room room = { .free = task_free_amounts(task) };
         uint32_t constraint;
         int32_t preference = 0;
 
@@ -552,8 +460,8 @@ enum refusal place_stays(struct cluster *c, const struct task *task)
                 return REFUSAL_CONSTRAINT;
         if (p.demand->exclusive != task->held->exclusive && node_has_tag(node, p.demand->exclusive))
                 return REFUSAL_EXCLUSIVE;
-        at.ports = (uint32_t) node_free_ports(node) + task->ports_len;
-        return refusal_of_room(&p, &at);
+        room.ports = node_free_ports(node) + task->ports_len;
+        return refusal_of_room(&p, &room);
 }
 
 bool place_allows(struct cluster *c, const struct job *job, struct node *node)
@@ -689,12 +597,11 @@ enum refusal place_refuse(struct cluster *c, const struct task *task, struct nod
         struct place_refusals *refusals, struct buffer *why)
 {
         struct place_refusals own = { 0 };
-        AUTO(pass_done) struct pass p = pass_begin(c, task->job, &own);
+        const struct job_version *version = find_version(task->job, task->desire.version);
+        AUTO(pass_done) struct pass p = pass_begin_version(c, task->job, version, &own);
         struct candidate at;
-        enum refusal refusal;
+        enum refusal refusal = judge(&p, node, &at);
 
-        pass_ask_for(&p, task->desire.version);
-        refusal = judge(&p, node, &at);
         add_refusals(refusals, &own);
         if (refusal == REFUSAL_NONE)
                 return refusal;

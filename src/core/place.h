@@ -38,9 +38,9 @@ struct choice {
         uint16_t load;    /* thousandths, with the task */
 };
 
-/* Chooses nodes for @wanted more tasks of the job's newest version, of @nodes, best first. Returns
- * for how many there was one; so many elements of @ret are filled. Changes nothing. @refusals:
- * NULL, or zeroed: why others were not chosen. */
+/* Chooses nodes for @wanted more tasks of the job's newest version, of @nodes, which are in the
+ * order of cluster.by_name, best first. Returns for how many there was one; so many elements of
+ * @ret are filled. Changes nothing. @refusals: NULL, or zeroed: why others were not chosen. */
 size_t place_choose(struct cluster *c, const struct job *job, struct node *const *nodes, size_t len,
         size_t wanted, struct choice *ret, struct place_refusals *refusals);
 

@@ -338,7 +338,14 @@ const char *queue_reason(struct job *job)
 
 /* ---- A pass */
 
-/* The nodes that have become freer; freed by the caller. */
+static int compare_names(const void *a, const void *b)
+{
+        const struct node *x = *(struct node *const *) a, *y = *(struct node *const *) b;
+
+        return x->order < y->order ? -1 : 1;
+}
+
+/* The nodes that have become freer, by name; freed by the caller. */
 static struct node **take_freed(struct cluster *c, size_t *ret_len)
 {
         struct node **nodes, *node;
@@ -353,6 +360,7 @@ static struct node **take_freed(struct cluster *c, size_t *ret_len)
                 c->freed = node->freed_next;
                 node->freed = false;
         }
+        qsort(nodes, len, sizeof(struct node *), compare_names);
         return nodes;
 }
 
