@@ -226,7 +226,7 @@ void job_new_version(struct turn *turn, struct job *job, struct job_spec *spec, 
         job->since = turn->now;
         job->promoted = spec->update.canary == 0 || (!needs_restart && job->promoted);
         job->reverted = job->roll_stepping = false;
-        job->surge = 0;
+        job->surge = rollout_surge_kept(job);
         job->roll_step_at = 0;
         free(take_ptr(job->roll_failed));
         rollout_unblock(job);
@@ -507,6 +507,8 @@ int cluster_command_scale(struct turn *turn, const struct cluster_event *event, 
         newest = &job->versions[job->versions_len - 1];
         job_spec_unref(newest->spec);
         newest->spec = take_ptr(spec);
+        if (job_holds(job)) /* another task is the canary */
+                job->surge = 0;
         turn_say(turn, EVENT_JOB_SCALED, job, "count %" PRIu32 " -> %" PRIu32 "%s", before,
                 event->count, job->stopped ? "; it is stopped, nothing starts" : "");
         job_retarget(turn, job, ANEW_NONE, generation);

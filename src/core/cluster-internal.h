@@ -454,6 +454,7 @@ void task_fail(struct turn *turn, struct task *task, const char *reason);
  * when it has ended there. */
 void task_leave(struct turn *turn, struct task *task);
 void task_queue_anew(struct turn *turn, struct task *task); /* at once */
+bool task_is_held(const struct task *task); /* it keeps its version until a canary is promoted */
 bool task_follow_leave(
         struct turn *turn, struct task *task); /* it has ended: true if it was that */
 void task_end(struct turn *turn, struct job *job, struct task *task);
@@ -474,6 +475,8 @@ usec_t rollout_next(const struct job *job); /* when rollout_advance() is due by 
 void rollout_put_failure(struct buffer *b, const struct job *job); /* why it has halted */
 /* The spec of @version, which is there, is in force again, as a new version. */
 void rollout_to(struct turn *turn, struct job *job, uint32_t version, const char *why);
+/* How much of the surge of a rollout goes on with a newer version, which the job has already. */
+uint32_t rollout_surge_kept(const struct job *job);
 void rollout_unblock(struct job *job); /* there may be room now */
 void rollout_retry(struct turn *turn); /* something has become free */
 void job_set_due(struct job *job);
@@ -551,10 +554,10 @@ void leave_node_lost(struct turn *turn, struct node *node); /* those whose time 
 usec_t leave_next(const struct node *node);                 /* when the next one's is */
 void leave_advance(struct turn *turn, struct job *job);     /* the next ones that can go */
 void leave_retry(struct turn *turn);                        /* something has become free */
-/* For how many more tasks of the job's newest version there is room, beside those that have left
+/* For how many more tasks of that version there is room, beside those of the job that have left
  * their nodes or are about to; at most @wanted. */
-size_t leave_room(
-        struct turn *turn, const struct job *job, size_t wanted, struct place_refusals *refusals);
+size_t leave_room(struct turn *turn, const struct job *job, uint32_t version, size_t wanted,
+        struct place_refusals *refusals);
 int leave_handle_cordon(struct turn *turn, const struct cluster_event *event, struct error *err);
 int leave_handle_drain(struct turn *turn, const struct cluster_event *event, struct error *err);
 int leave_handle_move(struct turn *turn, const struct cluster_event *event, struct error *err);

@@ -126,7 +126,10 @@ static void take_status(
         char *reason = mem_strdup(task->reason);
 
         copy_report(task, r);
+        if (before.runs != task->runs)
+                task->ready_at = turn->now;
         before.reason = task->reason; /* compared apart; padding was copied with the rest */
+        before.ready_at = task->ready_at;
         if (memcmp(&before, task, sizeof before) != 0 ||
                 strcmp(reason != NULL ? reason : "", task->reason != NULL ? task->reason : "") !=
                         0) {
@@ -188,7 +191,6 @@ static void handle_report(
         take_status(turn, job, task, r);
         if (!task_follow_leave(turn, task))
                 task_let_go(turn, job, task);
-        leave_check_drained(turn, node);
 }
 
 int node_handle_report(struct turn *turn, const struct cluster_event *event, struct error *err)

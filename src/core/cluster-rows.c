@@ -191,6 +191,7 @@ void rows_write_node(struct cluster_effects *e, const struct node *node)
         status.tasks = status.running = 0; /* counted */
         buffer_putc(&b, '{');
         put_number(&b, "note_seq", node->note_seq);
+        put_number(&b, "heard", node->status.state == NODE_LOST ? node->heard : 0);
         put_flag(&b, "cordoned", node->cordoned);
         put_flag(&b, "draining", node->draining);
         put_flag(&b, "drained", node->drained);
@@ -422,6 +423,7 @@ static int load_node(struct cluster *c, const char *name, const json_t *row, str
         node->status.cpu = status.cpu;
         node->status.disk = status.disk;
         node->note_seq = get_number(row, "note_seq");
+        node->heard = get_number(row, "heard");
         node->cordoned = get_flag(row, "cordoned");
         node->draining = get_flag(row, "draining");
         node->drained = get_flag(row, "drained");
@@ -482,6 +484,8 @@ int rows_loaded(struct turn *turn, struct error *err)
                         task->told_at = turn->now;
                 job_recount(job);
                 job_touch(c, job);
+                if (job->rolled_version < job_version_number(job)) /* it may be amid a pause */
+                        job->roll_step_at = turn->now + job_current_spec(job)->update.pause;
                 /* no event tells again that they wait */
                 text_replace(&job->waits_for,
                         job->counts[MARK_UNPLACED] > 0 ? "the nodes have not connected yet" : NULL);
@@ -489,7 +493,10 @@ int rows_loaded(struct turn *turn, struct error *err)
         pins_loaded(c);
         /* They have the usual time to connect before anybody is told that they are lost. */
         for (struct node *node = c->nodes; node != NULL; node = node->hh.next) {
-                node->heard = node->status.state == NODE_LOST ? node->status.since : turn->now;
+                if (node->status.state != NODE_LOST)
+                        node->heard = turn->now;
+                else if (node->heard == 0)
+                        node->heard = node->status.since;
                 /* Whether the clock was set since it was lost, nobody can say. */
                 node->leased = turn->now;
                 node_set_due(c, node);

@@ -186,8 +186,10 @@ size_t job_wanted(const struct job *job)
 
 bool job_halted(const struct job *job)
 {
-        return job->roll_failed != NULL || ((job->counts[MARK_OUTDATED] > 0 || job->surge > 0) &&
-                                                   job->counts[MARK_ENDED_BADLY] > 0);
+        bool rolling = job->rolled_version < job_version_number(job) ||
+                       job->counts[MARK_OUTDATED] > 0 || job->surge > 0;
+
+        return job->roll_failed != NULL || (rolling && job->counts[MARK_ENDED_BADLY] > 0);
 }
 
 /* ---- What has to be written at the end of the turn */

@@ -222,14 +222,14 @@ static size_t on_their_way(const struct job *job)
         return n;
 }
 
-size_t leave_room(
-        struct turn *turn, const struct job *job, size_t wanted, struct place_refusals *refusals)
+size_t leave_room(struct turn *turn, const struct job *job, uint32_t version, size_t wanted,
+        struct place_refusals *refusals)
 {
         size_t taken = on_their_way(job), found;
         AUTO(mem_freep) struct choice *choices = mem_alloc((wanted + taken + 1) * sizeof *choices);
 
-        found = place_choose(turn->c, job, turn->c->by_name, HASH_COUNT(turn->c->nodes),
-                wanted + taken, choices, refusals);
+        found = place_choose_version(turn->c, job, version, turn->c->by_name,
+                HASH_COUNT(turn->c->nodes), wanted + taken, choices, refusals);
         return found > taken ? found - taken : 0;
 }
 
@@ -240,8 +240,14 @@ static size_t tasks_down(const struct job *job)
                job->counts[MARK_ENDED_BADLY];
 }
 
+/* That the task will have where it goes. */
+static uint32_t next_version(const struct task *task)
+{
+        return task_is_held(task) ? task->desire.version : job_version_number(task->job);
+}
+
 /* Those of lost nodes are down already: as many as find a place. */
-static size_t leave_lost(struct turn *turn, struct job *job, size_t room)
+static size_t leave_lost(struct turn *turn, struct job *job, uint32_t version, size_t room)
 {
         struct task *task;
 
@@ -250,7 +256,7 @@ static size_t leave_lost(struct turn *turn, struct job *job, size_t room)
 
                 if (room == 0)
                         break;
-                if (!task->overdue || !task_wanted(job, task))
+                if (!task->overdue || !task_wanted(job, task) || next_version(task) != version)
                         continue;
                 text = mem_printf(
                         "is placed anew: node %s has not been heard from", task->node->status.name);
@@ -261,7 +267,7 @@ static size_t leave_lost(struct turn *turn, struct job *job, size_t room)
         return room;
 }
 
-static void leave_next_drained(struct turn *turn, struct job *job, size_t room)
+static void leave_next_drained(struct turn *turn, struct job *job, uint32_t version, size_t room)
 {
         uint32_t parallel = job_current_spec(job)->update.parallel;
         struct task *task;
@@ -269,7 +275,8 @@ static void leave_next_drained(struct turn *turn, struct job *job, size_t room)
         JOB_FOREACH_TASK (job, task) {
                 if (tasks_down(job) >= parallel || room == 0)
                         return;
-                if ((task->marks & BIT(MARK_DISPLACED)) == 0 || !task->node->connected)
+                if ((task->marks & BIT(MARK_DISPLACED)) == 0 || !task->node->connected ||
+                        next_version(task) != version)
                         continue;
                 leave_drained(turn, task,
                         task->node->draining ? "it is drained" : "a person evens out the nodes");
@@ -277,15 +284,32 @@ static void leave_next_drained(struct turn *turn, struct job *job, size_t room)
         }
 }
 
+/* The lowest beyond @after that displaced tasks will have; 0: there is none. */
+static uint32_t next_displaced(const struct job *job, uint32_t after)
+{
+        const struct task *task;
+        uint32_t next = 0;
+
+        JOB_FOREACH_TASK (job, task) {
+                uint32_t version = next_version(task);
+
+                if ((task->marks & BIT(MARK_DISPLACED)) != 0 && version > after &&
+                        (next == 0 || version < next))
+                        next = version;
+        }
+        return next;
+}
+
 void leave_advance(struct turn *turn, struct job *job)
 {
+        uint32_t version = 0;
         size_t room;
 
-        if (job->counts[MARK_DISPLACED] == 0)
-                return;
-        room = leave_room(turn, job, job->counts[MARK_DISPLACED], NULL);
-        room = leave_lost(turn, job, room);
-        leave_next_drained(turn, job, room);
+        while (job->counts[MARK_DISPLACED] > 0 && (version = next_displaced(job, version)) != 0) {
+                room = leave_room(turn, job, version, job->counts[MARK_DISPLACED], NULL);
+                room = leave_lost(turn, job, version, room);
+                leave_next_drained(turn, job, version, room);
+        }
 }
 
 void leave_retry(struct turn *turn)

@@ -86,8 +86,7 @@ static struct task_desire newest_desire(const struct job *job, uint64_t generati
                 .generation = generation };
 }
 
-/* It is not to be touched before the canary is promoted. */
-static bool is_held(const struct task *task)
+bool task_is_held(const struct task *task)
 {
         return job_holds(task->job) && task->index < job_count(task->job) - task->job->surge;
 }
@@ -104,7 +103,7 @@ static struct task_desire next_desire(const struct task *task, uint64_t generati
 {
         struct task_desire desire = newest_desire(task->job, generation);
 
-        if ((is_held(task) || is_too_large(task)) &&
+        if ((task_is_held(task) || is_too_large(task)) &&
                 job_spec_of(task->job, task->desire.version) != NULL) {
                 desire.version = task->desire.version;
                 desire.restart_version = task->desire.restart_version;
@@ -288,6 +287,8 @@ struct task *job_add_task(
         struct task *task = job_make_task(job, index);
 
         task->desire = newest_desire(job, generation);
+        if (task_is_held(task) && job_spec_of(job, job->rolled_version) != NULL)
+                task->desire.version = task->desire.restart_version = job->rolled_version;
         task->born = generation;
         task->told_at = turn->now;
         task->stopped = stopped;
@@ -486,6 +487,13 @@ static void write_rows(struct turn *turn, struct job *job)
         job->row_dirty = false;
 }
 
+/* Whatever ends on a node, or leaves it, has it become freer. */
+static void check_drained(struct turn *turn)
+{
+        for (struct node *node = turn->c->freed; node != NULL; node = node->freed_next)
+                leave_check_drained(turn, node);
+}
+
 void turn_advance(struct turn *turn)
 {
         struct cluster *c = turn->c;
@@ -500,6 +508,7 @@ void turn_advance(struct turn *turn)
                         job_set_due(job);
                 }
                 if (c->freed != NULL) {
+                        check_drained(turn);
                         leave_retry(turn);
                         rollout_retry(turn);
                 }

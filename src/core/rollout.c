@@ -125,8 +125,9 @@ static void make_surge(struct turn *turn, struct job *job, uint32_t surge)
                 job->promoted ? "" : ", to be promoted by a person");
 }
 
-/* Those of the surge that stand in for others; also while they wait for their turn to be begun
- * anew, because a person has restarted the job amid its rollout. */
+/* Those of the surge that stand in for others; also while they wait for their turn to be moved
+ * themselves, because a person has restarted the job amid its rollout, or a newer version came, or
+ * another count. */
 static uint32_t surge_settled(const struct job *job)
 {
         uint32_t count = job_count(job) - job->surge, settled = 0;
@@ -138,6 +139,21 @@ static uint32_t surge_settled(const struct job *job)
                            (task->marks & (BIT(MARK_SETTLED) | BIT(MARK_MOVABLE))) != 0;
         }
         return settled;
+}
+
+uint32_t rollout_surge_kept(const struct job *job)
+{
+        const struct job_spec *spec = job_current_spec(job);
+        uint32_t up = 0;
+
+        if (spec->update.order != UPDATE_START_FIRST || spec->update.canary > 0)
+                return 0;
+        for (uint32_t i = 0; i < spec->count; i++) {
+                const struct task *task = job_task(job, i);
+
+                up += task != NULL && task->state == TASK_RUNNING && !task->going;
+        }
+        return up < spec->count ? job->surge : 0; /* they do stand in for others */
 }
 
 static void surge_advance(struct turn *turn, struct job *job)
@@ -237,7 +253,8 @@ static bool can_move(struct turn *turn, struct job *job, const struct task *task
                 return true;
         if (job->roll_blocked != NULL)
                 return false;
-        if (!job_spec_per_node(job_current_spec(job)) && leave_room(turn, job, 1, &refusals) > 0)
+        if (!job_spec_per_node(job_current_spec(job)) &&
+                leave_room(turn, job, job_version_number(job), 1, &refusals) > 0)
                 return true;
         block(job, task, &refusals);
         return false;
@@ -272,6 +289,8 @@ static size_t room_to_move(const struct turn *turn, const struct job *job)
 
         if (settled < job->surge || job->roll_step_at > turn->now)
                 return 0;
+        if (job_current_spec(job)->update.order == UPDATE_START_FIRST && job->surge > 0)
+                return settled;
         return MAX(job_current_spec(job)->update.parallel, settled);
 }
 
@@ -279,6 +298,8 @@ static void move_next(struct turn *turn, struct job *job)
 {
         size_t room = room_to_move(turn, job);
 
+        if (job->roll_stepping && job_current_spec(job)->update.pause > 0)
+                room = 0; /* the whole step is waited for */
         while (job->counts[MARK_MOVABLE] > 0 && job->counts[MARK_INFLIGHT] < room &&
                 job->roll_next < job->tasks_len && canary_takes(job)) {
                 struct task *task = job->tasks[job->roll_next];
