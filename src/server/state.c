@@ -56,6 +56,10 @@
 
 #define EVENTS_PER_ROW 64
 
+/* A wall clock that moved by more than that between two submits was set. Less is no matter: a slow
+ * correction, or the time between reading the two clocks. */
+#define CLOCK_STEP (500 * (int64_t) USEC_MSEC)
+
 struct entry {
         struct cluster_effects effects;
         state_done_cb *done;
@@ -92,8 +96,9 @@ struct state {
         uv_prepare_t prepare;
         uv_check_t check;
         uv_timer_t deadline, retry;
-        usec_t armed_for; /* what `deadline` waits for */
-        unsigned pending; /* handles that are not closed, commits that are not reported */
+        usec_t armed_for;   /* what `deadline` waits for */
+        int64_t wall_ahead; /* of the monotonic clock, at the last submit */
+        unsigned pending;   /* handles that are not closed, commits that are not reported */
 };
 
 /* ---- Entries and turns */
@@ -570,11 +575,29 @@ static struct entry *last_open(struct turn *t)
         return last != NULL && last->done == NULL ? last : NULL;
 }
 
+/* The cluster counts by the wall clock: it is told first when that was set. While it is loaded it
+ * has no deadlines yet. */
+static void note_clock(struct state *s, const struct cluster_event *next)
+{
+        int64_t ahead = (int64_t) time_wall() - (int64_t) time_mono(), by = ahead - s->wall_ahead;
+        struct cluster_event event = { .type = CLUSTER_CLOCK, .by = by };
+        struct error err;
+
+        s->wall_ahead = ahead;
+        if (next->type == CLUSTER_LOADED || (by <= CLOCK_STEP && by >= -CLOCK_STEP))
+                return;
+        log_info("the wall clock was set %s by %" PRIi64 " ms", by > 0 ? "forward" : "back",
+                (by > 0 ? by : -by) / (int64_t) USEC_MSEC);
+        if (state_submit(s, &event, NULL, NULL, NULL, &err) < 0)
+                log_error("%s", err.message);
+}
+
 int state_submit(struct state *s, const struct cluster_event *event, state_done_cb *done,
         void *data, struct state_outcome *ret, struct error *err)
 {
         struct entry *e;
 
+        note_clock(s, event);
         if (s->degraded && is_command(event)) {
                 if (err != NULL)
                         *err = s->degraded_error;

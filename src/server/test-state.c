@@ -23,6 +23,17 @@ struct fixture {
         char *last_event;
 };
 
+static int64_t clock_set_by;
+
+/* In front of base/time.h's, by the linker. */
+usec_t __real_time_wall(void); /* NOLINT */
+usec_t __wrap_time_wall(void); /* NOLINT */
+
+usec_t __wrap_time_wall(void) /* NOLINT */
+{
+        return __real_time_wall() + (usec_t) clock_set_by;
+}
+
 struct answer { /* of one submit or barrier */
         unsigned calls;
         enum error_code code;
@@ -150,6 +161,47 @@ static int note(struct fixture *f, uint64_t seq, struct answer *a)
 
         a->fixture = f;
         return state_submit(f->state, &event, on_answer, a, NULL, &err);
+}
+
+static void on_node(void *data, const struct node_status *s)
+{
+        *(int *) data = s->state;
+}
+
+/* Of the only one. */
+static int node_state(struct fixture *f)
+{
+        int found = -1;
+
+        cluster_each_node(state_cluster(f->state), on_node, &found);
+        return found;
+}
+
+/* What was to happen in two seconds still does, however the clock is set. */
+static void test_clock_is_set(void **state)
+{
+        struct fixture *f = *state;
+        struct node_status node = { .name = (char[]){ "n1" } };
+        struct cluster_event down = { .type = CLUSTER_NODE_DOWN, .node = &node };
+        const struct cluster_event tick = { .type = CLUSTER_TICK };
+        struct answer up = { 0 };
+        struct error err;
+        usec_t now;
+
+        assert_int_equal(node_up(f, &up), 0);
+        RUN_UNTIL(f, up.calls == 1);
+        assert_int_equal(state_submit(f->state, &down, NULL, NULL, NULL, &err), 0);
+        for (int i = 0; i < 3; i++) {
+                clock_set_by += i == 1 ? -2 * (int64_t) USEC_HOUR : (int64_t) USEC_HOUR;
+                assert_int_equal(state_submit(f->state, &tick, NULL, NULL, NULL, &err), 0);
+                assert_int_equal(node_state(f), NODE_READY);
+                now = time_wall();
+                assert_true(cluster_next_deadline(state_cluster(f->state)) <
+                            now + CLUSTER_LOST_AFTER + USEC_SEC);
+                assert_true(
+                        cluster_next_deadline(state_cluster(f->state)) + CLUSTER_LOST_AFTER > now);
+        }
+        assert_int_equal(clock_set_by, 0);
 }
 
 static bool has_job(struct fixture *f, const char *name)
@@ -463,6 +515,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_failed_command_is_undone, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_reports_survive_failure, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_deadline_comes, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_clock_is_set, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_loads_and_forgets, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_events_share_rows, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_shared_rows_are_forgotten, set_up, tear_down),
