@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Placements per second in the core: bench-place [--nodes N] [--mix NAME] [--order jobs|nodes]
- * [TASKS]...
+ * [--job TASKS] [TASKS]...
  *
  * The core alone, as the server calls it: NODE_UP for N nodes (10,000), then APPLY of jobs of up to
- * 1,000 tasks until there are TASKS of them (1,000 to 1,000,000), each size with a new cluster.
- * What is timed is cluster_handle() of the applies and nothing else; effects are made and dropped.
- * Both clocks are told: of the wall, and of what this thread has used of a core, which is the one
- * to look at on a machine that does other things as well. With `--order nodes` the jobs come first
- * and wait, and what is timed is the coming of the nodes. A size is repeated until its sum is a
- * quarter of a second, so that small ones can be compared.
+ * 1,000 tasks (or --job) until there are TASKS of them (1,000 to 1,000,000), each size with a new
+ * cluster. What is timed is cluster_handle() of the applies and nothing else; effects are made and
+ * dropped. Both clocks are told: of the wall, and of what this thread has used of a core, which is
+ * the one to look at on a machine that does other things as well. With `--order nodes` the jobs
+ * come first and wait, and what is timed is the coming of the nodes. A size is repeated until its
+ * sum is a quarter of a second, so that small ones can be compared.
  *
  * Mixes: `plain` (no wishes), `fit` (cores and memory), `where` (constraints), `spread`, `pack`,
  * `prefer`, `exclusive`, `ports`, and `mixed`, which is all of them in turn. Nodes differ in zone,
@@ -55,6 +55,7 @@ struct options {
         uint32_t nodes;
         uint32_t mix; /* MIX_COUNT: all in turn */
         bool nodes_last;
+        uint32_t job_tasks;
 };
 
 static void fail(const struct error *err)
@@ -186,7 +187,7 @@ static void apply_all(struct took *took, struct cluster *c, const struct options
         size_t *placed, uint64_t *ret_last)
 {
         /* So that a small load is a mixture, too. */
-        uint32_t job_tasks = MIN(JOB_TASKS, MAX(1, tasks / MIX_COUNT));
+        uint32_t job_tasks = MIN(o->job_tasks, MAX(1, tasks / MIX_COUNT));
 
         for (uint32_t done = 0, number = 0; done < tasks; number++) {
                 uint32_t count = MIN(tasks - done, job_tasks);
@@ -242,7 +243,8 @@ static void measure(const struct options *o, uint32_t tasks)
 static int usage(void)
 {
         fprintf(stderr,
-                "usage: bench-place [--nodes N] [--mix NAME] [--order jobs|nodes] [TASKS]...\n"
+                "usage: bench-place [--nodes N] [--mix NAME] [--order jobs|nodes] [--job TASKS] "
+                "[TASKS]...\n"
                 "mixes: mixed");
         for (uint32_t i = 0; i < MIX_COUNT; i++)
                 fprintf(stderr, ", %s", mixes[i].name);
@@ -264,6 +266,7 @@ static int parse_options(int argc, char **argv, struct options *o)
                 { "nodes", required_argument, NULL, 'n' },
                 { "mix", required_argument, NULL, 'm' },
                 { "order", required_argument, NULL, 'o' },
+                { "job", required_argument, NULL, 'j' },
                 { 0 },
         };
         int c;
@@ -271,18 +274,20 @@ static int parse_options(int argc, char **argv, struct options *o)
         while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
                 if (c == 'n')
                         o->nodes = (uint32_t) strtoul(optarg, NULL, 10);
+                else if (c == 'j')
+                        o->job_tasks = (uint32_t) strtoul(optarg, NULL, 10);
                 else if (c == 'o')
                         o->nodes_last = strcmp(optarg, "nodes") == 0;
                 else if (c != 'm' || !find_mix(optarg, &o->mix))
                         return -1;
         }
-        return o->nodes == 0 ? -1 : 0;
+        return o->nodes == 0 || o->job_tasks == 0 ? -1 : 0;
 }
 
 int main(int argc, char **argv)
 {
         static const uint32_t sizes[] = { 1000, 10000, 100000, 1000000 };
-        struct options o = { .nodes = 10000, .mix = MIX_COUNT };
+        struct options o = { .nodes = 10000, .mix = MIX_COUNT, .job_tasks = JOB_TASKS };
 
         if (parse_options(argc, argv, &o) < 0)
                 return usage();

@@ -127,7 +127,7 @@ static uint64_t less(uint64_t free, uint64_t taken)
 }
 
 /* When it has got @taken tasks in this pass, for which there was room. */
-static struct room room_after(const struct pass *p, const struct node *node, uint64_t taken)
+static inline struct room room_after(const struct pass *p, const struct node *node, uint64_t taken)
 {
         const struct demand *d = p->demand;
         struct amounts free = node_free_amounts(node);
@@ -136,12 +136,12 @@ static struct room room_after(const struct pass *p, const struct node *node, uin
                 .free = { .cpu = less(free.cpu, taken * d->amounts.cpu),
                         .memory = less(free.memory, taken * d->amounts.memory),
                         .disk = less(free.disk, taken * d->amounts.disk) },
-                .ports = node_free_ports(node) - taken * d->ports,
+                .ports = d->ports == 0 ? 0 : node_free_ports(node) - taken * d->ports,
                 .tasks = (uint64_t) node->status.tasks + taken,
         };
 }
 
-static enum refusal refusal_of_room(const struct pass *p, const struct room *room)
+static inline enum refusal refusal_of_room(const struct pass *p, const struct room *room)
 {
         const struct demand *d = p->demand;
 
@@ -178,7 +178,8 @@ static uint32_t share(uint64_t capacity, uint64_t free, uint64_t demand)
 }
 
 /* In thousandths, with one more task on it: of what is used most. */
-static uint32_t load_with(const struct pass *p, const struct node *node, const struct room *room)
+static inline uint32_t load_with(
+        const struct pass *p, const struct node *node, const struct room *room)
 {
         const struct amounts *all = &node->capacity, *d = &p->demand->amounts;
         uint32_t cpu = share(all->cpu, room->free.cpu, d->cpu);
@@ -303,8 +304,11 @@ static void find_candidates(struct pass *p, struct node *const *nodes, size_t le
 
         r->candidates = mem_resize(NULL, len, sizeof r->candidates[0]);
         for (size_t i = 0; i < len; i++) {
-                if (i + LOOK_AHEAD < len)
-                        __builtin_prefetch(&nodes[i + LOOK_AHEAD]->capacity);
+                if (i + LOOK_AHEAD < len) {
+                        __builtin_prefetch(&nodes[i + LOOK_AHEAD]->status.tasks);
+                        __builtin_prefetch(&nodes[i + LOOK_AHEAD]->connected);
+                        __builtin_prefetch(&nodes[i + LOOK_AHEAD]->used);
+                }
                 r->len += judge(p, nodes[i], &r->candidates[r->len]) == REFUSAL_NONE;
         }
 }
@@ -314,9 +318,14 @@ static void count_tasks(struct pass *p)
 {
         struct ranking *r = &p->ranking;
 
+        bool any = p->job->counts[MARK_ACTIVE] > p->job->counts[MARK_UNPLACED]; /* on a node */
+
         if (p->spec->place.spread == NULL)
                 ranking_add_group(r);
-        count_tasks_of_job(p);
+        if (any)
+                count_tasks_of_job(p);
+        else if (p->spec->place.spread == NULL)
+                return;
         for (uint32_t i = 0; i < r->len; i++) {
                 struct candidate *at = &r->candidates[i];
 
@@ -425,7 +434,7 @@ size_t place_choose_version(struct cluster *c, const struct job *job, uint32_t v
         if (p.ranking.len == 0)
                 return 0;
         count_tasks(&p);
-        ranking_begin(&p.ranking);
+        ranking_begin(&p.ranking, wanted);
         while (chosen < wanted && (best = ranking_best(&p.ranking, &rule)) != NULL)
                 choose(&p, best, rule, &ret[chosen++]);
         return chosen;

@@ -6,7 +6,10 @@
  * of such ranks, and the groups in a heap by their best candidates, where rule 2 comes in between.
  * A choice changes the rank of one candidate, which is the best of the best group, and the number
  * of tasks of that group: so one place in each of the two heaps has to be put right, whatever the
- * number of candidates and groups. */
+ * number of candidates and groups.
+ *
+ * A few tasks can only go to the first few candidates: of one group no more are ranked than there
+ * are tasks, and one, which is the next best when the last task is given away. */
 
 #include "core/rank.h"
 
@@ -104,6 +107,42 @@ static void sift_group(struct ranking *r, uint32_t at)
         r->heap[at] = group;
 }
 
+/* The worst on top. */
+static void sift_worst(struct rank *heap, uint32_t len, uint32_t at)
+{
+        struct rank rank = heap[at];
+
+        for (uint32_t child; (child = at * 2 + 1) < len; at = child) {
+                if (child + 1 < len && rank_before(&heap[child], &heap[child + 1]))
+                        child++;
+                if (!rank_before(&rank, &heap[child]))
+                        break;
+                heap[at] = heap[child];
+        }
+        heap[at] = rank;
+}
+
+/* Of the only group, the @most best candidates. */
+static void fill_best(struct ranking *r, uint32_t most)
+{
+        struct rank *heap = r->ranks = mem_resize(NULL, most, sizeof r->ranks[0]);
+
+        r->groups[0].heap = heap;
+        r->groups[0].len = most;
+        for (uint32_t i = 0; i < most; i++)
+                heap[i] = rank_of(r, i);
+        for (uint32_t at = most / 2; at-- > 0;)
+                sift_worst(heap, most, at);
+        for (uint32_t i = most; i < r->len; i++) {
+                struct rank rank = rank_of(r, i);
+
+                if (rank_before(&rank, &heap[0])) {
+                        heap[0] = rank;
+                        sift_worst(heap, most, 0);
+                }
+        }
+}
+
 /* Ranks side by side, group by group. */
 static void fill(struct ranking *r)
 {
@@ -124,9 +163,12 @@ static void fill(struct ranking *r)
         }
 }
 
-void ranking_begin(struct ranking *r)
+void ranking_begin(struct ranking *r, size_t wanted)
 {
-        fill(r);
+        if (r->groups_len == 1 && wanted + 1 < r->len / 2)
+                fill_best(r, (uint32_t) wanted + 1);
+        else
+                fill(r);
         r->heap = mem_resize(NULL, r->groups_len, sizeof r->heap[0]);
         for (uint32_t i = 0; i < r->groups_len; i++) {
                 struct group *g = &r->groups[i];

@@ -29,8 +29,8 @@ struct ranking {
 uint32_t ranking_add_group(struct ranking *r);
 void ranking_add_group_task(struct ranking *r, uint32_t group); /* rule 2 */
 
-/* All candidates and groups are there. */
-void ranking_begin(struct ranking *r);
+/* All candidates and groups are there. No more than @wanted will be given a task. */
+void ranking_begin(struct ranking *r, size_t wanted);
 
 /* The best candidate, or NULL, and the rule by which it beats the next best. */
 struct candidate *ranking_best(const struct ranking *r, enum choice_rule *ret_rule);
