@@ -562,6 +562,11 @@ int leave_handle_cordon(struct turn *turn, const struct cluster_event *event, st
 int leave_handle_drain(struct turn *turn, const struct cluster_event *event, struct error *err);
 int leave_handle_move(struct turn *turn, const struct cluster_event *event, struct error *err);
 int leave_handle_forget(struct turn *turn, const struct cluster_event *event, struct error *err);
+/* When a task of a lost node is placed elsewhere, or counts as failed; USEC_NEVER: it waits for the
+ * node. */
+usec_t leave_lost_until(const struct task *task, usec_t heard);
+size_t leave_tasks_down(const struct job *job);   /* more than update.parallel may not be */
+size_t leave_tasks_left(const struct node *node); /* that have not ended */
 void leave_check_drained(struct turn *turn, struct node *node);
 void leave_deadline(struct turn *turn, struct node *node); /* of its drain */
 

@@ -6,6 +6,7 @@
  * for it are kept with the job until the next change, because readers borrow them. */
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -386,6 +387,54 @@ void cluster_each_node(
                 fill_node(c->by_name[i], &status);
                 each(data, &status);
         }
+}
+
+bool cluster_get_node(const struct cluster *c, const char *name, struct node_status *ret)
+{
+        const struct node *node = node_find(c, name);
+
+        if (node != NULL)
+                fill_node(node, ret);
+        return node != NULL;
+}
+
+static int compare_places(const void *a, const void *b)
+{
+        const struct task *x = *(struct task *const *) a, *y = *(struct task *const *) b;
+        int by_job = strcmp(x->job->name, y->job->name);
+
+        return by_job != 0 ? by_job : x->index < y->index ? -1 : x->index > y->index;
+}
+
+void cluster_each_task_on(const struct cluster *c, const char *name,
+        void (*each)(void *data, const struct task_status *), void *data)
+{
+        const struct node *node = node_find(c, name);
+        AUTO(mem_freep) struct task **tasks = NULL;
+        struct task *task;
+        size_t len = 0;
+
+        if (node == NULL)
+                return;
+        tasks = mem_alloc(((size_t) node->status.tasks + 1) * sizeof(struct task *));
+        DL_FOREACH2 (node->tasks, task, node_next)
+                tasks[len++] = task;
+        qsort(tasks, len, sizeof(struct task *), compare_places);
+        for (size_t i = 0; i < len; i++) {
+                struct task_status status;
+
+                task_fill_status(tasks[i]->job, tasks[i], &status);
+                each(data, &status);
+        }
+}
+
+void cluster_each_version(const struct cluster *c, const char *name,
+        void (*each)(void *data, uint32_t version, const struct job_spec *spec), void *data)
+{
+        const struct job *job = job_find(c, name);
+
+        for (size_t i = 0; job != NULL && i < job->versions_len; i++)
+                each(data, job->versions[i].number, job->versions[i].spec);
 }
 
 void cluster_each_job_of_source(const struct cluster *c, const char *source,

@@ -178,13 +178,22 @@ void cluster_each_task(const struct cluster *c, const char *job,
 void cluster_each_node(
         const struct cluster *c, void (*each)(void *data, const struct node_status *), void *data);
 
+/* The tasks that have this node, by job and index. */
+void cluster_each_task_on(const struct cluster *c, const char *node,
+        void (*each)(void *data, const struct task_status *), void *data);
+
 /* False if there is none. */
+bool cluster_get_node(const struct cluster *c, const char *name, struct node_status *ret);
 bool cluster_get_job(const struct cluster *c, const char *name, struct job_status *ret);
 bool cluster_get_task(const struct cluster *c, const char *id, struct task_status *ret);
 
 /* The spec of a job's version (0: the current one), or NULL. Old versions are kept while a task
  * uses them, at least the last 10. */
 const struct job_spec *cluster_get_spec(const struct cluster *c, const char *job, uint32_t version);
+
+/* The versions that are kept, oldest first. */
+void cluster_each_version(const struct cluster *c, const char *job,
+        void (*each)(void *data, uint32_t version, const struct job_spec *spec), void *data);
 
 /* All that @node shall have: sent to an agent that has just connected (right after its NODE_UP),
  * which drops what is not named. A task may stand there twice, first to be forgotten, then to be

@@ -4,10 +4,10 @@
  * Nothing is remembered for this. The summary and what comes next follow from the state, by which
  * all decisions are taken; how it came to this is told by the events, which the caller has read
  * from the store and which are passed on as the chain. One function per state: what a reader of the
- * state table would ask for has its sentence here. Spans, not times of day, stand in the sentences:
- * the reader may sit in another time zone. */
+ * state table would ask for has its sentence here; what concerns nodes is in explain-place.c.
+ * Spans, not times of day, stand in the sentences: the reader may sit in another time zone. */
 
-#include "core/explain.h"
+#include "core/explain-internal.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -15,14 +15,6 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "core/cluster-internal.h"
-
-struct answer {
-        const struct cluster *c;
-        usec_t now;
-        const char *kind;
-        struct buffer summary, next;
-};
 
 static void answer_done(struct answer *a)
 {
@@ -46,21 +38,6 @@ static void put_because(struct answer *a, const char *reason)
 {
         if (reason != NULL)
                 buffer_printf(&a->summary, ": %s", reason);
-}
-
-/* Why there is no node at all. */
-static void put_no_node(struct answer *a)
-{
-        const struct node *node = a->c->nodes;
-
-        if (node == NULL)
-                buffer_puts(&a->summary, "no node is ready: none has ever connected");
-        else if (node->hh.next == NULL)
-                buffer_printf(&a->summary, "no node is ready: the only one, %s, is not connected",
-                        node->status.name);
-        else
-                buffer_printf(&a->summary, "no node is ready: none of the %u is connected",
-                        HASH_COUNT(a->c->nodes));
 }
 
 /* ---- A task */
@@ -90,32 +67,18 @@ static void put_limit(struct answer *a, const struct job_spec *spec)
                         time_format_exact(window, spec->restart.window));
 }
 
-static bool any_is_connected(const struct cluster *c)
-{
-        for (const struct node *node = c->nodes; node != NULL; node = node->hh.next)
-                if (node->connected)
-                        return true;
-        return false;
-}
-
-static void why_unplaced(struct answer *a, const struct about_task *t)
+static void why_without_node(struct answer *a, const struct about_task *t)
 {
         const struct pin *pin = t->task->pin;
 
-        if (pin != NULL) {
-                buffer_printf(&a->summary, "%s waits for node %s, where it belongs", t->s.id,
-                        pin->node->status.name);
-                put_because(a, t->s.reason);
-                buffer_puts(&a->next, "it is placed there as soon as it can be");
-        } else if (any_is_connected(a->c)) {
-                buffer_printf(&a->summary, "%s waits for a node", t->s.id);
-                put_because(a, t->s.reason);
-                buffer_puts(&a->next, "it is placed as soon as a node fits");
-        } else {
-                buffer_printf(&a->summary, "%s waits for a node: ", t->s.id);
-                put_no_node(a);
-                buffer_puts(&a->next, "it is placed as soon as a node is ready");
+        if (pin == NULL) {
+                why_unplaced(a, t->task, t->s.id);
+                return;
         }
+        buffer_printf(&a->summary, "%s waits for node %s, where it belongs", t->s.id,
+                pin->node->status.name);
+        put_because(a, t->s.reason);
+        buffer_puts(&a->next, "it is placed there as soon as it can be");
 }
 
 static void why_queued(struct answer *a, const struct about_task *t)
@@ -124,7 +87,7 @@ static void why_queued(struct answer *a, const struct about_task *t)
         int64_t run = t->s.runs + 1;
 
         if (t->s.node == NULL) {
-                why_unplaced(a, t);
+                why_without_node(a, t);
         } else if (t->s.next_run_at == 0) {
                 buffer_printf(&a->summary, "%s waits on node %s", t->s.id, t->s.node);
                 put_because(a, t->s.reason);
@@ -136,6 +99,18 @@ static void why_queued(struct answer *a, const struct about_task *t)
                 buffer_printf(&a->next, "run %" PRIi64 " begins in %s", run, span);
                 put_limit(a, t->spec);
         }
+}
+
+/* How its node was chosen, where there was something to choose from. */
+static void put_chosen(struct answer *a, const struct task *task)
+{
+        AUTO(buffer_done) struct buffer choice = { 0 };
+
+        if (HASH_COUNT(a->c->nodes) > 1)
+                put_choice(&choice, task);
+        if (choice.len > 0)
+                buffer_printf(&a->summary, "; it is on node %s, %s", task->node->status.name,
+                        buffer_str(&choice));
 }
 
 static void why_placed(struct answer *a, const struct about_task *t)
@@ -154,6 +129,7 @@ static void why_placed(struct answer *a, const struct about_task *t)
                 buffer_printf(&a->summary,
                         "%s was placed on node %s %s ago; its agent has not begun it yet", t->s.id,
                         t->s.node, span);
+                put_chosen(a, t->task);
                 buffer_puts(&a->next, "its agent begins it");
         }
 }
@@ -178,6 +154,9 @@ static void put_outdated(struct answer *a, const struct about_task *t)
                 buffer_puts(&a->summary, "; it is still to be restarted");
         if (halted)
                 buffer_puts(&a->next, "it stays so: the update of the job has halted");
+        else if (t->job->roll_blocked != NULL)
+                buffer_printf(
+                        &a->next, "it is replaced when there is room: %s", t->job->roll_blocked);
         else
                 buffer_puts(&a->next, "it is replaced when its turn comes");
 }
@@ -211,6 +190,7 @@ static void why_running(struct answer *a, const struct about_task *t)
         buffer_printf(&a->summary, ", version %" PRIi64 ")%s", t->s.version,
                 t->s.ready ? "" : " and is not ready yet");
         put_because(a, t->s.reason);
+        put_chosen(a, t->task);
         if (!t->task->desire.run)
                 buffer_puts(&a->next, "it was asked to stop; its agent has still to do so");
         else if ((t->task->marks & BIT(MARK_OUTDATED)) != 0)
@@ -306,6 +286,29 @@ static void why_ended(struct answer *a, const struct about_task *t)
         }
 }
 
+/* What `lost` in its spec says, and whether it can be done. */
+static void put_after_loss(struct answer *a, const struct about_task *t)
+{
+        usec_t at = leave_lost_until(t->task, t->task->node->heard);
+        AUTO(buffer_done) struct buffer room = { 0 };
+        char span[TIME_TEXT_MAX];
+
+        if (t->task->pin != NULL || t->spec->lost.then == LOST_WAIT)
+                buffer_puts(&a->next, "it waits for this node: ");
+        put_leaving(&room, a->c, t->task);
+        if (room.len > 0)
+                buffer_printf(&a->next, "it is placed elsewhere as soon as it can be (%s); ",
+                        buffer_str(&room));
+        else if (at != USEC_NEVER)
+                buffer_printf(&a->next, "%s in %s; ",
+                        t->spec->lost.then == LOST_END ? "it counts as failed"
+                                                       : "it is placed elsewhere",
+                        until(span, a, at));
+        buffer_puts(&a->next, room.len > 0 || at != USEC_NEVER
+                                      ? "if the agent there connects first, it is taken as found"
+                                      : "when the agent there connects again it is taken as found");
+}
+
 static void why_lost(struct answer *a, const struct about_task *t)
 {
         char span[TIME_TEXT_MAX];
@@ -314,9 +317,22 @@ static void why_lost(struct answer *a, const struct about_task *t)
                 "%s is lost: node %s, where it belongs, has not been heard from for %s; whether it "
                 "runs is not known",
                 t->s.id, t->s.node, ago(span, a, t->s.since));
-        if (t->task->pin != NULL || t->spec->lost.then == LOST_WAIT)
-                buffer_puts(&a->next, "it waits for this node: ");
-        buffer_puts(&a->next, "when the agent there connects again it is taken as found");
+        put_after_loss(a, t);
+}
+
+/* That it has to leave its node comes before all else that may happen to it. */
+static void put_move(struct answer *a, const struct task *task)
+{
+        AUTO(buffer_done) struct buffer leaving = { 0 };
+
+        put_leaving(&leaving, a->c, task);
+        if (leaving.len == 0)
+                return;
+        buffer_reset(&a->next);
+        buffer_printf(&a->next,
+                task->node->draining ? "it has to leave node %s, which is drained: %s"
+                                     : "it leaves node %s: %s",
+                task->node->status.name, buffer_str(&leaving));
 }
 
 static void why_task(struct answer *a, const struct job *job, const struct task *task)
@@ -355,6 +371,8 @@ static void why_task(struct answer *a, const struct job *job, const struct task 
         case TASK_STATE_COUNT:
                 break;
         }
+        if (t.s.state != TASK_LOST)
+                put_move(a, task);
         if (task->leaving) {
                 buffer_reset(&a->next);
                 buffer_puts(
@@ -432,33 +450,6 @@ static void why_job(struct answer *a, const struct job *job)
         if (s.state == JOB_STOPPED || s.state == JOB_FAILED ||
                 (s.state == JOB_DEGRADED && job->counts[MARK_ENDED_BADLY] > 0))
                 buffer_printf(&a->next, "; `reeve restart %s` runs it again", s.name);
-}
-
-/* ---- A node */
-
-static void why_node(struct answer *a, const struct node *node)
-{
-        const struct node_status *s = &node->status;
-        char span[TIME_TEXT_MAX];
-
-        a->kind = "node";
-        if (s->state == NODE_LOST) {
-                buffer_printf(&a->summary,
-                        "node %s is lost for %s: its agent is not heard from; it had %" PRIi64
-                        " task%s, and what ran there may run on",
-                        s->name, ago(span, a, s->since), s->tasks, s->tasks == 1 ? "" : "s");
-                buffer_puts(&a->next, "when its agent connects again its tasks are taken as found");
-                return;
-        }
-        if (!node->connected) {
-                buffer_printf(&a->summary, "node %s has no connection at the moment", s->name);
-                buffer_printf(&a->next, "if its agent is not back in %s, it counts as lost",
-                        until(span, a, node->heard + a->c->lost_after));
-                return;
-        }
-        buffer_printf(&a->summary,
-                "node %s is ready: connected for %s, %" PRIi64 " of its %" PRIi64 " task%s run",
-                s->name, ago(span, a, s->since), s->running, s->tasks, s->tasks == 1 ? "" : "s");
 }
 
 /* ---- The whole */

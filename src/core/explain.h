@@ -14,6 +14,11 @@
 int explain_why(const struct cluster *c, const char *subject, const struct event *events,
         size_t events_len, usec_t now_wall, struct buffer *ret, struct error *err);
 
+/* Appends why the task @id is on its node ("of 12 nodes that fitted: ..."), and what it waits for
+ * to leave it. Nothing if there is nothing to tell. */
+void explain_choice(const struct cluster *c, const char *id, struct buffer *ret);
+void explain_leaving(const struct cluster *c, const char *id, struct buffer *ret);
+
 /* What applying @specs would do, found by running the real scheduler on a copy of the state with
  * agents that do at once what they are told: appends a JSON object {"jobs": [{"job", "action":
  * "create|update|unchanged", "version", "changes": [{"field", "from", "to", "needs_restart"}],

@@ -54,8 +54,7 @@ static usec_t lease_end(const struct task *task)
         return task->node->leased + span + CLUSTER_LEASE_MARGIN;
 }
 
-/* When it is placed elsewhere, or counts as failed; USEC_NEVER: it waits for its node. */
-static usec_t lost_until(const struct task *task, usec_t heard)
+usec_t leave_lost_until(const struct task *task, usec_t heard)
 {
         const struct job_spec *spec = job_current_spec(task->job);
 
@@ -71,7 +70,7 @@ usec_t leave_next(const struct node *node)
         usec_t next = USEC_NEVER;
 
         DL_FOREACH2 (node->tasks, task, node_next)
-                next = MIN(next, lost_until(task, node->heard));
+                next = MIN(next, leave_lost_until(task, node->heard));
         return next;
 }
 
@@ -96,7 +95,7 @@ void leave_node_lost(struct turn *turn, struct node *node)
         struct task *task, *next;
 
         DL_FOREACH_SAFE2 (node->tasks, task, next, node_next)
-                if (lost_until(task, node->heard) <= turn->now)
+                if (leave_lost_until(task, node->heard) <= turn->now)
                         lose(turn, task);
 }
 
@@ -187,15 +186,20 @@ int leave_handle_drain(struct turn *turn, const struct cluster_event *event, str
         return 0;
 }
 
-void leave_check_drained(struct turn *turn, struct node *node)
+size_t leave_tasks_left(const struct node *node)
 {
         const struct task *task;
+        size_t left = 0;
 
-        if (!node->draining || node->drained)
-                return;
         DL_FOREACH2 (node->tasks, task, node_next)
-                if (task->state != TASK_ENDED)
-                        return;
+                left += task->state != TASK_ENDED;
+        return left;
+}
+
+void leave_check_drained(struct turn *turn, struct node *node)
+{
+        if (!node->draining || node->drained || leave_tasks_left(node) > 0)
+                return;
         node->drained = true;
         node_set_due(turn->c, node);
         rows_write_node(turn->effects, node);
@@ -234,7 +238,7 @@ size_t leave_room(struct turn *turn, const struct job *job, uint32_t version, si
 }
 
 /* Of those that shall be up; what has failed for good is nobody's to wait for. */
-static size_t tasks_down(const struct job *job)
+size_t leave_tasks_down(const struct job *job)
 {
         return job->counts[MARK_WANTED] - job->counts[MARK_SETTLED] - job->counts[MARK_MOVABLE] -
                job->counts[MARK_ENDED_BADLY];
@@ -273,7 +277,7 @@ static void leave_next_drained(struct turn *turn, struct job *job, uint32_t vers
         struct task *task;
 
         JOB_FOREACH_TASK (job, task) {
-                if (tasks_down(job) >= parallel || room == 0)
+                if (leave_tasks_down(job) >= parallel || room == 0)
                         return;
                 if ((task->marks & BIT(MARK_DISPLACED)) == 0 || !task->node->connected ||
                         next_version(task) != version)

@@ -156,6 +156,13 @@ static inline enum refusal refusal_of_room(const struct pass *p, const struct ro
         return room->tasks >= NODE_TASKS_MAX ? REFUSAL_TASKS : REFUSAL_NONE;
 }
 
+/* For a job that made room there for itself, and this one is no more important. */
+static bool is_kept(const struct pass *p, const struct node *node)
+{
+        return node->kept_for != NULL && node->kept_for != p->job &&
+               p->spec->priority <= job_current_spec(node->kept_for)->priority;
+}
+
 static enum refusal refusal_of_state(const struct pass *p, const struct node *node)
 {
         const char *only = p->spec->place.node;
@@ -226,8 +233,7 @@ static enum refusal judge(const struct pass *p, struct node *node, struct candid
                 why = judge_name(p, node, &constraint, &at->preference);
         if (why == REFUSAL_NONE && node_has_tag(node, p->demand->exclusive))
                 why = REFUSAL_EXCLUSIVE;
-        if (why == REFUSAL_NONE && node->kept_for != NULL && node->kept_for != p->job &&
-                p->spec->priority <= job_current_spec(node->kept_for)->priority)
+        if (why == REFUSAL_NONE && is_kept(p, node))
                 why = REFUSAL_KEPT;
         if (why == REFUSAL_NONE) {
                 room = room_after(p, node, 0);
@@ -473,6 +479,62 @@ enum refusal place_stays(struct cluster *c, const struct task *task)
         return refusal_of_room(&p, &room);
 }
 
+static void ask_attributes(const struct pass *p, const struct node *node, struct place_answer *ret)
+{
+        const struct attributes *attributes = &node->class->attributes;
+
+        if (p->spec->place.zones != NULL &&
+                !in_zones(p->spec->place.zones, attributes_get(attributes, ATTRIBUTE_ZONE)))
+                ret->refusals |= BIT(REFUSAL_ZONE);
+        for (uint32_t i = 0; i < p->spec->place.constraints_len; i++) {
+                const struct constraint *c = &p->spec->place.constraints[i];
+
+                if (about_name(c) ? name_holds(c, node) : constraint_holds(c, attributes))
+                        continue;
+                if (ret->constraints++ == 0)
+                        ret->constraint = i;
+                ret->refusals |= BIT(REFUSAL_CONSTRAINT);
+        }
+}
+
+static void ask_room(const struct pass *p, const struct node *node, struct place_answer *ret)
+{
+        const struct demand *d = p->demand;
+
+        ret->free = node_free_amounts(node);
+        if (node_has_tag(node, d->exclusive))
+                ret->refusals |= BIT(REFUSAL_EXCLUSIVE);
+        if (is_kept(p, node))
+                ret->refusals |= BIT(REFUSAL_KEPT);
+        if (d->amounts.cpu > ret->free.cpu)
+                ret->refusals |= BIT(REFUSAL_CPU);
+        if (d->amounts.memory > ret->free.memory)
+                ret->refusals |= BIT(REFUSAL_MEMORY);
+        if (d->amounts.disk > ret->free.disk)
+                ret->refusals |= BIT(REFUSAL_DISK);
+        if (d->ports > node_free_ports(node))
+                ret->refusals |= BIT(REFUSAL_PORTS);
+        if (node->status.tasks >= NODE_TASKS_MAX)
+                ret->refusals |= BIT(REFUSAL_TASKS);
+}
+
+void place_ask(
+        struct cluster *c, const struct job *job, struct node *node, struct place_answer *ret)
+{
+        struct pass p = pass_begin(c, job, NULL);
+        const char *only = p.spec->place.node;
+
+        *ret = (struct place_answer){ 0 };
+        if (only != NULL && strcmp(only, node->status.name) != 0)
+                ret->refusals |= BIT(REFUSAL_NODE);
+        if (!node->connected)
+                ret->refusals |= BIT(REFUSAL_AWAY);
+        if (node->cordoned)
+                ret->refusals |= BIT(REFUSAL_CORDONED);
+        ask_attributes(&p, node, ret);
+        ask_room(&p, node, ret);
+}
+
 bool place_allows(struct cluster *c, const struct job *job, struct node *node)
 {
         AUTO(pass_done) struct pass p = pass_begin(c, job, NULL);
@@ -506,19 +568,20 @@ static void put_separator(struct buffer *b, bool *any)
         *any = true;
 }
 
-static void put_cpu(struct buffer *b, uint64_t cpu)
+void place_put_cpu(struct buffer *b, uint64_t cpu)
 {
-        if (cpu % 1000 == 0)
-                buffer_printf(b, "%" PRIu64, cpu / 1000);
-        else
-                buffer_printf(b, "%.3g", (double) cpu / 1000);
+        buffer_printf(b, "%.6g", (double) cpu / 1000);
 }
 
-static void put_size(struct buffer *b, uint64_t bytes)
+void place_put_size(struct buffer *b, uint64_t bytes)
 {
+        const uint64_t mib = UINT64_C(1) << 20;
         char text[TEXT_SIZE_MAX];
 
-        buffer_puts(b, text_format_size(text, bytes));
+        if (bytes >= 10240 * mib && bytes % (1024 * mib) != 0)
+                buffer_printf(b, "%.4gGiB", (double) (bytes / mib) / 1024);
+        else
+                buffer_puts(b, text_format_size(text, bytes >= mib ? bytes / mib * mib : bytes));
 }
 
 static void put_too_little(struct buffer *b, const struct place_refusals *r, enum refusal why,
@@ -533,9 +596,9 @@ static void put_too_little(struct buffer *b, const struct place_refusals *r, enu
         const char *what = why == REFUSAL_CPU ? "cpu" : why == REFUSAL_MEMORY ? "memory" : "disk";
 
         buffer_printf(b, " too little %s free (", what);
-        (why == REFUSAL_CPU ? put_cpu : put_size)(b, want);
+        (why == REFUSAL_CPU ? place_put_cpu : place_put_size)(b, want);
         buffer_puts(b, " asked, at most ");
-        (why == REFUSAL_CPU ? put_cpu : put_size)(b, most);
+        (why == REFUSAL_CPU ? place_put_cpu : place_put_size)(b, most);
         buffer_puts(b, " free)");
 }
 
@@ -628,11 +691,15 @@ void place_put_refusals(
                 buffer_puts(b, "no node is ready");
                 return;
         }
-        buffer_printf(b, "no node fits: of %zu node%s ", r->nodes, r->nodes == 1 ? "" : "s");
+        if (r->nodes == 1)
+                buffer_puts(b, "no node fits: the only one ");
+        else
+                buffer_printf(b, "no node fits: of %zu nodes ", r->nodes);
         for (int why = 0; why < REFUSAL_COUNT; why++)
                 if (r->refused[why] > 0) {
                         put_separator(b, &any);
-                        buffer_printf(b, "%zu ", r->refused[why]);
+                        if (r->nodes > 1)
+                                buffer_printf(b, "%zu ", r->refused[why]);
                         put_refusal(b, spec, r, (enum refusal) why);
                 }
 }

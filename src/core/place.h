@@ -62,11 +62,25 @@ enum refusal place_refusal(
 enum refusal place_refuse(struct cluster *c, const struct task *task, struct node *node,
         struct place_refusals *refusals, struct buffer *why);
 
+/* All that is against it, not only the first. */
+struct place_answer {
+        unsigned refusals;    /* bits of enum refusal */
+        uint32_t constraint;  /* the first that does not hold */
+        uint32_t constraints; /* how many do not */
+        struct amounts free;
+};
+void place_ask(
+        struct cluster *c, const struct job *job, struct node *node, struct place_answer *ret);
+
 /* Whether the job's spec allows the node, be it full or away. */
 bool place_allows(struct cluster *c, const struct job *job, struct node *node);
 
 extern const char *const choice_rule_texts[]; /* by enum choice_rule */
 
-/* "no node fits: of 40 3 are not connected, 30 have too little memory free (...)" */
+/* "0.5"; "1.5GiB", rounded down to what people write */
+void place_put_cpu(struct buffer *b, uint64_t cpu);
+void place_put_size(struct buffer *b, uint64_t bytes);
+
+/* "no node fits: of 40 nodes 3 are not connected, 30 have too little memory free (...)" */
 void place_put_refusals(
         struct buffer *b, const struct job_spec *spec, const struct place_refusals *r);

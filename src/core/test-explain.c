@@ -93,7 +93,8 @@ static void test_why_life(void **state)
                 "when it ends it runs again after about 1s; after 5 failures within 1m it is "
                 "parked");
         expect_why(k, "web", "web is running: 3 of 3 tasks run, version 1 since 3s", NULL);
-        expect_why(k, "a", "node a is ready: connected for 3s, 3 of its 3 tasks run", NULL);
+        expect_why(k, "a", "node a is ready: connected for 3s, 3 of its 3 tasks run; all of web",
+                NULL);
 
         kit_exit(k, "web.1", 3);
         kit_settle(k);
@@ -205,7 +206,8 @@ static void test_why_lost(void **state)
         expect_why(k, "web.0",
                 "web.0 is lost: node a, where it belongs, has not been heard from "
                 "for 1s; whether it runs is not known",
-                "when the agent there connects again it is taken as found");
+                "it is placed elsewhere as soon as it can be (no node is ready); if the agent "
+                "there connects first, it is taken as found");
         expect_why(k, "web",
                 "web is degraded: web.0 is lost (and 2 more): its node is not heard from", NULL);
         expect_why(k, "a", "node a is lost for 1s: *it had 3 tasks*", "when its agent connects*");
@@ -238,7 +240,8 @@ static void test_why_per_node(void **state)
                 k, "sys", "sys is starting: 0 of 1 tasks run; sys.0 waits: node a has too*", "*");
         kit_apply(k, "big", "{\"command\": [\"b\"], \"resources\": {\"memory\": \"1TiB\"}}");
         expect_why(k, "big.0", "big.0 waits for a node: no node fits*too little memory*",
-                "it is placed as soon as a node fits");
+                "it is placed as soon as there is room; no node has so much memory, the largest has "
+                "1GiB; it would fit on node a with memory 1GiB instead of 1TiB");
         kit_free(k);
 }
 
@@ -263,6 +266,198 @@ static void test_why_scheduled(void **state)
         expect_why(k, "b", "b has failed: took longer than 1m (batch.deadline)",
                 "nothing by itself; `reeve restart b` runs it again");
         expect_why(k, "b.0", "b.0 was stopped: the job b took longer than batch.deadline", "*");
+        kit_free(k);
+}
+
+#define HALF    "{\"command\": [\"x\"], \"count\": %d, \"resources\": {\"memory\": \"512MiB\"}}"
+#define TWO_256 "{\"command\": [\"y\"], \"count\": 2, \"resources\": {\"memory\": \"256MiB\"}}"
+
+static void apply_half(struct kit *k, const char *name, int count)
+{
+        char json[200];
+
+        snprintf(json, sizeof json, HALF, count);
+        kit_apply(k, name, json);
+        kit_settle(k);
+}
+
+static struct kit *nodes_ready(size_t nodes)
+{
+        struct kit *k = kit_new();
+
+        for (size_t i = 0; i < nodes; i++)
+                kit_connect(k, i);
+        kit_settle(k);
+        return k;
+}
+
+static void command_node(struct kit *k, enum cluster_event_type type, const char *node, bool on)
+{
+        struct cluster_event event = { .type = type, .target = node, .on = on };
+
+        if (kit_handle(k, &event) < 0)
+                fail_msg("%s", k->err.message);
+}
+
+static void expect_explained(struct kit *k,
+        void (*explain)(const struct cluster *c, const char *task, struct buffer *ret),
+        const char *task, const char *expected)
+{
+        AUTO(buffer_done) struct buffer text = { 0 };
+
+        explain(k->c, task, &text);
+        assert_string_equal(buffer_str(&text), expected);
+}
+
+static void test_why_here(void **state)
+{
+        struct kit *k = nodes_ready(2);
+
+        (void) state;
+        apply_half(k, "web", 2);
+        expect_explained(k, explain_choice, "web.0",
+                "of 2 nodes that fitted: it is the first by name among equals");
+        expect_explained(k, explain_choice, "web.1",
+                "of 2 nodes that fitted: the fewest tasks of the job are on it");
+        expect_why(k, "web.1",
+                "web.1 runs on node b *; it is on node b, of 2 nodes that fitted: the fewest "
+                "tasks of the job are on it",
+                "*");
+        apply_half(k, "more", 1);
+        kit_apply(k, "third", TWO_256);
+        kit_settle(k);
+        expect_explained(k, explain_choice, "third.0", "the only node that fitted");
+        expect_explained(k, explain_choice, "nobody.0", "");
+        expect_explained(k, explain_leaving, "web.0", "");
+        kit_reload(k);
+        kit_connect(k, 0);
+        kit_connect(k, 1);
+        expect_explained(k, explain_choice, "web.1",
+                "of 2 nodes that fitted: the fewest tasks of the job are on it");
+        kit_free(k);
+}
+
+static void test_why_no_room(void **state)
+{
+        static const char picky[] =
+                "{\"command\": [\"x\"], \"place\": {\"where\": [\"gpu exists\"]}}";
+        static const char zoned[] = "{\"command\": [\"x\"], \"place\": {\"zone\": [\"west\"]}}";
+        static const char gang[] =
+                "{\"command\": [\"x\"], \"count\": 4, \"place\": {\"gang\": true},"
+                " \"resources\": {\"memory\": \"256MiB\"}}";
+        static const char huge[] =
+                "{\"command\": [\"x\"], \"resources\": {\"memory\": \"8GiB\", \"ports\": [\"p\"]}}";
+        static const char few[] = "{\"kind\": \"batch\", \"command\": [\"x\"], \"count\": 2, "
+                                  "\"batch\": {\"parallel\": 1}}";
+        struct kit *k = nodes_ready(2);
+
+        (void) state;
+        apply_half(k, "web", 2);
+        kit_apply(k, "small", "{\"command\": [\"x\"], \"resources\": {\"memory\": \"156MiB\"}}");
+        kit_settle(k);
+        kit_apply(k, "big", "{\"command\": [\"x\"], \"resources\": {\"memory\": \"600MiB\"}}");
+        expect_why(k, "big.0",
+                "big.0 waits for a node: no node fits: of 2 nodes 2 have too little memory free "
+                "(600MiB asked, at most 512MiB free)",
+                "it is placed as soon as there is room; it would fit on node b with memory 512MiB "
+                "instead of 600MiB");
+        kit_apply(k, "huge", huge);
+        expect_why(k, "huge.0", "*",
+                "it is placed as soon as there is room; no node has so much memory, the largest "
+                "has 1GiB; it would fit on node b with memory 512MiB instead of 8GiB");
+        kit_apply(k, "picky", picky);
+        expect_why(k, "picky.0",
+                "picky.0 waits for a node: no node fits: of 2 nodes 2 do not match \"gpu exists\"",
+                "it is placed as soon as there is room; it would fit on node a without the "
+                "condition \"gpu exists\"");
+        kit_apply(k, "zoned", zoned);
+        expect_why(k, "zoned.0", "*: of 2 nodes 2 are in another zone",
+                "*; it would fit on node a if place.zone allowed nodes without a zone");
+        kit_apply(k, "gang", gang);
+        expect_why(k, "gang.0",
+                "gang.0 waits for a node: all of its job are placed or none (place.gang), and "
+                "there is room for 3 of 4",
+                "it is placed as soon as there is room");
+        kit_apply(k, "few", few);
+        kit_settle(k);
+        expect_why(k, "few.1",
+                "few.1 waits for a node: as many tasks of few are there as may be at a time "
+                "(batch.parallel 1)",
+                "it is placed when one of them has ended");
+        expect_why(k, "b",
+                "node b is ready: *, 2 of its 2 tasks run; its tasks ask for memory 512MiB of "
+                "1GiB; most of it for web (1 task), few (1 task)",
+                "jobs that wait for a node and may use this one: big (1 task), huge (1 task), gang "
+                "(4 tasks) and 1 more");
+        expect_why(k, "a",
+                "*; its tasks ask for memory 668MiB of 1GiB; most of it for web (1 task), small (1 "
+                "task)",
+                "*");
+        kit_free(k);
+}
+
+static void test_why_closed(void **state)
+{
+        struct kit *k = nodes_ready(1);
+
+        (void) state;
+        command_node(k, CLUSTER_CORDON, "a", true);
+        apply_half(k, "web", 1);
+        expect_why(k, "web.0",
+                "web.0 waits for a node: no node fits: the only one is closed for new tasks",
+                "it is placed as soon as there is room; it would fit on node a if that were open "
+                "(`reeve cordon a --off`)");
+        expect_why(k, "a", "node a is ready: *; it gets no new tasks: a person closed it",
+                "nothing new comes until `reeve cordon a --off`; jobs that wait for a node and may "
+                "use this one: web (1 task)");
+        kit_free(k);
+}
+
+static void test_why_drain(void **state)
+{
+        struct kit *k = nodes_ready(2);
+
+        (void) state;
+        apply_half(k, "web", 3); /* a has two of them, b one */
+        command_node(k, CLUSTER_DRAIN, "a", true);
+        expect_explained(k, explain_leaving, "web.0",
+                "it is told to end there, and is placed anew when it has");
+        expect_explained(k, explain_leaving, "web.2",
+                "1 of web's tasks is down already, and no more may be (update.parallel): web.0 is "
+                "running, leaves its node");
+        expect_why(k, "web.2", "web.2 runs on node a *",
+                "it has to leave node a, which is drained: 1 of web's tasks is down*");
+        expect_why(k, "a", "node a is ready: *; it is being drained: 2 tasks have to leave",
+                "web.0: it is told to end there, and is placed anew when it has");
+        kit_settle(k);
+        expect_explained(k, explain_leaving, "web.2",
+                "no node fits: of 2 nodes 1 is closed for new tasks, 1 has too little memory free "
+                "(512MiB asked, at most 0B free)");
+        kit_connect(k, 2);
+        kit_settle(k);
+        expect_explained(k, explain_leaving, "web.2", "");
+        expect_why(k, "a", "node a is ready: *; it is drained: nothing runs there any more",
+                "it gets no tasks until `reeve drain a --off`");
+        kit_free(k);
+}
+
+static void test_why_lost_waits(void **state)
+{
+        struct kit *k = nodes_ready(2);
+
+        (void) state;
+        kit_apply(k, "web",
+                "{\"command\": [\"x\"], \"lost\": {\"after\": \"1m\"}, \"place\": {\"node\": "
+                "\"a\"}}");
+        kit_settle(k);
+        kit_disconnect(k, 0);
+        k->now += 3 * USEC_SEC;
+        kit_handle(k, &(struct cluster_event){ .type = CLUSTER_TICK });
+        expect_why(k, "web.0", "web.0 is lost: node a*",
+                "it is placed elsewhere in 57s; if the agent there connects first, it is taken as "
+                "found");
+        expect_why(k, "a", "node a is lost for 0*",
+                "*; `reeve node forget a` if it does not come back");
         kit_free(k);
 }
 
@@ -540,6 +735,11 @@ int main(void)
                 cmocka_unit_test(test_why_lost),
                 cmocka_unit_test(test_why_per_node),
                 cmocka_unit_test(test_why_scheduled),
+                cmocka_unit_test(test_why_here),
+                cmocka_unit_test(test_why_no_room),
+                cmocka_unit_test(test_why_closed),
+                cmocka_unit_test(test_why_drain),
+                cmocka_unit_test(test_why_lost_waits),
                 cmocka_unit_test(test_why_killed_at_once),
                 cmocka_unit_test(test_why_none),
                 cmocka_unit_test(test_why_unknown),

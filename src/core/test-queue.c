@@ -121,9 +121,9 @@ static void test_what_waits_is_told(void **state)
         apply(k, "first", TASKS(1, ""));
         kit_apply(k, "web", TASKS(2, ""));
         kit_expect_event(k, EVENT_TASK_QUEUED,
-                "2 tasks wait for a node: no node fits: of 1 node 1 has too little cpu free");
+                "2 tasks wait for a node: no node fits: the only one has too little cpu free");
         assert_non_null(
-                strstr(kit_status(k, "web.0").reason, "of 1 node 1 has too little cpu free"));
+                strstr(kit_status(k, "web.0").reason, "the only one has too little cpu free"));
         kit_describe(k, 1, "{\"cpu\": 500}");
         kit_connect(k, 1);
         kit_settle(k);
