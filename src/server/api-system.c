@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The routes of the server itself: version, schema, nodes, events, why, down, upgrade, link. */
+/* The routes of the server itself: version, schema, events, why, down, upgrade, link. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,7 +14,6 @@
 #include "server/events.h"
 #include "server/feeds.h"
 #include "server/links.h"
-#include "server/past.h"
 #include "server/tokens.h"
 
 #define EVENTS_DEFAULT 1000
@@ -60,24 +59,6 @@ void api_schema_job(struct server *server, struct http_request *req, const char 
         free(text);
         json_decref(schema);
         api_reply_done(server, req, &body);
-}
-
-/* ---- Nodes */
-
-static void list_node(void *data, const struct node_status *node)
-{
-        api_list_add(data, &node_table, node);
-}
-
-void api_nodes_list(struct server *server, struct http_request *req, const char *name)
-{
-        struct buffer body = { 0 };
-
-        (void) name;
-        if (past_answers(server, req, PAST_NODES, NULL))
-                return;
-        cluster_each_node(state_cluster(server->state), list_node, &body);
-        api_reply_list(server, req, &body);
 }
 
 /* ---- Events. Those who follow are in feeds.c */

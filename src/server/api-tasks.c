@@ -12,26 +12,73 @@
 struct task_list {
         struct buffer body;
         const char *jobs;
+        const char *node; /* NULL: any */
+        int state;        /* enum task_state; -1: any */
 };
 
 static void list_task(void *data, const struct task_status *task)
 {
         struct task_list *list = data;
 
-        if (token_jobs_cover(list->jobs, task->job))
+        if ((list->node == NULL || (task->node != NULL && strcmp(list->node, task->node) == 0)) &&
+                (list->state < 0 || list->state == task->state) &&
+                token_jobs_cover(list->jobs, task->job))
                 api_list_add(&list->body, &task_table, task);
+}
+
+static int query_state(struct http_request *req, int *ret, struct error *err)
+{
+        const char *text = http_request_query(req, "state"), *nearest;
+
+        if (text == NULL)
+                return 0;
+        for (int i = 0; i < TASK_STATE_COUNT; i++)
+                if (strcmp(text, task_state_names[i]) == 0) {
+                        *ret = i;
+                        return 0;
+                }
+        nearest = text_nearest(text, task_state_names);
+        return error_set(err, ERR_INVALID, "state: no such state, \"%s\"%s%s%s", text,
+                nearest != NULL ? "; did you mean \"" : "", nearest != NULL ? nearest : "",
+                nearest != NULL ? "\"?" : "");
+}
+
+static int query_node(
+        struct server *server, struct http_request *req, const char **ret, struct error *err)
+{
+        struct node_status node;
+
+        *ret = http_request_query(req, "node");
+        if (*ret == NULL || cluster_get_node(state_cluster(server->state), *ret, &node))
+                return 0;
+        return api_no_node(server, *ret, err);
+}
+
+/* What is asked for of one node costs what that has, however many tasks there are. */
+static void list_tasks(struct server *server, const char *job, struct task_list *list)
+{
+        const struct cluster *c = state_cluster(server->state);
+
+        if (job == NULL && list->node != NULL)
+                cluster_each_task_on(c, list->node, list_task, list);
+        else
+                cluster_each_task(c, job, list_task, list);
 }
 
 void api_tasks_list(struct server *server, struct http_request *req, const char *name)
 {
         const char *job = http_request_query(req, "job");
-        struct task_list list = { .jobs = auth_grant(server, req).jobs };
+        struct task_list list = { .jobs = auth_grant(server, req).jobs, .state = -1 };
         struct job_status status;
         struct error err;
 
         (void) name;
         if (job != NULL && !auth_allows_job(server, req, job))
                 return;
+        if (query_state(req, &list.state, &err) < 0) {
+                api_reply_error(server, req, &err);
+                return;
+        }
         if (past_answers(server, req, PAST_TASKS, job))
                 return;
         if (job != NULL && !cluster_get_job(state_cluster(server->state), job, &status)) {
@@ -39,8 +86,22 @@ void api_tasks_list(struct server *server, struct http_request *req, const char 
                 api_reply_error(server, req, &err);
                 return;
         }
-        cluster_each_task(state_cluster(server->state), job, list_task, &list);
+        if (query_node(server, req, &list.node, &err) < 0) {
+                api_reply_error(server, req, &err);
+                return;
+        }
+        list_tasks(server, job, &list);
         api_reply_list(server, req, &list.body);
+}
+
+bool api_task_matches(const struct http_request *req, const struct task_status *task)
+{
+        const char *node = http_request_query(req, "node");
+        const char *state = http_request_query(req, "state");
+
+        return (node == NULL || (task->node != NULL && strcmp(node, task->node) == 0)) &&
+               (state == NULL ||
+                       (task->state >= 0 && strcmp(state, task_state_names[task->state]) == 0));
 }
 
 static bool task_is_there(

@@ -19,51 +19,6 @@
 #define NOTE_MAX         200
 #define SKEW_MAX         USEC_MINUTE
 
-/* ---- Reading bodies */
-
-/* The caller's, or NULL. */
-static json_t *read_object(struct http_request *req, struct error *err)
-{
-        size_t len;
-        const char *body = http_request_body(req, &len);
-        json_error_t why;
-        json_t *json =
-                len == 0 ? json_object() : json_loadb(body, len, JSON_REJECT_DUPLICATES, &why);
-
-        if (json_is_object(json))
-                return json;
-        if (json == NULL)
-                error_set(err, ERR_INVALID, "request:%d: %s", why.line, why.text);
-        else
-                error_set(err, ERR_INVALID, "request: expected an object");
-        json_decref(json);
-        return NULL;
-}
-
-/* A member that may be missing or null. Borrowed from @object. */
-static int get_text(const json_t *object, const char *name, char **ret, struct error *err)
-{
-        json_t *member = json_object_get(object, name);
-
-        if (member != NULL && !json_is_null(member) && !json_is_string(member))
-                return error_set(err, ERR_INVALID, "%s: expected text", name);
-        /* json_string_value() is const only to say that the bytes are jansson's */
-        *ret = member == NULL ? NULL : (char *) (uintptr_t) json_string_value(member);
-        return 0;
-}
-
-static int get_number(const json_t *object, const char *name, int64_t *ret, struct error *err)
-{
-        json_t *member = json_object_get(object, name);
-
-        if (member == NULL || json_is_null(member))
-                return 0;
-        if (!json_is_integer(member) || json_integer_value(member) < 1)
-                return error_set(err, ERR_INVALID, "%s: expected a number from 1", name);
-        *ret = json_integer_value(member);
-        return 0;
-}
-
 /* ---- Tokens */
 
 static void list_token(void *data, const struct token_status *token)
@@ -84,7 +39,8 @@ static int read_kind(const json_t *object, struct token_status *wish, struct err
 {
         char *kind, *role;
 
-        if (get_text(object, "kind", &kind, err) < 0 || get_text(object, "role", &role, err) < 0)
+        if (api_body_text(object, "kind", &kind, err) < 0 ||
+                api_body_text(object, "role", &role, err) < 0)
                 return -1;
         if (kind == NULL || strcmp(kind, "api") == 0)
                 wish->kind = TOKEN_API;
@@ -106,7 +62,7 @@ static int read_expiry(const json_t *object, struct token_status *wish, struct e
         usec_t ttl = wish->kind == TOKEN_JOIN ? JOIN_TTL_DEFAULT : USEC_NEVER;
         char *text;
 
-        if (get_text(object, "ttl", &text, err) < 0)
+        if (api_body_text(object, "ttl", &text, err) < 0)
                 return -1;
         if (text != NULL && (!time_parse_span(text, &ttl) || ttl == 0))
                 return error_set(
@@ -119,9 +75,9 @@ static int read_expiry(const json_t *object, struct token_status *wish, struct e
 static int read_wish(const json_t *object, struct token_status *wish, struct error *err)
 {
         if (read_kind(object, wish, err) < 0 || read_expiry(object, wish, err) < 0 ||
-                get_text(object, "jobs", &wish->jobs, err) < 0 ||
-                get_text(object, "note", &wish->note, err) < 0 ||
-                get_number(object, "uses", &wish->uses, err) < 0)
+                api_body_text(object, "jobs", &wish->jobs, err) < 0 ||
+                api_body_text(object, "note", &wish->note, err) < 0 ||
+                api_body_number(object, "uses", &wish->uses, err) < 0)
                 return -1;
         if (wish->kind == TOKEN_JOIN && wish->jobs != NULL)
                 return error_set(err, ERR_INVALID, "jobs: a join token is not limited to jobs");
@@ -188,7 +144,7 @@ void api_token_make(struct server *server, struct http_request *req, const char 
 {
         struct token_status wish = { .uses = RECORD_NULL };
         struct error err;
-        json_t *object = read_object(req, &err);
+        json_t *object = api_body_object(req, &err);
         struct making *m = making_new(server, req);
         int rc = object == NULL ? -1 : read_wish(object, &wish, &err);
 
@@ -254,38 +210,19 @@ static void forget_node(struct server *server, struct http_request *req, const c
         api_command(server, req, &(struct cluster_event){ .type = CLUSTER_FORGET, .target = name });
 }
 
-struct known {
-        const char *name;
-        bool found;
-};
-
-static void look_for_node(void *data, const struct node_status *node)
-{
-        struct known *k = data;
-
-        k->found = k->found || strcmp(k->name, node->name) == 0;
-}
-
-/* False of one that has joined and never connected. */
-static bool is_known(struct server *server, const char *name)
-{
-        struct known k = { .name = name };
-
-        cluster_each_node(state_cluster(server->state), look_for_node, &k);
-        return k.found;
-}
-
 /* The credential is void; with its link ended the cluster can forget the node. */
 static void on_node_revoked(void *data, const struct token_status *token, const struct error *err)
 {
         struct making *m = data;
+        struct node_status node;
 
         if (err != NULL) {
                 api_reply_error(m->server, m->req, err);
         } else {
                 log_info("node %s: its credential is void", token->node);
                 links_revoke(m->server->links, token->id);
-                if (is_known(m->server, token->node))
+                /* one that has joined and never connected is not known there */
+                if (cluster_get_node(state_cluster(m->server->state), token->node, &node))
                         forget_node(m->server, m->req, token->node);
                 else
                         reply_index(m->server, m->req);
@@ -344,14 +281,14 @@ struct joiner {
 
 static int read_joiner(const json_t *object, struct joiner *j, struct error *err)
 {
-        if (get_text(object, "token", &j->token, err) < 0 ||
-                get_text(object, "name", &j->name, err) < 0 ||
-                get_text(object, "version", &j->version, err) < 0 ||
-                get_text(object, "time", &j->time, err) < 0 ||
-                get_number(object, "protocol", &j->protocol, err) < 0)
+        if (api_body_text(object, "token", &j->token, err) < 0 ||
+                api_body_text(object, "name", &j->name, err) < 0 ||
+                api_body_text(object, "version", &j->version, err) < 0 ||
+                api_body_text(object, "time", &j->time, err) < 0 ||
+                api_body_number(object, "protocol", &j->protocol, err) < 0)
                 return -1;
         j->protocol_min = j->protocol;
-        if (get_number(object, "protocol_min", &j->protocol_min, err) < 0)
+        if (api_body_number(object, "protocol_min", &j->protocol_min, err) < 0)
                 return -1;
         if (j->token == NULL || j->name == NULL)
                 return error_set(
@@ -418,7 +355,7 @@ void api_join(struct server *server, struct http_request *req, const char *name)
         struct joiner j = { .protocol = 1 };
         const char *reason = NULL;
         struct error err;
-        json_t *object = read_object(req, &err);
+        json_t *object = api_body_object(req, &err);
         struct making *m = making_new(server, req);
         int rc = object == NULL ? -1 : read_joiner(object, &j, &err);
 

@@ -119,6 +119,7 @@ struct command {
         struct server *server;
         struct http_request *req;
         uint64_t index;
+        uint32_t version; /* told if it is not 0 */
 };
 
 static void on_command_durable(void *data, const struct error *err)
@@ -129,7 +130,10 @@ static void on_command_durable(void *data, const struct error *err)
         if (err != NULL) {
                 api_reply_error(c->server, c->req, err);
         } else {
-                buffer_printf(&body, "{\"index\":%" PRIu64 "}", c->index);
+                buffer_printf(&body, "{\"index\":%" PRIu64, c->index);
+                if (c->version != 0)
+                        buffer_printf(&body, ",\"version\":%" PRIu32, c->version);
+                buffer_putc(&body, '}');
                 api_reply_done(c->server, c->req, &body);
         }
         free(c);
@@ -149,6 +153,7 @@ void api_command(struct server *server, struct http_request *req, const struct c
                 return;
         }
         c->index = outcome.index;
+        c->version = event->type == CLUSTER_REVERT ? outcome.version : 0;
 }
 
 /* ---- Names that are not there */
@@ -221,6 +226,19 @@ int api_no_task(
         else
                 cluster_each_job(state_cluster(server->state), add_job, &n);
         return not_found("task", id, &n, err);
+}
+
+static void add_node(void *data, const struct node_status *node)
+{
+        names_add(data, node->name);
+}
+
+int api_no_node(struct server *server, const char *name, struct error *err)
+{
+        struct names n = { 0 };
+
+        cluster_each_node(state_cluster(server->state), add_node, &n);
+        return not_found("node", name, &n, err);
 }
 
 /* ---- What people do to tasks */

@@ -55,7 +55,8 @@ void api_reply_list(struct server *server, struct http_request *req, struct buff
 /* What is durable already. */
 void api_reply_done(struct server *server, struct http_request *req, struct buffer *body);
 
-/* Submits a command and answers {"index"} when it is durable. */
+/* Submits a command and answers {"index"}, of a CLUSTER_REVERT also {"version"}, when it is
+ * durable. */
 void api_command(
         struct server *server, struct http_request *req, const struct cluster_event *event);
 
@@ -65,6 +66,11 @@ int api_no_job(
         struct server *server, const struct http_request *req, const char *name, struct error *err);
 int api_no_task(
         struct server *server, const struct http_request *req, const char *id, struct error *err);
+
+/* The task is one that ?node= and ?state= ask for. */
+bool api_task_matches(const struct http_request *req, const struct task_status *task);
+
+int api_no_node(struct server *server, const char *name, struct error *err);
 
 /* Who asks, for an event: "user root", "the owner of token 7". Returns @text. */
 #define API_WHO_MAX 128
@@ -88,6 +94,15 @@ int api_query_bool(struct http_request *req, const char *name, bool *ret, struct
 /* A point in time: RFC 3339, or how long ago ("10m"). Missing is 0. */
 int api_query_time(struct http_request *req, const char *name, usec_t *ret_wall, struct error *err);
 
+/* The body as an object, the caller's; {} if there is none. NULL: @err. */
+json_t *api_body_object(struct http_request *req, struct error *err);
+/* Members that may be missing or null, which leaves *@ret alone (text: NULL). Texts are borrowed
+ * from @object; numbers are from 1. */
+int api_body_text(const json_t *object, const char *name, char **ret, struct error *err);
+int api_body_number(const json_t *object, const char *name, int64_t *ret, struct error *err);
+int api_body_flag(const json_t *object, const char *name, bool *ret, struct error *err);
+int api_body_span(const json_t *object, const char *name, usec_t *ret, struct error *err);
+
 /* The handlers, one file per noun. */
 void api_version(struct server *server, struct http_request *req, const char *name);
 void api_schema_job(struct server *server, struct http_request *req, const char *name);
@@ -95,6 +110,9 @@ void api_why(struct server *server, struct http_request *req, const char *name);
 void api_down(struct server *server, struct http_request *req, const char *name);
 void api_upgrade(struct server *server, struct http_request *req, const char *name);
 void api_nodes_list(struct server *server, struct http_request *req, const char *name);
+void api_node_get(struct server *server, struct http_request *req, const char *name);
+void api_node_cordon(struct server *server, struct http_request *req, const char *name);
+void api_node_drain(struct server *server, struct http_request *req, const char *name);
 void api_tokens_list(struct server *server, struct http_request *req, const char *name);
 void api_token_make(struct server *server, struct http_request *req, const char *name);
 void api_token_revoke(struct server *server, struct http_request *req, const char *name);
@@ -114,6 +132,10 @@ void api_job_scale(struct server *server, struct http_request *req, const char *
 void api_job_logs(struct server *server, struct http_request *req, const char *name);
 void api_job_schedule(struct server *server, struct http_request *req, const char *name);
 void api_job_stop(struct server *server, struct http_request *req, const char *name);
+void api_job_versions(struct server *server, struct http_request *req, const char *name);
+void api_job_promote(struct server *server, struct http_request *req, const char *name);
+void api_job_revert(struct server *server, struct http_request *req, const char *name);
+void api_job_dispatch(struct server *server, struct http_request *req, const char *name);
 void api_job_restart(struct server *server, struct http_request *req, const char *name);
 
 void api_snapshot(struct server *server, struct http_request *req, const char *name);

@@ -51,6 +51,7 @@ static void past_free(void *data)
 struct list {
         struct buffer body;
         const char *jobs; /* of these, as in a token; NULL: of all */
+        struct http_request *req;
 };
 
 static void list_job(void *data, const struct job_status *job)
@@ -65,7 +66,7 @@ static void list_task(void *data, const struct task_status *task)
 {
         struct list *list = data;
 
-        if (token_jobs_cover(list->jobs, task->job))
+        if (token_jobs_cover(list->jobs, task->job) && api_task_matches(list->req, task))
                 api_list_add(&list->body, &task_table, task);
 }
 
@@ -163,7 +164,7 @@ static int check_begin(const struct past *p, struct error *err)
 static void answer(struct past *p)
 {
         struct grant grant = auth_grant(p->server, p->req);
-        struct list list = { .jobs = grant.jobs };
+        struct list list = { .jobs = grant.jobs, .req = p->req };
         struct error err;
         int rc;
 
