@@ -227,14 +227,29 @@ void client_put_encoded(struct buffer *out, const char *text)
         }
 }
 
-char *client_subject_path(const char *name, const char *rest)
+static char *make_path(const char *noun, const char *name, const char *rest)
 {
         struct buffer path = { 0 };
 
-        buffer_puts(&path, client_is_task(name) ? "/v1/tasks/" : "/v1/jobs/");
+        buffer_puts(&path, noun);
         client_put_encoded(&path, name);
         buffer_puts(&path, rest);
         return buffer_take(&path);
+}
+
+char *client_subject_path(const char *name, const char *rest)
+{
+        return make_path(client_is_task(name) ? "/v1/tasks/" : "/v1/jobs/", name, rest);
+}
+
+char *client_job_path(const char *name, const char *rest)
+{
+        return make_path("/v1/jobs/", name, rest);
+}
+
+char *client_node_path(const char *name, const char *rest)
+{
+        return make_path("/v1/nodes/", name, rest);
 }
 
 void client_json_decref(json_t **json)

@@ -50,6 +50,10 @@ bool client_is_task(const char *name);
  * percent-encoded. Heap string. */
 char *client_subject_path(const char *name, const char *rest);
 
+/* The same for what can only be a job, and for a node. */
+char *client_job_path(const char *name, const char *rest);
+char *client_node_path(const char *name, const char *rest);
+
 /* Appends @text percent-encoded, as a segment of a path or a value in a query. */
 void client_put_encoded(struct buffer *out, const char *text);
 

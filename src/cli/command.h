@@ -30,7 +30,7 @@ struct option_row {
         enum option_type type;
         void *value;
         const char *argument; /* "DIR"; NULL for a flag. Also tells the completion what to offer:
-                                 FILE, DIR, JOB, TASK */
+                                 FILE, DIR, JOB, TASK, NODE */
         const char *help;
 };
 
@@ -54,14 +54,15 @@ struct command {
 };
 
 /* Each in a file of its own name. */
-extern const struct command command_agent, command_apply, command_completion, command_cron,
-        command_down, command_events, command_exec, command_job, command_jobs, command_login,
-        command_logout, command_logs, command_node_forget, command_plan, command_ps,
-        command_rebalance, command_reference, command_remove, command_restart, command_scale,
-        command_schema, command_server, command_signal, command_sim, command_snapshot_inspect,
-        command_snapshot_restore, command_snapshot_save, command_stop, command_token_create,
-        command_token_list, command_token_revoke, command_up, command_upgrade, command_version,
-        command_why;
+extern const struct command command_agent, command_apply, command_completion, command_cordon,
+        command_cron, command_dispatch, command_down, command_drain, command_events, command_exec,
+        command_job, command_jobs, command_login, command_logout, command_logs, command_node,
+        command_node_forget, command_nodes, command_plan, command_promote, command_ps,
+        command_rebalance, command_reference, command_remove, command_restart, command_revert,
+        command_scale, command_schema, command_server, command_signal, command_sim,
+        command_snapshot_inspect, command_snapshot_restore, command_snapshot_save, command_stop,
+        command_token_create, command_token_list, command_token_revoke, command_up, command_upgrade,
+        command_version, command_why;
 
 /* All of them, in the order of `reeve help`; ends with NULL. */
 extern const struct command *const commands[];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Completion for bash, made from the table of commands. What an option or operand is called says
- * what is offered for it: FILE, DIR and PATH are files, JOB and TASK are asked of the server. */
+ * what is offered for it: FILE, DIR and PATH are files, JOB, TASK and NODE are asked of the server.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,13 +11,16 @@ static const char *kind_of(const char *word)
 {
         static char kind[64];
         bool job = strstr(word, "JOB") != NULL, task = strstr(word, "TASK") != NULL;
+        bool node = strstr(word, "NODE") != NULL;
 
         if (strcmp(word, "DIR") == 0)
                 return "dir";
         if (strstr(word, "FILE") != NULL || strcmp(word, "PATH") == 0)
                 return "file";
         if (job && task)
-                return "both";
+                return node ? "all" : "both";
+        if (node)
+                return "node";
         if (job || task)
                 return job ? "job" : "task";
         if (*word == '\0' || (*word >= 'A' && *word <= 'Z') || *word == '[')
@@ -76,7 +80,9 @@ static void print_script(void)
              "    case \"$1\" in\n"
              "        job) reeve jobs 2>/dev/null | sed 1d | cut -d' ' -f1 ;;\n"
              "        task) reeve ps 2>/dev/null | sed 1d | cut -d' ' -f1 ;;\n"
+             "        node) reeve nodes 2>/dev/null | sed 1d | cut -d' ' -f1 ;;\n"
              "        both) _reeve_names job; _reeve_names task ;;\n"
+             "        all) _reeve_names both; _reeve_names node ;;\n"
              "        words) printf '%s\\n' \"${@:2}\" ;;\n"
              "    esac\n"
              "}\n"

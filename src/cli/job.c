@@ -15,7 +15,7 @@
 
 #define EVENTS 10
 
-static bool as_json, as_spec;
+static bool as_json, as_spec, versions;
 static int64_t version;
 static const char *at;
 static char at_text[TIME_TEXT_MAX]; /* the same in RFC 3339 */
@@ -23,10 +23,31 @@ static char at_text[TIME_TEXT_MAX]; /* the same in RFC 3339 */
 static const struct option_row options[] = {
         { "spec", 's', OPTION_FLAG, &as_spec, NULL, "print its spec as a job file" },
         { "version", 'v', OPTION_INT, &version, "N", "an earlier version of the spec" },
+        { "versions", 0, OPTION_FLAG, &versions, NULL,
+                "list the versions that are kept, and what changed with each" },
         { "at", 0, OPTION_TEXT, &at, "TIME", "what was so then: " SHOW_TIME_HELP },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "the server's answer as JSON" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
+
+/* What is not known of a job that is past is left out. */
+static void put_more(const struct job_status *job, struct buffer *out)
+{
+        if (job->queued > 0)
+                buffer_printf(out, ", %" PRId64 " wait%s for a node", job->queued,
+                        job->queued == 1 ? "s" : "");
+        if (job->lost > 0)
+                buffer_printf(out, ", %" PRId64 " lost", job->lost);
+        buffer_putc(out, '\n');
+        if (job->priority == RECORD_NULL)
+                return;
+        buffer_printf(out, "Priority: %" PRId64, job->priority);
+        if (job->owner != NULL) {
+                buffer_puts(out, ", counts against the share of ");
+                columns_put(out, job->owner, 0);
+        }
+        buffer_putc(out, '\n');
+}
 
 static void put_state(const struct job_status *job, struct buffer *out)
 {
@@ -45,11 +66,12 @@ static void put_state(const struct job_status *job, struct buffer *out)
                 buffer_putc(out, '\n');
         }
         if (job->count == RECORD_NULL)
-                buffer_printf(out, "Tasks:    %" PRId64 " run, %" PRId64 " ready\n", job->running,
+                buffer_printf(out, "Tasks:    %" PRId64 " run, %" PRId64 " ready", job->running,
                         job->ready);
         else
-                buffer_printf(out, "Tasks:    %" PRId64 " of %" PRId64 " run, %" PRId64 " ready\n",
+                buffer_printf(out, "Tasks:    %" PRId64 " of %" PRId64 " run, %" PRId64 " ready",
                         job->running, job->count, job->ready);
+        put_more(job, out);
         buffer_printf(out, "Version:  %" PRId64 "%s%s\n", job->version,
                 job->since != 0 ? ", since " : "",
                 job->since != 0 ? time_format_local(time, job->since, time_wall()) : "");
@@ -144,6 +166,61 @@ static int show_spec(const char *name, json_t *answer, struct error *err)
         return 0;
 }
 
+/* ---- Versions */
+
+/* "count 2 -> 3, restart.delay \"1s\" -> \"2s\"" */
+static void put_changes(struct buffer *out, const json_t *changes)
+{
+        const json_t *change;
+        size_t i;
+
+        json_array_foreach (changes, i, change) {
+                const char *field = json_string_value(json_object_get(change, "field"));
+                AUTO(mem_freep)
+                char *from =
+                        json_dumps(json_object_get(change, "from"), JSON_COMPACT | JSON_ENCODE_ANY);
+                AUTO(mem_freep)
+                char *to =
+                        json_dumps(json_object_get(change, "to"), JSON_COMPACT | JSON_ENCODE_ANY);
+
+                buffer_printf(out, "%s%s %s -> %s", i == 0 ? "" : ", ", field != NULL ? field : "-",
+                        from != NULL ? from : "-", to != NULL ? to : "-");
+        }
+}
+
+static int show_versions(const char *name, struct error *err)
+{
+        static const struct table_column columns[] = {
+                { "VERSION", true },
+                { "TASKS", true },
+                { "CHANGES", false },
+        };
+        AUTO(table_freep) struct table *table = table_new(columns, ARRAY_SIZE(columns));
+        AUTO(mem_freep) char *path = client_job_path(name, "/versions");
+        AUTO(client_json_decref) json_t *answer = NULL;
+        const json_t *row;
+        size_t i;
+
+        if (client_get(path, &answer, err) < 0)
+                return -1;
+        if (as_json) {
+                terminal_print_json(answer);
+                return 0;
+        }
+        json_array_foreach (answer, i, row) {
+                AUTO(buffer_done) struct buffer changes = { 0 };
+
+                put_changes(&changes, json_object_get(row, "changes"));
+                table_printf(table, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+                        json_integer_value(json_object_get(row, "version")));
+                table_printf(table, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+                        json_integer_value(json_object_get(row, "tasks")));
+                table_put(table, TABLE_PLAIN, buffer_str(&changes));
+        }
+        terminal_print_table(table);
+        return 0;
+}
+
 static char *path_of(const char *name)
 {
         AUTO(mem_freep)
@@ -168,6 +245,8 @@ static int run(const char *const *operands, struct error *err)
                 return error_set(err, ERR_INVALID,
                         "%s is a task: try `reeve ps %s` or `reeve why %s`", *operands, *operands,
                         *operands);
+        if (versions)
+                return show_versions(*operands, err);
         path = path_of(*operands);
         if (client_get(path, &answer, err) < 0)
                 return -1;

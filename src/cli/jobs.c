@@ -25,6 +25,8 @@ static const struct table_column columns[] = {
         { "STATE", false },
         { "RUNNING", true },
         { "READY", true },
+        { "QUEUED", TABLE_RIGHT | TABLE_OPTIONAL },
+        { "LOST", TABLE_RIGHT | TABLE_OPTIONAL },
         { "VERSION", true },
         { "SINCE", true },
         { "REASON", false },
@@ -43,6 +45,8 @@ static void put_job(struct table *table, const struct job_status *job, usec_t no
         else
                 table_printf(table, TABLE_PLAIN, "%" PRId64 "/%" PRId64, job->running, job->count);
         table_printf(table, TABLE_PLAIN, "%" PRId64, job->ready);
+        show_number(table, TABLE_WARN, job->queued > 0 ? job->queued : RECORD_NULL);
+        show_number(table, TABLE_BAD, job->lost > 0 ? job->lost : RECORD_NULL);
         table_printf(table, TABLE_PLAIN, "%" PRId64, job->version);
         table_put(table, TABLE_PLAIN,
                 job->since == 0 ? NULL
@@ -93,7 +97,8 @@ const struct command command_jobs = {
         .operands = "",
         .summary = "list jobs",
         .details = "RUNNING is how many tasks run, of how many were asked for; SINCE is the age of "
-                   "the version.",
+                   "the version. QUEUED, the tasks that wait for a node, and LOST, those whose "
+                   "node is not heard from, are there when there are such tasks.",
         .options = options,
         .run = run,
 };

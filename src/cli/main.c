@@ -38,12 +38,19 @@ const struct command *const commands[] = {
         &command_stop,
         &command_restart,
         &command_scale,
+        &command_promote,
+        &command_revert,
+        &command_dispatch,
         &command_remove,
         &command_cron,
         &command_events,
         &command_why,
         &command_rebalance,
+        &command_nodes,
+        &command_node,
         &command_node_forget,
+        &command_cordon,
+        &command_drain,
         &command_login,
         &command_logout,
         &command_token_create,
@@ -329,9 +336,11 @@ static bool is_help(const char *word)
         return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-/* @argv begins with the command's name, of one word or two. */
+/* @argv begins with the command's name, of one word or two. `node forget` comes before a `node`
+ * that is called forget: for that there is `node -- forget`. */
 static int find_and_start(int argc, char **argv)
 {
+        const struct command *one_word = NULL;
         bool several = false;
 
         for (size_t i = 0; commands[i] != NULL; i++) {
@@ -340,11 +349,13 @@ static int find_and_start(int argc, char **argv)
                 if (!command_begins(c, argv[0]))
                         continue;
                 if (c->name[command_word_len(c)] == '\0')
-                        return start(c, argc, argv);
-                if (argc > 1 && strcmp(c->name + command_word_len(c) + 1, argv[1]) == 0)
+                        one_word = c;
+                else if (argc > 1 && strcmp(c->name + command_word_len(c) + 1, argv[1]) == 0)
                         return start(c, argc - 1, argv + 1);
                 several = true;
         }
+        if (one_word != NULL)
+                return start(one_word, argc, argv);
         if (!several)
                 return unknown_command(argv[0]);
         if (argc < 2)

@@ -16,11 +16,13 @@
 static const struct table_column task_columns[] = {
         { "TASK", false },
         { "STATE", false },
+        { "NODE", TABLE_OPTIONAL }, /* where there is more than one */
         { "READY", false },
         { "PID", true },
         { "RUNS", true },
-        { "RESTARTS", true },
+        { "RESTARTS", TABLE_RIGHT | TABLE_OPTIONAL },
         { "SINCE", true },
+        { "PORTS", TABLE_OPTIONAL },
         { "REASON", false },
 };
 
@@ -97,7 +99,8 @@ void show_number(struct table *table, enum table_style style, int64_t number)
                 table_printf(table, style, "%" PRId64, number);
 }
 
-static void put_task(struct table *table, const struct task_status *t, usec_t now_wall)
+static void put_task(
+        struct table *table, const struct task_status *t, bool with_node, usec_t now_wall)
 {
         AUTO(buffer_done) struct buffer state = { 0 };
         char span[TIME_TEXT_MAX];
@@ -105,23 +108,42 @@ static void put_task(struct table *table, const struct task_status *t, usec_t no
         put_state(&state, t, now_wall);
         table_put(table, TABLE_PLAIN, t->id);
         table_put(table, task_style(t), buffer_str(&state));
+        table_put(table, TABLE_PLAIN, with_node ? t->node : NULL);
         table_put(table, TABLE_PLAIN, t->state != TASK_RUNNING ? NULL : t->ready ? "yes" : "no");
         if (t->pid > 0)
                 table_printf(table, TABLE_PLAIN, "%" PRId64, t->pid);
         else
                 table_put(table, TABLE_PLAIN, NULL);
         show_number(table, TABLE_PLAIN, t->runs);
-        show_number(table, t->restarts > 0 ? TABLE_WARN : TABLE_PLAIN, t->restarts);
+        show_number(table, TABLE_WARN, t->restarts > 0 ? t->restarts : RECORD_NULL);
         table_put(table, TABLE_PLAIN,
                 t->since == 0
                         ? NULL
                         : time_format_span(span, now_wall > t->since ? now_wall - t->since : 0));
+        table_put(table, TABLE_PLAIN, t->ports);
         table_put(table, TABLE_PLAIN, t->reason);
+}
+
+static bool on_several_nodes(const json_t *tasks)
+{
+        const char *first = NULL;
+        const json_t *task;
+        size_t i;
+
+        json_array_foreach (tasks, i, task) {
+                const char *node = json_string_value(json_object_get(task, "node"));
+
+                if (node != NULL && first != NULL && strcmp(node, first) != 0)
+                        return true;
+                first = node != NULL ? node : first;
+        }
+        return false;
 }
 
 int show_tasks(const json_t *tasks, usec_t now, struct error *err)
 {
         AUTO(table_freep) struct table *table = table_new(task_columns, ARRAY_SIZE(task_columns));
+        bool with_node = on_several_nodes(tasks);
         json_t *object;
         size_t i;
 
@@ -130,11 +152,54 @@ int show_tasks(const json_t *tasks, usec_t now, struct error *err)
 
                 if (record_read(&task_table, object, &task, err) < 0)
                         return error_wrap(err, "the server's answer");
-                put_task(table, &task, now);
+                put_task(table, &task, with_node, now);
                 record_done(&task_table, &task);
         }
         terminal_print_table(table);
         return 0;
+}
+
+/* ---- Nodes */
+
+void show_node_state(struct buffer *out, const struct node_status *node)
+{
+        buffer_puts(out, node->state >= 0 ? node_state_names[node->state] : "-");
+        if (node->scheduling > NODE_OPEN)
+                buffer_printf(out, ", %s", node_scheduling_names[node->scheduling]);
+}
+
+enum table_style show_node_style(const struct node_status *node)
+{
+        if (node->state == NODE_LOST)
+                return TABLE_BAD;
+        return node->scheduling == NODE_OPEN ? TABLE_GOOD : TABLE_WARN;
+}
+
+static void put_bytes(struct buffer *out, int64_t bytes)
+{
+        static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };
+        double value = (double) bytes;
+        size_t unit = 0;
+
+        for (; unit + 1 < ARRAY_SIZE(units) && value >= 1000; unit++)
+                value /= 1024;
+        buffer_printf(out, "%.3g%s", value, value == 0 ? "" : units[unit]);
+}
+
+void show_bytes(struct buffer *out, int64_t used, int64_t all)
+{
+        put_bytes(out, used);
+        if (all == RECORD_NULL)
+                return;
+        buffer_putc(out, '/');
+        put_bytes(out, all);
+}
+
+void show_cores(struct buffer *out, int64_t used, int64_t all)
+{
+        buffer_printf(out, "%.4g", (double) used / 1000);
+        if (all != RECORD_NULL)
+                buffer_printf(out, "/%.4g", (double) all / 1000);
 }
 
 /* ---- Jobs */

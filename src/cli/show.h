@@ -27,3 +27,10 @@ enum table_style show_job_style(int state);
 #define SHOW_TIME_HELP "10m (ago), \"2026-11-20 15:04\" or 2026-11-20T15:04:00Z"
 int show_parse_time(const char *option, const char *text, char ret[TIME_TEXT_MAX], usec_t *ret_wall,
         struct error *err);
+
+/* "ready, draining" */
+void show_node_state(struct buffer *out, const struct node_status *node);
+enum table_style show_node_style(const struct node_status *node);
+/* "192MiB/15.6GiB", "0.5/8"; all RECORD_NULL: nobody knows, "192MiB" */
+void show_bytes(struct buffer *out, int64_t used, int64_t all);
+void show_cores(struct buffer *out, int64_t used, int64_t all);

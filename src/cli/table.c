@@ -17,6 +17,7 @@ struct cell {
         char *text;
         size_t width;
         enum table_style style;
+        bool empty;
 };
 
 struct table {
@@ -59,7 +60,8 @@ void table_put(struct table *t, enum table_style style, const char *text)
                 t->cells = mem_resize(t->cells, t->allocated, sizeof *t->cells);
         }
         cell = &t->cells[t->len++];
-        cell->text = mem_strdup(text != NULL && *text != '\0' ? text : "-");
+        cell->empty = text == NULL || *text == '\0';
+        cell->text = mem_strdup(cell->empty ? "-" : text);
         cell->width = columns_width(cell->text);
         cell->style = style;
 }
@@ -118,19 +120,22 @@ static void put_cell(struct line *line, const struct cell *cell)
                 buffer_puts(line->out, TABLE_STYLE_END);
 }
 
+/* @widths: 0 for a column that is left out. */
 static void write_row(
         const struct table *t, const struct cell *cells, const size_t *widths, struct line *line)
 {
         line->used = 0;
         for (size_t i = 0; i < t->columns_len; i++) {
-                size_t fill = widths[i] - cells[i].width, gap = i > 0 ? GAP : 0;
+                size_t fill = widths[i] - MIN(cells[i].width, widths[i]), gap = i > 0 ? GAP : 0;
 
-                gap += t->columns[i].right ? fill : 0;
+                if (widths[i] == 0)
+                        continue;
+                gap += (t->columns[i].flags & TABLE_RIGHT) != 0 ? fill : 0;
                 if (line->width > 0 && line->used + gap >= line->width)
                         break;
                 put_spaces(line, gap);
                 put_cell(line, &cells[i]);
-                if (t->columns[i].right || i + 1 == t->columns_len)
+                if ((t->columns[i].flags & TABLE_RIGHT) != 0 || i + 1 == t->columns_len)
                         continue;
                 if (line->width > 0)
                         fill = MIN(fill, line->width - line->used);
@@ -139,6 +144,14 @@ static void write_row(
         while (line->out->len > 0 && line->out->data[line->out->len - 1] == ' ')
                 line->out->data[--line->out->len] = '\0';
         buffer_putc(line->out, '\n');
+}
+
+static bool is_empty(const struct table *t, size_t column)
+{
+        for (size_t i = column; i < t->len; i += t->columns_len)
+                if (!t->cells[i].empty)
+                        return false;
+        return true;
 }
 
 void table_write(const struct table *t, size_t width, bool colour, struct buffer *out)
@@ -154,6 +167,9 @@ void table_write(const struct table *t, size_t width, bool colour, struct buffer
         }
         for (size_t i = 0; i < t->len; i++)
                 widths[i % t->columns_len] = MAX(widths[i % t->columns_len], t->cells[i].width);
+        for (size_t i = 0; i < t->columns_len; i++)
+                if ((t->columns[i].flags & TABLE_OPTIONAL) != 0 && is_empty(t, i))
+                        widths[i] = 0;
         write_row(t, titles, widths, &line);
         for (size_t i = 0; i + t->columns_len <= t->len; i += t->columns_len)
                 write_row(t, &t->cells[i], widths, &line);

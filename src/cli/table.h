@@ -10,9 +10,12 @@
 
 enum table_style { TABLE_PLAIN, TABLE_GOOD, TABLE_WARN, TABLE_BAD, TABLE_DIM };
 
+#define TABLE_RIGHT    1u /* numbers */
+#define TABLE_OPTIONAL 2u /* left out when there is nothing in it */
+
 struct table_column {
         const char *title;
-        bool right; /* numbers */
+        unsigned flags; /* true: TABLE_RIGHT alone; false: none */
 };
 
 struct table;

@@ -144,6 +144,34 @@ static void test_incomplete_row_is_left_out(void **state)
         assert_string_equal(buffer_str(&out), "TASK   RUNS  REASON\n");
 }
 
+static void test_optional_column(void **state)
+{
+        static const struct table_column some[] = {
+                { "TASK", 0 },
+                { "LOST", TABLE_RIGHT | TABLE_OPTIONAL },
+                { "PORTS", TABLE_OPTIONAL },
+                { "RUNS", TABLE_RIGHT },
+        };
+
+        (void) state;
+        for (int filled = 0; filled < 2; filled++) {
+                AUTO(table_freep) struct table *t = table_new(some, ARRAY_SIZE(some));
+                AUTO(buffer_done) struct buffer out = { 0 };
+
+                for (int row = 0; row < 2; row++) {
+                        table_printf(t, TABLE_PLAIN, "web.%d", row);
+                        table_put(t, TABLE_PLAIN, filled == 1 && row == 1 ? "3" : NULL);
+                        table_put(t, TABLE_PLAIN, "");
+                        table_put(t, TABLE_PLAIN, "1");
+                }
+                table_write(t, 0, false, &out);
+                assert_string_equal(buffer_str(&out),
+                        filled == 0 ? "TASK   RUNS\nweb.0     1\nweb.1     1\n"
+                                    : "TASK   LOST  RUNS\nweb.0     -     1\nweb.1     3     "
+                                      "1\n");
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -155,6 +183,7 @@ int main(void)
                 cmocka_unit_test(test_table_is_cut),
                 cmocka_unit_test(test_table_in_colour),
                 cmocka_unit_test(test_incomplete_row_is_left_out),
+                cmocka_unit_test(test_optional_column),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

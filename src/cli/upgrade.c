@@ -106,7 +106,7 @@ static int run(const char *const *operands, struct error *err)
 const struct command command_upgrade = {
         .name = "upgrade",
         .operands = "",
-        .summary = "replace keeper, server and agent by the programs installed now",
+        .summary = "replace keeper, server and agent by the installed programs",
         .details = "Tasks run on, no exit status and no log byte is lost.",
         .options = options,
         .run = run,

@@ -565,8 +565,9 @@ int leave_handle_forget(struct turn *turn, const struct cluster_event *event, st
 /* When a task of a lost node is placed elsewhere, or counts as failed; USEC_NEVER: it waits for the
  * node. */
 usec_t leave_lost_until(const struct task *task, usec_t heard);
-size_t leave_tasks_down(const struct job *job);   /* more than update.parallel may not be */
-size_t leave_tasks_left(const struct node *node); /* that have not ended */
+uint32_t leave_next_version(const struct task *task); /* that it will have where it goes */
+size_t leave_tasks_down(const struct job *job);       /* more than update.parallel may not be */
+size_t leave_tasks_left(const struct node *node);     /* that have not ended */
 void leave_check_drained(struct turn *turn, struct node *node);
 void leave_deadline(struct turn *turn, struct node *node); /* of its drain */
 

@@ -295,7 +295,7 @@ void put_leaving(struct buffer *b, const struct cluster *c, const struct task *t
                 buffer_puts(b, "its node is not connected");
         else if (!task->overdue && down >= job_current_spec(job)->update.parallel)
                 put_down(b, job, down);
-        else if (leave_room(&turn, job, 1, &refusals) > 0)
+        else if (leave_room(&turn, job, leave_next_version(task), 1, &refusals) > 0)
                 buffer_puts(b, "it is the next to go");
         else if (refusals.nodes > refusals_of(&refusals))
                 buffer_puts(b, "what has left already takes the room that there is");

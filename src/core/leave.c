@@ -244,8 +244,7 @@ size_t leave_tasks_down(const struct job *job)
                job->counts[MARK_ENDED_BADLY];
 }
 
-/* That the task will have where it goes. */
-static uint32_t next_version(const struct task *task)
+uint32_t leave_next_version(const struct task *task)
 {
         return task_is_held(task) ? task->desire.version : job_version_number(task->job);
 }
@@ -260,7 +259,8 @@ static size_t leave_lost(struct turn *turn, struct job *job, uint32_t version, s
 
                 if (room == 0)
                         break;
-                if (!task->overdue || !task_wanted(job, task) || next_version(task) != version)
+                if (!task->overdue || !task_wanted(job, task) ||
+                        leave_next_version(task) != version)
                         continue;
                 text = mem_printf(
                         "is placed anew: node %s has not been heard from", task->node->status.name);
@@ -280,7 +280,7 @@ static void leave_next_drained(struct turn *turn, struct job *job, uint32_t vers
                 if (leave_tasks_down(job) >= parallel || room == 0)
                         return;
                 if ((task->marks & BIT(MARK_DISPLACED)) == 0 || !task->node->connected ||
-                        next_version(task) != version)
+                        leave_next_version(task) != version)
                         continue;
                 leave_drained(turn, task,
                         task->node->draining ? "it is drained" : "a person evens out the nodes");
@@ -295,7 +295,7 @@ static uint32_t next_displaced(const struct job *job, uint32_t after)
         uint32_t next = 0;
 
         JOB_FOREACH_TASK (job, task) {
-                uint32_t version = next_version(task);
+                uint32_t version = leave_next_version(task);
 
                 if ((task->marks & BIT(MARK_DISPLACED)) != 0 && version > after &&
                         (next == 0 || version < next))

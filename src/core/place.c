@@ -481,15 +481,14 @@ enum refusal place_stays(struct cluster *c, const struct task *task)
 
 static void ask_attributes(const struct pass *p, const struct node *node, struct place_answer *ret)
 {
-        const struct attributes *attributes = &node->class->attributes;
+        const struct job_spec *spec = p->spec;
 
-        if (p->spec->place.zones != NULL &&
-                !in_zones(p->spec->place.zones, attributes_get(attributes, ATTRIBUTE_ZONE)))
+        if (spec->place.zones != NULL && !holds(p, 0, node->class))
                 ret->refusals |= BIT(REFUSAL_ZONE);
-        for (uint32_t i = 0; i < p->spec->place.constraints_len; i++) {
-                const struct constraint *c = &p->spec->place.constraints[i];
+        for (uint32_t i = 0; i < spec->place.constraints_len; i++) {
+                const struct constraint *c = &spec->place.constraints[i];
 
-                if (about_name(c) ? name_holds(c, node) : constraint_holds(c, attributes))
+                if (about_name(c) ? name_holds(c, node) : holds(p, 1 + i, node->class))
                         continue;
                 if (ret->constraints++ == 0)
                         ret->constraint = i;
@@ -521,7 +520,7 @@ static void ask_room(const struct pass *p, const struct node *node, struct place
 void place_ask(
         struct cluster *c, const struct job *job, struct node *node, struct place_answer *ret)
 {
-        struct pass p = pass_begin(c, job, NULL);
+        AUTO(pass_done) struct pass p = pass_begin(c, job, NULL);
         const char *only = p.spec->place.node;
 
         *ret = (struct place_answer){ 0 };

@@ -240,7 +240,8 @@ static void test_why_per_node(void **state)
                 k, "sys", "sys is starting: 0 of 1 tasks run; sys.0 waits: node a has too*", "*");
         kit_apply(k, "big", "{\"command\": [\"b\"], \"resources\": {\"memory\": \"1TiB\"}}");
         expect_why(k, "big.0", "big.0 waits for a node: no node fits*too little memory*",
-                "it is placed as soon as there is room; no node has so much memory, the largest has "
+                "it is placed as soon as there is room; no node has so much memory, the largest "
+                "has "
                 "1GiB; it would fit on node a with memory 1GiB instead of 1TiB");
         kit_free(k);
 }
