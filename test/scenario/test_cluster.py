@@ -161,6 +161,36 @@ def test_agent_and_keeper_killed(cluster):
     assert {t['id']: t['pid'] for t in server.wait_running('web', 4)} == before
 
 
+def test_drain(cluster):
+    cluster.begin(['a', 'b', 'c'])
+    server = cluster.server
+    server.apply(web(cluster, 6, update={'parallel': 1}))
+    server.wait_running('web', 6)
+    server.cli('drain', 'b', '--wait')
+    assert cluster.nodes()['b']['scheduling'] == 'drained'
+    assert spread_of(cluster, 'web') == {'a': 3, 'c': 3}
+    assert not cluster.processes('starts')['b']
+    server.wait_running('web', 6)
+    assert 'drain' in server.cli('why', 'b').stdout
+    server.cli('drain', 'b', '--off')
+    server.cli('scale', 'web=9')
+    server.wait_running('web', 9)
+    assert spread_of(cluster, 'web')['b'] == 3
+
+
+def test_drain_waits_for_room(cluster):
+    cluster.begin(['a', 'b'])
+    server = cluster.server
+    server.apply(web(cluster, 2, place={'exclusive': 'one'}))
+    before = {t['id']: t['pid'] for t in server.wait_running('web', 2)}
+    server.cli('drain', 'b')
+    server.wait_for(lambda: 'room' in server.cli('why', 'b').stdout or 'fits' in server.cli('why', 'b').stdout,
+                    'why says what the drain waits for')
+    assert {t['id']: t['pid'] for t in server.wait_running('web', 2)} == before
+    cluster.join('c')
+    server.wait_for(lambda: set(cluster.where('web').values()) == {'a', 'c'}, 'the task has moved')
+
+
 def test_update_over_nodes(cluster):
     """Start-first: never fewer than three run, and the extra one is gone at the end."""
     cluster.begin(['a', 'b'])
