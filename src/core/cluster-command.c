@@ -226,7 +226,7 @@ void job_new_version(struct turn *turn, struct job *job, struct job_spec *spec, 
         job->since = turn->now;
         job->promoted = spec->update.canary == 0 || (!needs_restart && job->promoted);
         job->reverted = job->roll_stepping = false;
-        job->surge = rollout_surge_kept(job);
+        job->surge = 0;
         job->roll_step_at = 0;
         free(take_ptr(job->roll_failed));
         rollout_unblock(job);

@@ -475,8 +475,6 @@ usec_t rollout_next(const struct job *job); /* when rollout_advance() is due by 
 void rollout_put_failure(struct buffer *b, const struct job *job); /* why it has halted */
 /* The spec of @version, which is there, is in force again, as a new version. */
 void rollout_to(struct turn *turn, struct job *job, uint32_t version, const char *why);
-/* How much of the surge of a rollout goes on with a newer version, which the job has already. */
-uint32_t rollout_surge_kept(const struct job *job);
 void rollout_unblock(struct job *job); /* there may be room now */
 void rollout_retry(struct turn *turn); /* something has become free */
 void job_set_due(struct job *job);

@@ -17,8 +17,8 @@ struct lease {
         usec_t kill_mono; /* and must be killed */
 };
 
-/* A moment before the clock began to count as it does now, which nobody can say how long ago it was:
- * the machine was booted since. Whatever the span of a lease, it is over. */
+/* A moment before the clock began to count as it does now, which nobody can say how long ago it
+ * was: the machine was booted since. Whatever the span of a lease, it is over. */
 #define LEASE_LONG_AGO 1
 
 /* @heard_mono: that moment; USEC_NEVER: no lease runs (the server is on this machine).

@@ -228,7 +228,7 @@ static enum refusal judge(const struct pass *p, struct node *node, struct candid
         *at = (struct candidate){ .node = node, .preference = class->preference };
         constraint = class->constraint;
         if (why == REFUSAL_NONE)
-                why = class->refusal;
+                why = (enum refusal) class->refusal;
         if (why == REFUSAL_NONE && p->asks_names)
                 why = judge_name(p, node, &constraint, &at->preference);
         if (why == REFUSAL_NONE && node_has_tag(node, p->demand->exclusive))

@@ -141,21 +141,6 @@ static uint32_t surge_settled(const struct job *job)
         return settled;
 }
 
-uint32_t rollout_surge_kept(const struct job *job)
-{
-        const struct job_spec *spec = job_current_spec(job);
-        uint32_t up = 0;
-
-        if (spec->update.order != UPDATE_START_FIRST || spec->update.canary > 0)
-                return 0;
-        for (uint32_t i = 0; i < spec->count; i++) {
-                const struct task *task = job_task(job, i);
-
-                up += task != NULL && task->state == TASK_RUNNING && !task->going;
-        }
-        return up < spec->count ? job->surge : 0; /* they do stand in for others */
-}
-
 static void surge_advance(struct turn *turn, struct job *job)
 {
         const struct job_spec *spec = job_current_spec(job);

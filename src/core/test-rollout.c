@@ -180,7 +180,7 @@ static void test_commands_amid(void **state)
                         }
                         least = settle_and_watch(k, "web");
                         kit_settle(k);
-                        if (what == DOWN || what == NEWER || what == BACK)
+                        if (what == DOWN) /* a newer version has stand-ins of its own made first */
                                 assert_true(least >= MIN(count, 3u));
                         expect_rolled(k, version, (int) count);
                         expect_same_after_reload(k);

@@ -109,8 +109,8 @@ static void templates_of_all_kinds(void **state)
         static const char *const templates[] = {
                 "{\"command\": [\"x\"], \"template\": true}",
                 "{\"command\": \"x\", \"kind\": \"system\", \"template\": true}",
-                "{\"command\": [\"x\"], \"kind\": \"cron\", \"schedule\": {\"cron\": \"0 3 * * "
-                "*\"}, \"template\": true}",
+                "{\"kind\":\"cron\",\"command\":\"x\",\"schedule\":{\"cron\":\"@daily\"},"
+                "\"template\":true}",
                 "{\"command\": [\"x\"], \"place\": {\"with\": \"other\"}, \"template\": true}",
                 "{\"command\": [\"x\"], \"singleton\": true, \"template\": true}",
         };

@@ -634,7 +634,8 @@ void task_report(const struct task *t, struct buffer *out)
                 .next_run_at = m->next_run_wall,
                 .started_at = m->started_wall,
                 .log_bytes = RECORD_NULL,
-                .fence = RECORD_NULL,
+                .ports = ports.len > 0 ? ports.data : NULL,
+                .fence = m->grant.fence > 0 ? (int64_t) m->grant.fence : RECORD_NULL,
         };
 
         snprintf(id, sizeof id, "%s", t->id);
