@@ -106,11 +106,12 @@ static void fields_are_set(void **state)
 
 static void templates_of_all_kinds(void **state)
 {
+        static const char cron[] = "{\"command\": [\"x\"], \"kind\": \"cron\", \"template\": true, "
+                                   "\"schedule\": {\"cron\": \"0 3 * * *\"}}";
         static const char *const templates[] = {
                 "{\"command\": [\"x\"], \"template\": true}",
                 "{\"command\": \"x\", \"kind\": \"system\", \"template\": true}",
-                "{\"kind\":\"cron\",\"command\":\"x\",\"schedule\":{\"cron\":\"@daily\"},"
-                "\"template\":true}",
+                cron,
                 "{\"command\": [\"x\"], \"place\": {\"with\": \"other\"}, \"template\": true}",
                 "{\"command\": [\"x\"], \"singleton\": true, \"template\": true}",
         };
