@@ -2,6 +2,7 @@
 """Fixtures: Reeves that are certain to be gone after the test."""
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -11,6 +12,11 @@ sys.path.insert(0, os.path.dirname(__file__))
 import cluster as clusters  # noqa: E402
 import fabric  # noqa: E402
 import reeve as harness  # noqa: E402
+
+# Whoever started the tests may ignore some (nohup does); the programs under test would inherit that.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope='session')
