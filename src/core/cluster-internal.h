@@ -49,6 +49,14 @@ struct amounts {
         uint64_t memory, disk;
 };
 
+/* How much of @capacity @used is, in thousandths; 0 of what is without limit. */
+static inline uint32_t amount_share(uint64_t capacity, uint64_t used)
+{
+        if (capacity == AMOUNT_UNKNOWN || capacity == 0 || used == 0)
+                return 0;
+        return (uint32_t) (MIN(used, capacity) * 1000 / capacity);
+}
+
 /* A name of which a node has at most one: `place.exclusive`. */
 struct tag {
         char *name;

@@ -176,12 +176,7 @@ static enum refusal refusal_of_state(const struct pass *p, const struct node *no
 
 static uint32_t share(uint64_t capacity, uint64_t free, uint64_t demand)
 {
-        uint64_t used;
-
-        if (capacity == AMOUNT_UNKNOWN || capacity == 0)
-                return 0;
-        used = capacity - MIN(free, capacity) + demand;
-        return used == 0 ? 0 : (uint32_t) (MIN(used, capacity) * 1000 / capacity);
+        return amount_share(capacity, capacity - MIN(free, capacity) + demand);
 }
 
 /* In thousandths, with one more task on it: of what is used most. */

@@ -37,19 +37,12 @@ struct balance {
         size_t gone_len;
 };
 
-static uint32_t fraction(uint64_t capacity, uint64_t used)
-{
-        if (capacity == AMOUNT_UNKNOWN || capacity == 0)
-                return 0;
-        return (uint32_t) (MIN(used, capacity) * 1000 / capacity);
-}
-
 static uint32_t load_of(const struct node *node, const struct amounts *used)
 {
-        uint32_t cpu = fraction(node->capacity.cpu, used->cpu);
-        uint32_t memory = fraction(node->capacity.memory, used->memory);
+        uint32_t cpu = amount_share(node->capacity.cpu, used->cpu);
+        uint32_t memory = amount_share(node->capacity.memory, used->memory);
 
-        return MAX(MAX(cpu, memory), fraction(node->capacity.disk, used->disk));
+        return MAX(MAX(cpu, memory), amount_share(node->capacity.disk, used->disk));
 }
 
 static struct amounts with(const struct amounts *used, const struct amounts *more, bool add)
