@@ -33,9 +33,8 @@
 #include "base/file.h"
 #include "base/process.h"
 
-#define TTY_MODE     0620
-#define FAILURE_FD   (STDERR_FILENO + 1)
-#define SIGNALS_LAST 64
+#define TTY_MODE   0620
+#define FAILURE_FD (STDERR_FILENO + 1)
 
 enum { IN, OUT, ERR, STREAMS };
 
@@ -92,16 +91,6 @@ static void child_change_user(const struct spawn_plan *plan)
                 child_fail(STEP_USER, errno);
 }
 
-static void child_reset_signals(void)
-{
-        sigset_t none;
-
-        for (int i = 1; i <= SIGNALS_LAST; i++)
-                signal(i, SIG_DFL); /* the few that cannot be set do not matter */
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 static _Noreturn void child_main(
         const struct exec_start *start, const struct ends *e, int failure_fd, pid_t agent)
 {
@@ -121,7 +110,7 @@ static _Noreturn void child_main(
                 _exit(127);
         if (chdir(plan->directory) < 0)
                 child_fail(STEP_DIRECTORY, errno);
-        child_reset_signals();
+        spawn_reset_signals();
         execve(plan->program, plan->argv, start->env);
         child_fail(STEP_EXECUTE, errno);
 }

@@ -417,6 +417,12 @@ static void child_reset_signals(void)
         raw(SYS_rt_sigprocmask, SIG_SETMASK, (long) &none, 0, sizeof none);
 }
 
+void spawn_reset_signals(void)
+{
+        find_handled();
+        child_reset_signals();
+}
+
 static int child_main(void *argument)
 {
         const struct child *child = argument;

@@ -62,6 +62,10 @@ void spawn_init(int agent_lock_fd);
 /* Gives the calling process, a child that was forked, the limit of the tasks again. */
 void spawn_restore_nofile(void);
 
+/* Gives the calling process, a child that was forked, all signals as the kernel has them: none
+ * blocked, ignored or handled, those neither that the C library keeps to itself. */
+void spawn_reset_signals(void);
+
 /* One run that is to be started. Everything is borrowed. */
 struct spawn_run {
         const struct spawn_plan *plan;

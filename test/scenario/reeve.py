@@ -441,8 +441,10 @@ class Reeve:
         return found
 
     def log_files(self, task_id, stream):
-        """Paths of the log of a task's stream, oldest first."""
+        """Paths of the log of a task's stream, oldest first; none before it was first written to."""
         base = os.path.join(self.data, 'node/tasks', task_id, stream)
+        if not os.path.isdir(os.path.dirname(base)):
+            return []
         old = sorted((int(m[1]) for name in os.listdir(os.path.dirname(base))
                       if (m := re.fullmatch(rf'{stream}\.(\d+)', name))), reverse=True)
         return [f'{base}.{n}' for n in old] + ([base] if os.path.exists(base) else [])
