@@ -186,7 +186,7 @@ void api_task_signal(struct server *server, struct http_request *req, const char
         links_send(server->links, task.node, message);
         text = mem_printf(
                 "%s sent it signal %s", api_who(server, req, who), text_signal_name(number));
-        api_note(server, EVENT_TASK_SIGNALLED, &task, text);
+        api_note_task(server, EVENT_TASK_SIGNALLED, &task, text);
         buffer_puts(&body, "{}");
         api_reply_done(server, req, &body);
 }

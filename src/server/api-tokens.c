@@ -111,6 +111,42 @@ static void making_free(struct making *m)
         free(m);
 }
 
+/* Who did what with a token is remembered; the token's text is not. @message is taken over. */
+static void note(struct making *m, char *node, char *message)
+{
+        struct event event = { .kind = EVENT_TOKEN,
+                .node = node,
+                .version = RECORD_NULL,
+                .run = RECORD_NULL,
+                .message = message };
+
+        log_info("%s", message);
+        api_note(m->server, &event);
+        free(message);
+}
+
+static void note_made(struct making *m, const struct token_status *token)
+{
+        char who[API_WHO_MAX];
+        bool is_api = token->kind == TOKEN_API;
+
+        note(m, NULL,
+                mem_printf("%s made the %s token %s%s%s%s%s", api_who(m->server, m->req, who),
+                        token_kind_names[token->kind], token->id, is_api ? ", role " : "",
+                        is_api ? role_names[token->role] : "",
+                        token->jobs == NULL ? "" : ", for jobs ",
+                        token->jobs == NULL ? "" : token->jobs));
+}
+
+static void note_revoked(struct making *m, const struct token_status *token)
+{
+        char who[API_WHO_MAX];
+
+        note(m, token->node,
+                mem_printf("%s revoked the %s %s", api_who(m->server, m->req, who),
+                        token->kind == TOKEN_NODE ? "credential" : "token", token->id));
+}
+
 static void put_member(struct buffer *body, const char *name, const char *text)
 {
         buffer_printf(body, "%c\"%s\":", body->len == 0 ? '{' : ',', name);
@@ -128,9 +164,7 @@ static void on_made(void *data, const struct token_status *token, const struct e
         if (err != NULL) {
                 api_reply_error(m->server, m->req, err);
         } else {
-                log_info("token %s made: %s%s%s", token->id, token_kind_names[token->kind],
-                        token->role < 0 ? "" : ", ",
-                        token->role < 0 ? "" : role_names[token->role]);
+                note_made(m, token);
                 record_write(&token_table, token, &body);
                 body.len--; /* the closing brace */
                 put_member(&body, "token", m->text);
@@ -170,8 +204,7 @@ static void on_revoked(void *data, const struct token_status *token, const struc
         if (err != NULL) {
                 api_reply_error(m->server, m->req, err);
         } else {
-                log_info("token %s revoked%s%s", token->id, token->node == NULL ? "" : ": of node ",
-                        token->node == NULL ? "" : token->node);
+                note_revoked(m, token);
                 buffer_puts(&body, "{}");
                 api_reply_done(m->server, m->req, &body);
         }
@@ -219,7 +252,7 @@ static void on_node_revoked(void *data, const struct token_status *token, const 
         if (err != NULL) {
                 api_reply_error(m->server, m->req, err);
         } else {
-                log_info("node %s: its credential is void", token->node);
+                note_revoked(m, token);
                 links_revoke(m->server->links, token->id);
                 /* one that has joined and never connected is not known there */
                 if (cluster_get_node(state_cluster(m->server->state), token->node, &node))
@@ -260,7 +293,9 @@ static void on_joined(void *data, const struct token_status *token, const struct
         if (err != NULL) {
                 api_reply_error(m->server, m->req, err);
         } else {
-                log_info("node %s has joined", token->node);
+                note(m, token->node,
+                        mem_printf("node %s has joined, its credential is %s", token->node,
+                                token->id));
                 put_member(&body, "node", token->node);
                 put_member(&body, "credential", m->text);
                 put_member(&body, "ca", m->server->ca);

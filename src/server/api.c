@@ -265,25 +265,30 @@ const char *api_who(
         return text;
 }
 
-void api_note(struct server *server, enum event_kind kind, const struct task_status *task,
+void api_note(struct server *server, struct event *note)
+{
+        struct error err;
+
+        note->time = time_wall();
+        if (state_submit(server->state,
+                    &(struct cluster_event){ .type = CLUSTER_NOTICE, .note = note }, NULL, NULL,
+                    NULL, &err) < 0)
+                log_warning("%s", err.message);
+}
+
+void api_note_task(struct server *server, enum event_kind kind, const struct task_status *task,
         const char *message)
 {
         AUTO(mem_freep) char *text = mem_strdup(message);
-        struct event note = { .time = time_wall(),
-                .kind = (int) kind,
-                .job = task->job,
-                .task = task->id,
-                .node = task->node,
-                .version = task->version,
-                .run = task->runs,
-                .message = text };
-        struct error err;
 
         log_info("task %s: %s", task->id, message);
-        if (state_submit(server->state,
-                    &(struct cluster_event){ .type = CLUSTER_NOTICE, .note = &note }, NULL, NULL,
-                    NULL, &err) < 0)
-                log_warning("%s", err.message);
+        api_note(server, &(struct event){ .kind = (int) kind,
+                                 .job = task->job,
+                                 .task = task->id,
+                                 .node = task->node,
+                                 .version = task->version,
+                                 .run = task->runs,
+                                 .message = text });
 }
 
 int api_running_task(struct server *server, const struct http_request *req, const char *id,

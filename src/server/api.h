@@ -77,8 +77,9 @@ int api_no_node(struct server *server, const char *name, struct error *err);
 const char *api_who(
         const struct server *server, const struct http_request *req, char text[API_WHO_MAX]);
 
-/* An event about a task. The store is not waited for. */
-void api_note(struct server *server, enum event_kind kind, const struct task_status *task,
+/* An event of the server's own, now; its strings are borrowed. The store is not waited for. */
+void api_note(struct server *server, struct event *note);
+void api_note_task(struct server *server, enum event_kind kind, const struct task_status *task,
         const char *message);
 
 /* A task that has a process, on a node that is connected. */

@@ -422,7 +422,7 @@ static void note(struct server *server, struct http_request *req, const struct t
         text = mem_printf("%s runs %.100s beside it%s%.32s", who,
                 http_request_query(req, "command"),
                 user != NULL && *user != '\0' ? " as user " : "", user != NULL ? user : "");
-        api_note(server, EVENT_TASK_EXEC, task, text);
+        api_note_task(server, EVENT_TASK_EXEC, task, text);
 }
 
 static int check(struct server *server, struct http_request *req, const char *name,

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pty
+import re
 import select
 import socket
 import ssl
@@ -401,6 +402,10 @@ def test_cli_tokens(server):
     assert server.cli('token', 'revoke', 'nothing', check=False).returncode == 3
     server.cli('token', 'revoke', tokens[0]['id'])
     assert server.cli_json('token', 'list') == []
+    told = [e['message'] for e in server.events() if e['kind'] == 'token']
+    assert [re.sub(r'^user \S+ ', '', t) for t in told] == [
+        f'made the api token {tokens[0]["id"]}, role read', f'revoked the token {tokens[0]["id"]}']
+    assert text.strip() not in json.dumps(server.events())
 
 
 def test_login(server, door):
