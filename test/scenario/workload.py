@@ -162,7 +162,8 @@ class Workload:
             assert f'run {run} ended: exit code 0 ' in ended, told
 
     def check_logs(self):
-        """Each line that was written is in the files: once, in order, every byte of it."""
+        """Each line that was written is in the files: once, in order, every byte of it. Whoever could have known how a
+        run ended could have read its pipes, too: of a run whose end is rightly unknown, the last lines may be missing."""
         counts = {}
         for task, runs in self.reeve.note_runs('start').items():
             if not task.startswith(('bulk.', 'relay.')):
@@ -177,5 +178,8 @@ class Workload:
                                       capture_output=True, text=True)
                 assert done.returncode == 0, f'{task} {stream}: {done.stdout[-2000:]}{done.stderr}'
                 found = {int(r): int(n) for r, n in (line.split() for line in done.stdout.splitlines())}
+                for run in (n for t, n in self.unknown if t == task and n in wanted):
+                    wanted[run] = min(wanted[run], found.get(run, 0))
+                    found.setdefault(run, 0)
                 assert found == wanted, f'{task} {stream}: written {wanted}, in the files {found}'
                 self.lines += sum(found.values())

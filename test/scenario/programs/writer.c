@@ -83,5 +83,6 @@ int main(int argc, char **argv)
                 burst(2, 'e', bytes, limit, &counts[1]);
                 sleep_usec(strtoul(argv[3], NULL, 10));
         }
+        note("end", "exit code 0\n");
         return 0;
 }
