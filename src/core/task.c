@@ -28,6 +28,7 @@
  * STOPPING and QUEUED to STARTING, or to ENDED when the task is not wanted.
  *
  * LEASE acts like a desire that begins nothing (lapsed), and like one that comes again (held).
+ * FOUND changes no state: it repeats a KILL that may have been lost.
  *
  * What holds whenever task_handle() returns (task_machine_is_valid() checks it):
  *
@@ -684,6 +685,14 @@ static void on_boot(struct step *s)
                 begin_run(s, BEGIN_RESUMED, "runs again: %s", what);
 }
 
+/* Who drove the machine before may have died before it sent the KILL that is on record. A stop
+ * signal is not sent twice: there are programs that take the second one for "at once". */
+static void on_found(struct step *s)
+{
+        if (s->m->state == TASK_STOPPING && s->m->killed)
+                s->fx->signal = SIGKILL;
+}
+
 /* ---- The whole */
 
 static bool text_is_same(const char *a, const char *b)
@@ -752,6 +761,9 @@ void task_handle(struct task_machine *m, const struct job_spec *spec,
                 break;
         case TASK_EV_LEASE:
                 on_lease(&s);
+                break;
+        case TASK_EV_FOUND:
+                on_found(&s);
                 break;
         }
         ret->changed = !looks_same(&before, m);

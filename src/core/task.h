@@ -90,6 +90,7 @@ enum task_event_type {
                            after HALT: whatever ran is gone */
         TASK_EV_LEASE,  /* lapsed, kill_mono: the lease ends (core/lease), or holds again and the
                            server still wants the task here */
+        TASK_EV_FOUND,  /* who drives the machine from now on has found its process alive */
 };
 
 /* An event that does not fit the state (the end of a run that was told already, a timer that came
@@ -120,7 +121,7 @@ struct task_event {
  * caller that may die between the steps: the machine has to be safe before the spawn is carried out
  * (a run begun twice would be the worst of all), and a machine found in STARTING without a trace of
  * its run asks for its spawn still. A signal that was lost is made up for: the grace period ends in
- * KILL, and KILL is repeated. */
+ * KILL, and KILL is repeated, at once when the next caller tells FOUND. */
 struct task_effects {
         bool spawn; /* begin run number machine->runs with version machine->run_version */
         int signal; /* send it to the whole process group; SIGKILL when the grace period is over */

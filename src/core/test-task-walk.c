@@ -28,7 +28,7 @@ struct world {
         uint64_t runs;               /* spawned so far, by our count */
         int32_t pid;
         unsigned seen[TASK_STATE_COUNT][TASK_STATE_COUNT]; /* moves */
-        unsigned handled[TASK_STATE_COUNT][TASK_EV_LEASE + 1];
+        unsigned handled[TASK_STATE_COUNT][TASK_EV_FOUND + 1];
 };
 
 static uint64_t next_random(struct world *w) /* xorshift64 */
@@ -130,6 +130,15 @@ static void tell_lease(struct world *w)
 
         random_lease(w, &event);
         tell(w, event);
+}
+
+static void tell_found(struct world *w)
+{
+        bool killed = w->l.m.state == TASK_STOPPING && w->l.m.killed;
+
+        tell(w, (struct task_event){ .type = TASK_EV_FOUND });
+        assert_int_equal(w->l.fx.signal, killed ? SIGKILL : 0);
+        assert_false(w->l.fx.changed);
 }
 
 static void tell_desire(struct world *w)
@@ -252,6 +261,9 @@ static void walk_on(struct world *w)
         case 6:
                 tell_lease(w);
                 break;
+        case 7:
+                tell_found(w);
+                break;
         case 4:
         case 5:
                 if (m->deadline_mono != USEC_NEVER && one_in(w, 2))
@@ -321,7 +333,7 @@ static void check_coverage(const struct world *w)
                         if (possible[from][to] != (w->seen[from][to] > 0))
                                 fail_msg("%s -> %s: %u times", task_state_names[from],
                                         task_state_names[to], w->seen[from][to]);
-                for (unsigned type = 0; possible[from][from] && type <= TASK_EV_LEASE; type++)
+                for (unsigned type = 0; possible[from][from] && type <= TASK_EV_FOUND; type++)
                         if (w->handled[from][type] == 0)
                                 fail_msg("%s: event %u never came", task_state_names[from], type);
         }

@@ -87,6 +87,10 @@ static void feed(struct life *l, struct task_event event)
                         .fence = (fence_)                                                          \
                 }                                                                                  \
         }
+#define FOUND                                                                                      \
+        {                                                                                          \
+                .type = TASK_EV_FOUND                                                              \
+        }
 #define EV(e) ((struct task_event) e)
 
 /* ---- The table. Texts: `*` stands for one word (a delay that has jitter in it). */
@@ -121,7 +125,7 @@ static const struct row {
         int signal;
         usec_t due; /* from now, within 25 % in QUEUED, exact in STOPPING; 0: never */
         const char *notes;
-        bool unchanged; /* seen from outside; nothing is to be done either */
+        bool unchanged; /* seen from outside */
 } rows[] = {
         /* Leases */
         { "lapsed while it runs", RESTART_ALWAYS, AS_IT_IS, { RUN, SPAWNED, LAPSED }, TASK_STOPPING,
@@ -277,6 +281,16 @@ static const struct row {
         { "KILL does not help", RESTART_ALWAYS, AS_IT_IS, { RUN, SPAWNED, DONT, TIMER, TIMER },
                 TASK_STOPPING, HANGS, .signal = SIGKILL, .due = 5 * USEC_SEC,
                 .notes = "task-stopping: run 1 " HANGS "\n" },
+
+        /* The agent was killed, and the next one finds the process */
+        { "found while it runs", RESTART_ALWAYS, AS_IT_IS, { RUN, SPAWNED, FOUND }, TASK_RUNNING,
+                "was asked to run", .unchanged = true },
+        { "found while it stops", RESTART_ALWAYS, AS_IT_IS, { RUN, SPAWNED, DONT, FOUND },
+                TASK_STOPPING, "was asked to stop", .due = 10 * USEC_SEC - PAUSE,
+                .unchanged = true },
+        { "found, and KILL may be lost", RESTART_ALWAYS, NO_GRACE, { RUN, SPAWNED, LAPSED, FOUND },
+                TASK_STOPPING, LEASE_ENDS, .signal = SIGKILL, .due = 5 * USEC_SEC - PAUSE,
+                .unchanged = true },
 
         /* Ends that nobody asked for */
         { "service fails", RESTART_ALWAYS, AS_IT_IS, { RUN, SPAWNED, EXIT(3) }, TASK_QUEUED,

@@ -136,6 +136,8 @@ void task_judge(struct task *t)
         if (m->pid <= 0)
                 return;
         task_find_process(t);
+        if (m->state == TASK_STOPPING)
+                task_apply(t, &(struct task_event){ .type = TASK_EV_FOUND });
         if (is_child_of(ts->keeper, record))
                 return; /* its record comes when it ends, or is on its way */
         if (t->pidfd >= 0) {

@@ -391,6 +391,8 @@ static void judge(struct sim_task *t)
                 tell_exit(t);
         else if (mine && t->machine.state == TASK_STARTING)
                 apply(t, &(struct task_event){ .type = TASK_EV_SPAWNED, .pid = p->pid });
+        else if (mine)
+                apply(t, &(struct task_event){ .type = TASK_EV_FOUND });
         else if (t->machine.state == TASK_STARTING)
                 enqueue_spawn(t);
 }
