@@ -478,6 +478,16 @@ static int spec_with_count(
         return r;
 }
 
+/* A person who stopped a stand-in has not said that a task of the job shall not run. */
+static void count_in(struct turn *turn, struct job *job, uint32_t before, uint32_t count)
+{
+        struct task *task;
+
+        for (uint32_t i = before; i < count; i++)
+                if ((task = job_task(job, i)) != NULL)
+                        set_stopped(turn, job, task, false);
+}
+
 int cluster_command_scale(struct turn *turn, const struct cluster_event *event, struct error *err)
 {
         AUTO(job_spec_unrefp) struct job_spec *spec = NULL;
@@ -509,6 +519,7 @@ int cluster_command_scale(struct turn *turn, const struct cluster_event *event, 
         newest->spec = take_ptr(spec);
         if (job_holds(job)) /* another task is the canary */
                 job->surge = 0;
+        count_in(turn, job, before, event->count);
         turn_say(turn, EVENT_JOB_SCALED, job, "count %" PRIu32 " -> %" PRIu32 "%s", before,
                 event->count, job->stopped ? "; it is stopped, nothing starts" : "");
         job_retarget(turn, job, ANEW_NONE, generation);

@@ -188,6 +188,26 @@ static void test_commands_amid(void **state)
                 }
 }
 
+/* Who stopped a stand-in has not stopped the task that has its name after the next scale-up; that
+ * does not depend on whether the stand-in has gone by then. */
+static void test_stopped_stand_in_and_scale(void **state)
+{
+        (void) state;
+        for (int steps = 0; steps < 40; steps++) {
+                struct kit *k = kit_running(SPEC(3, 1, START_FIRST));
+
+                apply(k, "web", SPEC(3, 2, START_FIRST));
+                step(k);
+                assert_int_equal(kit_command(k, CLUSTER_STOP, "web.3"), 0);
+                for (int i = 0; i < steps; i++)
+                        step(k);
+                assert_int_equal(kit_scale(k, "web", 5), 0);
+                kit_settle(k);
+                expect_rolled(k, 2, 5);
+                kit_free(k);
+        }
+}
+
 /* There is no room for one more: nothing is taken down, and after the deadline it halts. */
 static void test_start_first_without_room(void **state)
 {
@@ -586,6 +606,7 @@ int main(void)
                 cmocka_unit_test(test_start_first_and_a_reload),
                 cmocka_unit_test(test_start_first_after_a_canary),
                 cmocka_unit_test(test_commands_amid),
+                cmocka_unit_test(test_stopped_stand_in_and_scale),
                 cmocka_unit_test(test_start_first_without_room),
                 cmocka_unit_test(test_canary_is_promoted),
                 cmocka_unit_test(test_blue_green),
