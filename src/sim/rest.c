@@ -114,17 +114,18 @@ static int check_wanted(struct sim *s, const struct wish *w, const struct fact *
         return status->state == TASK_RUNNING ? check_running(f, status, err) : 0;
 }
 
-/* One that was to stand in for others: it has no room, so that its rollout waits; or the job was
- * stopped amid it, and the next version clears it away. */
+/* One that was to stand in for others: it has no room, so that its rollout waits or has halted; or
+ * the job was stopped amid it, and the next version clears it away. */
 static bool may_stay(
         struct sim *s, const struct wish *w, uint32_t index, const struct task_status *status)
 {
         if (!w->live.exists || index < w->live.count || index - w->live.count >= w->live.surge)
                 return false;
-        return sim_wish_is_stopped(&w->live, index)
-                       ? status->state == TASK_ENDED
-                       : status->state == TASK_QUEUED && status->node == NULL &&
-                                 sim_room_find(s, w->live.spec) == NULL;
+        if (sim_wish_is_stopped(&w->live, index))
+                return status->state == TASK_ENDED;
+        return ((status->state == TASK_QUEUED && status->node == NULL) ||
+                       status->result == RESULT_REJECTED) &&
+               sim_room_find(s, w->live.spec) == NULL;
 }
 
 static int check_task(
@@ -143,11 +144,11 @@ static int check_task(
         if (live_processes(f) > 0)
                 return error_set(err, ERR_TIMEOUT, "%s has a process, and nobody wants it", id);
         if (there && may_stay(s, w, index, &status)) {
-                *waiting += status.state != TASK_ENDED;
+                *waiting += !sim_wish_is_stopped(&w->live, index);
                 return 0;
         }
         if (there && w->live.exists && index >= w->live.count && status.state == TASK_ENDED &&
-                status.result == RESULT_FAILED)
+                (status.result == RESULT_FAILED || status.result == RESULT_REJECTED))
                 return error_set(err, ERR_CONFLICT, "%s has failed: %s", id, status.reason);
         if (there && (!w->live.exists || index >= w->live.count))
                 return error_set(err, ERR_TIMEOUT, "%s is still there", id);

@@ -70,6 +70,14 @@ bool sim_wish_wants(const struct wish_state *w, uint32_t index)
         return w->exists && index < w->count && !sim_wish_is_stopped(w, index);
 }
 
+bool sim_is_wanted(const struct sim *s, const struct task_status *task)
+{
+        const struct wish *w;
+
+        HASH_FIND_STR(s->rules->wishes, task->job, w);
+        return w != NULL && sim_wish_wants(&w->live, (uint32_t) task->index);
+}
+
 static void stop_index(struct wish_state *w, uint32_t index, bool stopped)
 {
         if (index >= w->task_stopped_len) {
@@ -133,12 +141,13 @@ static void accept_restart(struct wish_state *w, bool of_task, uint32_t index)
                 stop_index(w, index, false);
 }
 
+/* Those that are counted in now run: who was stopped beyond the count stood in for others. */
 static void accept_scale(struct wish_state *w, const struct job_spec *now, uint32_t count)
 {
+        for (size_t i = MIN(w->count, count); i < w->task_stopped_len; i++)
+                w->task_stopped[i] = false;
         set_spec(w, now);
         w->count = count;
-        for (size_t i = count; i < w->task_stopped_len; i++)
-                w->task_stopped[i] = false;
 }
 
 /* "web.3": the index; false if it is a job. */

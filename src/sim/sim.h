@@ -137,6 +137,9 @@ const char *sim_breach(const struct sim *s);
  * False: says what is missing. A job with tasks that have failed for good needs a person. */
 bool sim_at_rest(struct sim *s, struct error *err);
 
+/* Whether people want the task to run; needs the rules. */
+bool sim_is_wanted(const struct sim *s, const struct task_status *task);
+
 /* A number made of everything that happened so far. */
 uint64_t sim_hash(const struct sim *s);
 

@@ -22,7 +22,6 @@
 struct options {
         struct scenario_config scenario;
         uint64_t seeds;
-        const char *skip; /* seeds that are left out: "101,482" */
         int64_t jobs;
         bool same, verbose;
 };
@@ -86,21 +85,10 @@ static void run_seed(
         fflush(stdout);
 }
 
-static bool is_skipped(const struct options *o, uint64_t seed)
-{
-        char *end;
-
-        for (const char *at = o->skip; at != NULL && *at != '\0'; at = *end == ',' ? end + 1 : "")
-                if (strtoull(at, &end, 10) == seed)
-                        return true;
-        return false;
-}
-
 static void run_share(const struct options *o, const char *program, int64_t share, struct total *t)
 {
         for (uint64_t i = (uint64_t) share; i < o->seeds; i += (uint64_t) o->jobs)
-                if (!is_skipped(o, o->scenario.seed + i))
-                        run_seed(o, program, o->scenario.seed + i, t);
+                run_seed(o, program, o->scenario.seed + i, t);
 }
 
 static void sum(struct total *to, const struct total *from)
@@ -145,7 +133,7 @@ static int run_shares(const struct options *o, const char *program, struct total
 static int usage(void)
 {
         fprintf(stderr, "usage: sim --seed N [--seeds K] [--nodes N | --max-nodes N] [--time SPAN] "
-                        "[--jobs N] [--skip N,...] [--harder] [--same] [--trace] [-v]\n");
+                        "[--jobs N] [--harder] [--same] [--trace] [-v]\n");
         return 2;
 }
 
@@ -163,8 +151,6 @@ static bool read_option(struct options *o, const char *name, const char *value, 
         if (strcmp(name, "-v") == 0)
                 return o->verbose = true;
         ++*at;
-        if (strcmp(name, "--skip") == 0)
-                return (o->skip = value) != NULL;
         if (strcmp(name, "--time") == 0)
                 return value != NULL && time_parse_span(value, &o->scenario.time);
         if (strcmp(name, "--seed") == 0)

@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/macros.h"
@@ -419,31 +420,64 @@ static void on_fault(struct sim *s, void *data)
 
 /* ---- The end */
 
-struct failed_jobs {
-        char names[JOBS_MAX][16];
+/* Jobs and tasks that have failed for good. */
+struct failed {
+        const struct sim *sim;
+        char (*names)[32];
         size_t len;
+        size_t others; /* tasks that have not */
 };
 
-static void find_failed(void *data, const struct job_status *job)
+static void add_failed(struct failed *f, const char *name)
 {
-        struct failed_jobs *f = data;
-
-        if (job->state == JOB_DEGRADED || job->state == JOB_FAILED)
-                snprintf(f->names[f->len++], sizeof f->names[0], "%s", job->name);
+        f->names = mem_resize(f->names, f->len + 1, sizeof f->names[0]);
+        snprintf(f->names[f->len++], sizeof f->names[0], "%s", name);
 }
 
-/* What was given up needs a person. */
-static void restart_failed(struct scenario *w)
+static void find_failed_job(void *data, const struct job_status *job)
 {
-        struct failed_jobs failed = { 0 };
+        if (job->state == JOB_DEGRADED || job->state == JOB_FAILED)
+                add_failed(data, job->name);
+}
+
+static void find_failed_task(void *data, const struct task_status *t)
+{
+        struct failed *f = data;
+        bool failed = t->result != RESULT_SUCCEEDED && t->result != RESULT_STOPPED;
+
+        /* what was called failed with its node, and came back, was stopped */
+        if (t->state == TASK_ENDED && (failed || sim_is_wanted(f->sim, t)) &&
+                t->result != RESULT_SUCCEEDED)
+                add_failed(f, t->id);
+        else
+                f->others++;
+}
+
+static void restart(struct scenario *w, const char *target)
+{
         struct error err = ERROR_INIT;
 
-        cluster_each_job(sim_cluster(w->sim), find_failed, &failed);
-        for (size_t i = 0; i < failed.len; i++)
-                sim_command(w->sim,
-                        &(struct cluster_event){
-                                .type = CLUSTER_RESTART, .target = failed.names[i] },
-                        &err);
+        sim_command(
+                w->sim, &(struct cluster_event){ .type = CLUSTER_RESTART, .target = target }, &err);
+}
+
+/* What was given up needs a person, who leaves alone what has not failed. */
+static void restart_failed(struct scenario *w)
+{
+        struct failed jobs = { 0 };
+
+        cluster_each_job(sim_cluster(w->sim), find_failed_job, &jobs);
+        for (size_t i = 0; i < jobs.len; i++) {
+                struct failed tasks = { .sim = w->sim };
+
+                cluster_each_task(sim_cluster(w->sim), jobs.names[i], find_failed_task, &tasks);
+                if (tasks.others == 0)
+                        restart(w, jobs.names[i]);
+                for (size_t j = 0; j < tasks.len && tasks.others > 0; j++)
+                        restart(w, tasks.names[j]);
+                free(tasks.names);
+        }
+        free(jobs.names);
 }
 
 /* What is tried is found good. */
