@@ -7,7 +7,12 @@
  * it holds it, so that what is given back is what was taken, whatever became of the spec.
  *
  * Ports are numbers of the node's own range, handed out in turn, so that one that was given back is
- * not given away again at once. Tags are names of which a node has each at most once. */
+ * not given away again at once. Tags are names of which a node has each at most once.
+ *
+ * A node that was lost may come back with processes whose tasks have other nodes by now
+ * (*strangers*). What these hold is not free before the agent there has ended them, and has
+ * reported that. It is counted by what the agent says that they hold: here their job may be gone,
+ * or have another number for what they are. With the next connect it is told anew. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -263,6 +268,88 @@ void node_retake(struct task *task)
         task->ports = take_ptr(ports);
         task->ports_len = len;
         node_take(task);
+}
+
+/* ---- Strangers */
+
+static void count_stranger(struct node *node, const struct stranger *s, uint64_t sign)
+{
+        node->used.cpu += sign * s->amounts.cpu;
+        node->used.memory += sign * s->amounts.memory;
+        node->used.disk += sign * s->amounts.disk;
+}
+
+/* "http=20001 admin=20002": those that no task of the node has. */
+static void stranger_take_ports(struct node *node, struct stranger *s, const char *text)
+{
+        for (; text != NULL && (text = strchr(text, '=')) != NULL; text++) {
+                unsigned long port = strtoul(text + 1, NULL, 10);
+                size_t used = node->ports_used;
+
+                if (port > UINT16_MAX)
+                        continue;
+                port_mark(node, (uint16_t) port, true);
+                if (node->ports_used == used)
+                        continue;
+                s->ports = mem_resize(s->ports, s->ports_len + 1, sizeof s->ports[0]);
+                s->ports[s->ports_len++] = (uint16_t) port;
+        }
+}
+
+static struct stranger *stranger_find(const struct node *node, const char *id)
+{
+        struct stranger *s;
+
+        HASH_FIND_STR(node->strangers, id, s);
+        return s;
+}
+
+void stranger_add(struct cluster *c, struct node *node, const struct cluster_report *r)
+{
+        struct stranger *s;
+
+        if (stranger_find(node, r->status.id) != NULL)
+                return;
+        s = mem_alloc(sizeof *s);
+        s->id = mem_strdup(r->status.id);
+        s->amounts = (struct amounts){ r->holds.cpu, r->holds.memory, r->holds.disk };
+        count_stranger(node, s, 1);
+        if (r->holds.exclusive != NULL)
+                s->exclusive = tag_get(c, r->holds.exclusive);
+        take_tag(node, s->exclusive);
+        stranger_take_ports(node, s, r->status.ports);
+        HASH_ADD_KEYPTR(hh, node->strangers, s->id, strlen(s->id), s);
+}
+
+static void stranger_free(struct cluster *c, struct node *node, struct stranger *s)
+{
+        HASH_DEL(node->strangers, s);
+        count_stranger(node, s, UINT64_MAX);
+        give_tag(node, s->exclusive);
+        tag_unref(c, s->exclusive);
+        for (size_t i = 0; i < s->ports_len; i++)
+                port_mark(node, s->ports[i], false);
+        free(s->ports);
+        free(s->id);
+        free(s);
+        node_mark_freed(c, node);
+        c->changes++;
+}
+
+bool stranger_drop(struct cluster *c, struct node *node, const char *id)
+{
+        struct stranger *s = stranger_find(node, id);
+
+        if (s == NULL)
+                return false;
+        stranger_free(c, node, s);
+        return true;
+}
+
+void strangers_drop_all(struct cluster *c, struct node *node)
+{
+        while (node->strangers != NULL)
+                stranger_free(c, node, node->strangers);
 }
 
 void node_mark_freed(struct cluster *c, struct node *node)

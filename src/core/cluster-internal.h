@@ -132,6 +132,17 @@ struct pin {
 
 struct known_zone;
 
+/* What runs on a node and is no task of it any more: its task has another node, since this one was
+ * lost. Its agent ends it; until it says so, it holds what it has. */
+struct stranger {
+        char *id;
+        struct amounts amounts;
+        struct tag *exclusive; /* NULL: none */
+        uint16_t *ports;
+        size_t ports_len;
+        UT_hash_handle hh;
+};
+
 struct node {
         struct node_status status; /* own strings; tasks and running are counted here */
 
@@ -142,16 +153,17 @@ struct node {
         bool drained;  /* and has lost them: that was said */
         bool freed; /* in cluster.freed: something has become free since the queue was looked at */
         struct node_class *class;
-        struct amounts capacity, used; /* by the tasks that hold something of it */
+        struct amounts capacity, used; /* by tasks and strangers */
         struct job *kept_for; /* which had tasks stopped there to make room; NULL: nobody */
-        struct tag **tags;    /* held by tasks */
+        struct tag **tags;    /* held by tasks and strangers */
         size_t tags_len;
         size_t ports_used;
         uint16_t ports_first, ports_last;
         uint32_t pass_tasks; /* of place.c: of the pass's job on it */
         uint64_t pass;
 
-        struct task *tasks;    /* that have this node; linked by node_prev, node_next */
+        struct task *tasks; /* that have this node; linked by node_prev, node_next */
+        struct stranger *strangers;
         uint64_t note_seq;     /* the newest note that was taken */
         uint32_t order;        /* its place in cluster.by_name */
         usec_t drain_deadline; /* then whatever is left goes at once; USEC_NEVER: never */
@@ -322,6 +334,7 @@ struct turn {
         usec_t now;
         struct cluster_effects *effects;
         const struct node *answering; /* NODE_UP: it is told everything by cluster_assigns_of() */
+        bool tells_ends;              /* NODE_UP: see struct cluster_event */
 };
 
 /* effects.c */
@@ -432,6 +445,10 @@ struct demand *task_demand(const struct task *task); /* of the version it shall 
 void node_take(struct task *task);                   /* what its demand says, of its node */
 void node_give(struct task *task);
 void node_retake(struct task *task); /* its demand is another one now */
+/* A task that the agent there has, and we do not have there. */
+void stranger_add(struct cluster *c, struct node *node, const struct cluster_report *r);
+bool stranger_drop(struct cluster *c, struct node *node, const char *id); /* false: none */
+void strangers_drop_all(struct cluster *c, struct node *node);
 void node_mark_freed(struct cluster *c, struct node *node);
 void node_measure(struct cluster *c, struct node *node); /* its status has what its agent told */
 void node_unmeasure(struct cluster *c, struct node *node);

@@ -163,6 +163,23 @@ static void note_met(struct turn *turn, const char *id)
                 task->met = true;
 }
 
+/* There is no such task on the node (any more). At the beginning of a link its agent is told that
+ * by not being told of it. */
+static void handle_stranger(
+        struct turn *turn, struct node *node, const struct cluster_report *r, bool all)
+{
+        bool ended = r->status.state == TASK_ENDED;
+
+        if (ended && !all && stranger_drop(turn->c, node, r->status.id))
+                return;
+        if (all)
+                note_met(turn, r->status.id);
+        else
+                effects_forget(turn->effects, node->status.name, r->status.id, false);
+        if (!ended && all && turn->tells_ends)
+                stranger_add(turn->c, node, r);
+}
+
 /* @all: the agent tells all it has, at the beginning of a link. */
 static void handle_report(
         struct turn *turn, struct node *node, const struct cluster_report *r, bool all)
@@ -173,10 +190,7 @@ static void handle_report(
         if (r->status.id == NULL || !is_agent_state(r->status.state))
                 return;
         if (task == NULL) {
-                if (all) /* it is told by not being told of it */
-                        note_met(turn, r->status.id);
-                else
-                        effects_forget(turn->effects, node->status.name, r->status.id, false);
+                handle_stranger(turn, node, r, all);
                 return;
         }
         if (r->desire.generation < task->born && r->status.state == TASK_ENDED) {
@@ -282,6 +296,8 @@ void node_handle_up(struct turn *turn, const struct cluster_event *event)
         turn->answering = node;
         copy_identity(node, event->node, turn->now);
         node->connected = true;
+        turn->tells_ends = event->tells_ends;
+        strangers_drop_all(turn->c, node);
         node_measure(turn->c, node);
         pins_mark_node(turn->c, node);
         node_set_due(turn->c, node);

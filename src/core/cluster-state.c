@@ -588,6 +588,7 @@ struct node *node_get(struct cluster *c, const char *name)
 void node_free(struct cluster *c, struct node *node)
 {
         timers_set(&c->timers, &node->due, USEC_NEVER);
+        strangers_drop_all(c, node);
         unlist_freed(c, node);
         pins_unmark_node(c, node);
         if (c->by_name != NULL)

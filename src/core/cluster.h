@@ -79,12 +79,20 @@ void cluster_add_zone(struct cluster *c, const char *name, struct zone *zone);
 const char *cluster_missing_zone(const struct cluster *c);
 bool cluster_knows_zone(const struct cluster *c, const char *name);
 
+/* What a task takes of its node, beside ports. */
+struct cluster_holds {
+        uint64_t cpu; /* thousandths of a core */
+        uint64_t memory, disk;
+        char *exclusive; /* borrowed for the call; NULL: none */
+};
+
 /* A task's status as its agent sees it. */
 struct cluster_report {
         struct task_status
                 status; /* id, state, result, pid, runs, ... strings borrowed for the call */
         struct task_desire desire; /* the desire that the agent works on */
         bool parked;
+        struct cluster_holds holds; /* NODE_UP, if `tells_ends` */
 };
 
 struct cluster_event {
@@ -106,6 +114,7 @@ struct cluster_event {
         const struct node_status *node; /* NODE_UP: all; NODE_DOWN, REPORT, NOTE: the name */
         const struct cluster_report *reports;
         size_t reports_len;
+        bool tells_ends; /* NODE_UP: the agent reports the end of what it is to forget, too */
         const struct event *note;
         uint64_t note_seq;
 };

@@ -189,7 +189,7 @@ int leave_handle_drain(struct turn *turn, const struct cluster_event *event, str
 size_t leave_tasks_left(const struct node *node)
 {
         const struct task *task;
-        size_t left = 0;
+        size_t left = HASH_COUNT(node->strangers);
 
         DL_FOREACH2 (node->tasks, task, node_next)
                 left += task->state != TASK_ENDED;

@@ -77,11 +77,16 @@ struct room {
         bool tag_free;
 };
 
+static void add_amounts(struct room *room, const struct amounts *of)
+{
+        room->free.cpu = plus(room->free.cpu, of->cpu);
+        room->free.memory = plus(room->free.memory, of->memory);
+        room->free.disk = plus(room->free.disk, of->disk);
+}
+
 static void add_to_room(struct room *room, const struct demand *of, const struct tag *tag)
 {
-        room->free.cpu = plus(room->free.cpu, of->amounts.cpu);
-        room->free.memory = plus(room->free.memory, of->amounts.memory);
-        room->free.disk = plus(room->free.disk, of->amounts.disk);
+        add_amounts(room, &of->amounts);
         room->ports += of->ports;
         room->tag_free |= tag != NULL && of->exclusive == tag;
 }
@@ -92,11 +97,17 @@ static struct room room_on(const struct node *node, const struct demand *d)
         struct room room = { .free = node_free_amounts(node),
                 .ports = node_free_ports(node),
                 .tag_free = !node_has_tag(node, d->exclusive) };
+        const struct stranger *stranger;
         const struct task *task;
 
         DL_FOREACH2 (node->tasks, task, node_next)
                 if (task->moving && task->held != NULL)
                         add_to_room(&room, task->held, d->exclusive);
+        for (stranger = node->strangers; stranger != NULL; stranger = stranger->hh.next) {
+                add_amounts(&room, &stranger->amounts);
+                room.ports += stranger->ports_len;
+                room.tag_free |= d->exclusive != NULL && stranger->exclusive == d->exclusive;
+        }
         return room;
 }
 

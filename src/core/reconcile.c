@@ -219,6 +219,8 @@ void task_desire_newest(struct turn *turn, struct task *task, uint64_t generatio
 
 void task_put(struct turn *turn, struct task *task, const struct choice *choice)
 {
+        if (choice->node->strangers != NULL) /* then it is its own predecessor */
+                stranger_drop(turn->c, choice->node, task_id(task->job, task->index));
         task_set_node(task, choice->node);
         task->namesake = task->met && choice->node == turn->answering;
         task->met = false;

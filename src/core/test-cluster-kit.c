@@ -256,6 +256,10 @@ static void drop_if_over(struct kit_agent *a, struct kit_task *t)
 {
         if (!t->forget || t->machine.state != TASK_ENDED)
                 return;
+        if (t->tell_end && a->connected) {
+                a->outbox = mem_resize(a->outbox, a->outbox_len + 1, sizeof a->outbox[0]);
+                task_copy(&a->outbox[a->outbox_len++].copy, t);
+        }
         task_done(t);
         *t = a->tasks[--a->tasks_len];
 }
@@ -265,6 +269,7 @@ static void forget(struct kit_agent *a, struct kit_task *t)
         struct task_event event = { .type = TASK_EV_DESIRE, .desire = t->machine.desire };
 
         t->forget = true;
+        t->tell_end = t->machine.state != TASK_ENDED || t->changed;
         event.desire.run = false;
         step(a, t, &event);
         drop_if_over(a, t);
@@ -289,7 +294,7 @@ static void take_assign(struct kit_agent *a, const struct kit_message *m)
         }
         job_spec_unref(t->spec);
         t->spec = job_spec_ref(m->spec);
-        t->forget = false;
+        t->forget = t->tell_end = false;
         step(a, t,
                 &(struct task_event){ .type = TASK_EV_DESIRE,
                         .desire = m->assign.desire,
@@ -354,6 +359,10 @@ void kit_report_of(const struct kit_task *t, struct cluster_report *ret)
                 .next_run_at = m->next_run_wall,
                 .started_at = m->started_wall,
                 .log_bytes = RECORD_NULL };
+        if (t->spec != NULL)
+                ret->holds =
+                        (struct cluster_holds){ t->spec->resources.cpu, t->spec->resources.memory,
+                                t->spec->resources.disk, t->spec->place.exclusive };
 }
 
 bool kit_agent_report(struct kit_agent *a)
@@ -523,6 +532,7 @@ void kit_connect(struct kit *k, size_t agent)
         }
         if (kit_handle(k, &(struct cluster_event){ .type = CLUSTER_NODE_UP,
                                   .node = &node,
+                                  .tells_ends = true,
                                   .reports = reports,
                                   .reports_len = a->tasks_len }) < 0)
                 fail_msg("%s", k->err.message);

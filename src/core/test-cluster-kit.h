@@ -33,7 +33,8 @@ struct kit_task {
         struct job_spec *spec;
         struct kit_process process;
         bool forget, changed;
-        bool spawn; /* the effect has still to be carried out */
+        bool tell_end; /* it is to be forgotten, and that it has ended was not told */
+        bool spawn;    /* the effect has still to be carried out */
 };
 
 struct kit_message { /* to an agent */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Tasks that leave their nodes, and what must not get in between; each found by test/sim. */
 
+#include "core/cluster-internal.h"
 #include "core/test-cluster-kit.h"
 
 #include <string.h>
@@ -223,6 +224,197 @@ static void test_a_node_with_a_lease_is_not_forgotten(void **state)
         kit_free(k);
 }
 
+/* ---- Strangers */
+
+#define ONE_CORE "{\"cpu\": 1000, \"attributes\": {\"ports\": \"30000-30001\"}}"
+
+/* What was moved away from a lost node runs on there until its agent has ended it. */
+static void test_room_of_strangers(void **state)
+{
+        struct kit *k = kit_with_nodes(ONE_CORE, NULL);
+        struct kit_agent *a = &k->agents[0];
+
+        (void) state;
+        assert_int_equal(kit_apply(k, "web",
+                                 "{\"command\": [\"web\"], \"resources\": {\"cpu\": 1},"
+                                 " \"place\": {\"exclusive\": \"gpu\"}}"),
+                0);
+        kit_settle(k);
+        kit_disconnect(k, 0);
+        kit_describe(k, 1, ONE_CORE);
+        kit_connect(k, 1);
+        kit_pass(k, CLUSTER_LOST_AFTER + USEC_SEC);
+        expect_nodes(k, "web", "b");
+        assert_int_equal(kit_processes(k, "web.0"), 2);
+        kit_apply(k, "db", "{\"command\": [\"db\"], \"resources\": {\"cpu\": 1}}");
+        kit_apply(k, "gpu", "{\"command\": [\"x\"], \"place\": {\"exclusive\": \"gpu\"}}");
+        kit_connect(k, 0);
+        while (kit_deliver_to_agent(a)) /* it is told, and sends a signal */
+                continue;
+        expect_nodes(k, "db", "-");
+        expect_nodes(k, "gpu", "-");
+        while (kit_agent_work(a))
+                continue;
+        assert_int_equal(kit_processes(k, "web.0"), 1);
+        assert_true(kit_deliver_to_server(a));
+        expect_nodes(k, "db", "a");
+        expect_nodes(k, "gpu", "a");
+        kit_settle(k);
+        expect_capacity_kept(k);
+        expect_same_after_reload(k);
+        kit_free(k);
+}
+
+/* The link breaks before it has said so: the next connect tells what is still there. */
+static void test_stranger_ends_while_away(void **state)
+{
+        struct kit *k = kit_with_nodes(ONE_CORE, ONE_CORE, NULL);
+
+        (void) state;
+        kit_apply(k, "web", "{\"command\": [\"web\"], \"resources\": {\"cpu\": 1}}");
+        kit_settle(k);
+        expect_nodes(k, "web", "a");
+        kit_disconnect(k, 0);
+        kit_pass(k, CLUSTER_LOST_AFTER + USEC_SEC);
+        expect_nodes(k, "web", "b");
+        kit_connect(k, 0);
+        kit_apply(k, "db", "{\"command\": [\"db\"], \"resources\": {\"cpu\": 1}}");
+        expect_nodes(k, "db", "-");
+        kit_disconnect(k, 0);
+        kit_wipe(k, 0);
+        kit_connect(k, 0);
+        expect_nodes(k, "db", "a");
+        /* and its own task may come back while it is there */
+        kit_disconnect(k, 1);
+        kit_command(k, CLUSTER_REMOVE, "db");
+        kit_settle(k);
+        kit_pass(k, CLUSTER_LOST_AFTER + USEC_SEC);
+        expect_nodes(k, "web", "a");
+        expect_capacity_kept(k);
+        kit_free(k);
+}
+
+static void tell(struct kit *k, enum cluster_event_type type, bool tells_ends, int task_state)
+{
+        struct node_status node = { .name = (char[]){ "a" },
+                .cpu = RECORD_NULL,
+                .memory = RECORD_NULL,
+                .disk = RECORD_NULL };
+        struct cluster_report r = { .desire = { .run = true, .version = 1, .generation = 1 },
+                .status = { .id = (char[]){ "web.7" },
+                        .version = 1,
+                        .state = task_state,
+                        .result = task_state == TASK_ENDED ? RESULT_STOPPED : RESULT_NONE,
+                        .ports = (char[]){ "http=30001" } } };
+
+        attributes_set(&node.attributes, "ports", "30000-30001", &k->err);
+        assert_int_equal(kit_handle(k, &(struct cluster_event){ .type = type,
+                                               .node = &node,
+                                               .reports = &r,
+                                               .tells_ends = tells_ends,
+                                               .reports_len = 1 }),
+                0);
+        attributes_done(&node.attributes);
+}
+
+/* The ports of a stranger are not given away; an agent that would not say that it has ended is not
+ * waited for. */
+static void test_ports_of_strangers(void **state)
+{
+        (void) state;
+        for (int knows = 0; knows < 2; knows++) {
+                struct kit *k = kit_with_nodes(ONE_CORE, NULL);
+
+                kit_apply(k, "web", "{\"command\": [\"web\"], \"count\": 0}");
+                k->agents[0].connected = true;
+                tell(k, CLUSTER_NODE_UP, knows, TASK_RUNNING);
+                kit_apply(k, "two",
+                        "{\"command\": [\"x\"], \"resources\": "
+                        "{\"ports\": [\"http\", \"admin\"]}}");
+                expect_nodes(k, "two", knows ? "-" : "a");
+                tell(k, CLUSTER_REPORT, false, TASK_ENDED);
+                expect_nodes(k, "two", "a");
+                expect_capacity_kept(k);
+                kit_free(k);
+        }
+}
+
+#define BIG_BATCH                                                                                  \
+        "{\"kind\": \"batch\", \"command\": [\"x\"], \"resources\": {\"cpu\": 1},"                 \
+        " \"place\": {\"exclusive\": \"gpu\"}}"
+
+/* The job runs on "a", and on "b" since that was lost; "a" is connected again and not told yet. */
+static struct kit *kit_with_stranger(void)
+{
+        struct kit *k = kit_with_nodes(ONE_CORE, NULL);
+
+        assert_int_equal(kit_apply(k, "big", BIG_BATCH), 0);
+        kit_settle(k);
+        kit_disconnect(k, 0);
+        kit_describe(k, 1, ONE_CORE);
+        kit_connect(k, 1);
+        kit_pass(k, CLUSTER_LOST_AFTER + USEC_SEC);
+        assert_string_equal(node_of(k, "big.0"), "b");
+        return k;
+}
+
+/* The agent says what it holds: nobody else could. */
+static void test_stranger_of_a_job_that_is_gone(void **state)
+{
+        struct kit *k = kit_with_stranger();
+
+        (void) state;
+        kit_command(k, CLUSTER_REMOVE, "big");
+        kit_settle(k);
+        kit_disconnect(k, 1);
+        kit_connect(k, 0);
+        kit_apply(k, "gpu", "{\"command\": [\"x\"], \"place\": {\"exclusive\": \"gpu\"}}");
+        expect_nodes(k, "gpu", "-");
+        expect_reason(k, "gpu", "a task with the tag gpu already");
+        kit_settle(k);
+        expect_nodes(k, "gpu", "a");
+        expect_capacity_kept(k);
+        kit_free(k);
+}
+
+/* It ends just before its agent hears that it is to be forgotten: that is told all the same. */
+static void test_stranger_that_has_just_ended(void **state)
+{
+        struct kit *k = kit_with_stranger();
+        struct kit_agent *a = &k->agents[0];
+
+        (void) state;
+        kit_connect(k, 0);
+        kit_apply(k, "db", "{\"command\": [\"db\"], \"resources\": {\"cpu\": 1}}");
+        expect_nodes(k, "db", "-");
+        kit_end_process(a, &a->tasks[0], 0, 0);
+        while (kit_deliver_to_agent(a))
+                continue;
+        assert_int_equal(a->tasks_len, 0);
+        assert_true(kit_deliver_to_server(a));
+        expect_nodes(k, "db", "a");
+        kit_free(k);
+}
+
+static void test_drain_waits_for_strangers(void **state)
+{
+        struct kit *k = kit_with_stranger();
+
+        (void) state;
+        kit_connect(k, 0);
+        assert_int_equal(kit_handle(k,
+                                 &(struct cluster_event){
+                                         .type = CLUSTER_DRAIN, .target = "a", .on = true }),
+                0);
+        kit_expect_event(k, EVENT_NODE_DRAINING, "is drained by a person");
+        assert_int_equal(kit_count_events(k, EVENT_NODE_DRAINED), 0);
+        assert_int_equal(leave_tasks_left(node_find(k->c, "a")), 1);
+        kit_settle(k);
+        assert_int_equal(leave_tasks_left(node_find(k->c, "a")), 0);
+        assert_true(node_find(k->c, "a")->drained);
+        kit_free(k);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -236,6 +428,12 @@ int main(void)
                 cmocka_unit_test(test_a_longer_lease_of_an_older_version_counts),
                 cmocka_unit_test(test_a_server_that_begins_counts_leases_from_then),
                 cmocka_unit_test(test_a_node_with_a_lease_is_not_forgotten),
+                cmocka_unit_test(test_room_of_strangers),
+                cmocka_unit_test(test_stranger_ends_while_away),
+                cmocka_unit_test(test_ports_of_strangers),
+                cmocka_unit_test(test_stranger_of_a_job_that_is_gone),
+                cmocka_unit_test(test_stranger_that_has_just_ended),
+                cmocka_unit_test(test_drain_waits_for_strangers),
         };
 
         return cmocka_run_group_tests_name("leave", tests, NULL, NULL);

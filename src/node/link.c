@@ -153,13 +153,16 @@ static void break_off(struct link *l, const char *reason, unsigned code)
 
 /* ---- to the server */
 
-static void put_report(void *data, struct task *t)
+static void put_comma(struct buffer *out)
 {
-        struct buffer *out = data;
-
         if (out->data[out->len - 1] != '[')
                 buffer_putc(out, ',');
-        task_report(t, out);
+}
+
+static void put_report(void *data, struct task *t)
+{
+        put_comma(data);
+        task_report_all(t, data);
 }
 
 static void send_hello(struct link *l)
@@ -177,6 +180,7 @@ static void send_hello(struct link *l)
         buffer_puts(&b, ",\"tasks\":[");
         while ((t = tasks_next_changed(l->config.tasks)) != NULL) /* all of them follow */
                 continue;
+        tasks_take_last_reports(l->config.tasks, NULL); /* these are gone */
         tasks_each(l->config.tasks, put_report, &b);
         buffer_puts(&b, "]}");
         send_text(l, &b);
@@ -189,8 +193,11 @@ static void send_reports(struct link *l)
         struct task *t;
 
         buffer_puts(&b, "{\"type\":\"report\",\"tasks\":[");
-        while (b.len < REPORT_BYTES_AT_ONCE && (t = tasks_next_changed(l->config.tasks)) != NULL)
-                put_report(&b, t);
+        tasks_take_last_reports(l->config.tasks, &b);
+        while (b.len < REPORT_BYTES_AT_ONCE && (t = tasks_next_changed(l->config.tasks)) != NULL) {
+                put_comma(&b);
+                task_report(t, &b);
+        }
         if (b.data[b.len - 1] == '[')
                 return;
         buffer_puts(&b, "]}");

@@ -19,6 +19,7 @@ struct tasks {
         uv_idle_t spawner; /* active while the queue is not empty */
         struct task *spawn_first, **spawn_last;
         struct task *changed_first, **changed_last;
+        struct buffer last_reports; /* see task.h */
         size_t processes;
         unsigned handles;
         bool any_lapsed;  /* a singleton may wait for the server's word */

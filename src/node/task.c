@@ -394,8 +394,10 @@ static void on_handle_closed(uv_handle_t *handle)
 {
         struct tasks *ts = handle->data;
 
-        if (--ts->handles == 0)
-                free(ts);
+        if (--ts->handles > 0)
+                return;
+        buffer_done(&ts->last_reports);
+        free(ts);
 }
 
 void tasks_free(struct tasks *ts)
@@ -414,12 +416,28 @@ void tasks_free(struct tasks *ts)
         uv_close((uv_handle_t *) &ts->lease, on_handle_closed);
 }
 
+static void put_report(const struct task *t, const struct task_machine *m, struct buffer *out);
+
+static void tell_end(struct task *t)
+{
+        struct tasks *ts = t->owner;
+        struct task_machine m = *table_machine(t->slot);
+
+        m.state = TASK_ENDED; /* one whose spec is lost could not come to that */
+        if (ts->last_reports.len > 0)
+                buffer_putc(&ts->last_reports, ',');
+        put_report(t, &m, &ts->last_reports);
+        ts->config.on_changed(ts->config.data);
+}
+
 static void forget(struct task *t)
 {
         struct tasks *ts = t->owner;
         AUTO(mem_freep) char *directory = task_directory(ts, t->id);
         struct error err = ERROR_INIT;
 
+        if (t->tell_end)
+                tell_end(t);
         task_close_streams(t);
         task_remove_fifos(t);
         table_drop(ts->config.table, t->slot);
@@ -501,7 +519,7 @@ int tasks_desire(struct tasks *ts, const char *job, uint32_t index,
                 task_judge(t);
         if (unjudged && ts->halting)
                 task_apply(t, &(struct task_event){ .type = TASK_EV_HALT });
-        t->forget = t->purge = false;
+        t->forget = t->purge = t->tell_end = false;
         t->confirmed = desire->run;
         event.lapsed = task_lease_lapsed(t, &event.kill_mono);
         task_apply(t, &event);
@@ -519,6 +537,7 @@ void tasks_forget(struct tasks *ts, const char *id, bool purge_logs)
                 return;
         t->forget = true;
         t->purge = purge_logs;
+        t->tell_end = table_machine(t->slot)->state != TASK_ENDED || t->changed;
         event.desire = table_machine(t->slot)->desire;
         event.desire.run = false;
         event.grant = table_machine(t->slot)->grant;
@@ -526,6 +545,13 @@ void tasks_forget(struct tasks *ts, const char *id, bool purge_logs)
                 task_apply(t, &event);
         else if (table_machine(t->slot)->pid <= 0)
                 forget(t);
+}
+
+void tasks_take_last_reports(struct tasks *ts, struct buffer *out)
+{
+        if (ts->last_reports.len > 0 && out != NULL)
+                buffer_put(out, ts->last_reports.data, ts->last_reports.len);
+        buffer_reset(&ts->last_reports);
 }
 
 void tasks_drain(struct tasks *ts)
@@ -611,9 +637,8 @@ static struct buffer format_ports(const struct task *t, const struct task_machin
         return text;
 }
 
-void task_report(const struct task *t, struct buffer *out)
+static void put_report(const struct task *t, const struct task_machine *m, struct buffer *out)
 {
-        const struct task_machine *m = table_machine(t->slot);
         char id[TASK_ID_MAX], job[TEXT_NAME_MAX + 1], reason[TASK_REASON_MAX];
         AUTO(buffer_done) struct buffer ports = format_ports(t, m);
         struct task_status status = {
@@ -649,4 +674,34 @@ void task_report(const struct task *t, struct buffer *out)
                 "%" PRIu64 "},\"parked\":%s}",
                 m->desire.run ? "true" : "false", m->desire.version, m->desire.restart_version,
                 m->desire.generation, m->parked ? "true" : "false");
+}
+
+void task_report(const struct task *t, struct buffer *out)
+{
+        put_report(t, table_machine(t->slot), out);
+}
+
+static void put_amount(struct buffer *out, const char *name, uint64_t amount)
+{
+        if (amount > 0)
+                buffer_printf(out, "%s\"%s\":%" PRIu64, out->data[out->len - 1] == '{' ? "" : ",",
+                        name, amount);
+}
+
+void task_report_all(const struct task *t, struct buffer *out)
+{
+        const struct job_spec *spec = t->spec != NULL ? t->spec->job : NULL;
+
+        task_report(t, out);
+        if (spec == NULL)
+                return;
+        out->len--;
+        buffer_puts(out, ",\"holds\":{");
+        put_amount(out, "cpu", spec->resources.cpu);
+        put_amount(out, "memory", spec->resources.memory);
+        put_amount(out, "disk", spec->resources.disk);
+        if (spec->place.exclusive != NULL) /* a name: nothing in it is to be escaped */
+                buffer_printf(out, "%s\"exclusive\":\"%s\"",
+                        out->data[out->len - 1] == '{' ? "" : ",", spec->place.exclusive);
+        buffer_puts(out, "}}");
 }

@@ -34,6 +34,7 @@ struct task {
         struct capture_stream *streams[TASK_STREAMS];
         bool forget;    /* drop it once it has ended ... */
         bool purge;     /* ... with its logs */
+        bool tell_end;  /* ... and tell that, since it was not told yet */
         bool spawning;  /* in the queue of runs to be started */
         bool changed;   /* to be reported */
         bool confirmed; /* a singleton that was assigned over the link that there is now */
@@ -91,6 +92,10 @@ int tasks_desire(struct tasks *ts, const char *job, uint32_t index,
         const struct task_desire *desire, const struct task_grant *grant, struct error *err);
 void tasks_forget(struct tasks *ts, const char *id, bool purge_logs);
 
+/* The last reports of tasks that are gone, appended to @out (NULL: nobody waits for them) as
+ * elements of a JSON array; each once. */
+void tasks_take_last_reports(struct tasks *ts, struct buffer *out);
+
 /* The last moment (monotonic) at which the server is known to have heard us, for the leases of
  * singletons (core/lease); USEC_NEVER: no lease runs, since the server is on this machine. */
 void tasks_set_heard(struct tasks *ts, usec_t heard_mono);
@@ -138,6 +143,8 @@ int tasks_plan_exec(struct tasks *ts, const char *id, char **command, char *user
 
 /* Appends the report of a task as docs/link.md has it. */
 void task_report(const struct task *t, struct buffer *out);
+/* The same, with what the task takes of the node. */
+void task_report_all(const struct task *t, struct buffer *out);
 
 /* The directory of its logs. The caller frees it. */
 char *task_directory(const struct tasks *ts, const char *id);

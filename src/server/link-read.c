@@ -13,10 +13,14 @@
 #include "base/mem.h"
 #include "model/record-scan.h"
 
+#define AMOUNT_MAX ((int64_t) 1 << 53) /* many of them can be added up */
+
 void link_reports_done(struct link_reports *r)
 {
-        for (size_t i = 0; i < r->len; i++)
+        for (size_t i = 0; i < r->len; i++) {
                 record_done(&task_table, &r->reports[i].status);
+                free(r->reports[i].holds.exclusive);
+        }
         free(r->reports);
 }
 
@@ -53,6 +57,33 @@ static void read_desire(struct scan *s, struct task_desire *ret)
         ret->generation = (uint64_t) generation;
 }
 
+static uint64_t read_amount(struct scan *s)
+{
+        int64_t amount = 0;
+
+        scan_int(s, &amount);
+        return (uint64_t) MIN(MAX(amount, 0), AMOUNT_MAX);
+}
+
+static void read_holds(struct scan *s, struct cluster_holds *ret)
+{
+        struct scan_text key;
+
+        scan_object(s);
+        while (scan_member(s, &key)) {
+                if (scan_text_is(&key, "cpu"))
+                        ret->cpu = read_amount(s);
+                else if (scan_text_is(&key, "memory"))
+                        ret->memory = read_amount(s);
+                else if (scan_text_is(&key, "disk"))
+                        ret->disk = read_amount(s);
+                else if (scan_text_is(&key, "exclusive") && ret->exclusive == NULL)
+                        scan_string(s, &ret->exclusive);
+                else
+                        scan_skip(s, NULL);
+        }
+}
+
 static int read_report(struct scan *s, struct cluster_report *ret, struct error *err)
 {
         struct record_scan record;
@@ -65,6 +96,8 @@ static int read_report(struct scan *s, struct cluster_report *ret, struct error 
                         read_desire(s, &ret->desire);
                 else if (scan_text_is(&key, "parked"))
                         scan_bool(s, &ret->parked);
+                else if (scan_text_is(&key, "holds"))
+                        read_holds(s, &ret->holds);
                 else
                         record_scan_member(&record, s, &key);
         }

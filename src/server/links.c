@@ -579,11 +579,13 @@ static int check_only_one(struct connection *c, const struct node_status *node, 
                 old->agent_pid, node->name);
 }
 
-static int hello(struct connection *c, struct node_status *node, struct link_reports *reports,
-        struct error *err)
+static int hello(struct connection *c, struct link_hello *h, struct error *err)
 {
+        struct node_status *node = &h->node;
+        struct link_reports *reports = &h->reports;
         struct cluster_event event = { .type = CLUSTER_NODE_UP,
                 .node = node,
+                .tells_ends = h->protocol >= 2,
                 .reports = reports->reports,
                 .reports_len = reports->len };
 
@@ -627,7 +629,7 @@ static int on_hello(struct connection *c, struct scan *s, struct error *err)
                 return -1;
         if (check_hello(c, &h, err) < 0 || rc < 0)
                 return -1;
-        return hello(c, &h.node, &h.reports, err);
+        return hello(c, &h, err);
 }
 
 static int on_report(struct connection *c, struct scan *s, struct error *err)

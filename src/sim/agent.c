@@ -197,6 +197,43 @@ static void crash_mid(struct sim_node *n)
                 SIM_EV_AGENT_START, n, n->agent_epoch);
 }
 
+/* "http=20001 admin=20002"; NULL: it has none. */
+static char *format_ports(const struct sim_task *t)
+{
+        char *const *names = t->spec->resources.ports;
+        struct buffer text = { 0 };
+
+        for (size_t i = 0; names != NULL && names[i] != NULL; i++)
+                buffer_printf(
+                        &text, "%s%s=%u", i > 0 ? " " : "", names[i], t->machine.grant.ports[i]);
+        if (text.len > 0)
+                buffer_putc(&text, '\0');
+        return text.data;
+}
+
+static void copy_report(struct report *to, const struct sim_task *t)
+{
+        *to = (struct report){ .id = mem_strdup(t->id),
+                .job = mem_strdup(t->job),
+                .index = t->index,
+                .machine = t->machine,
+                .spec = job_spec_ref(t->spec),
+                .ports = format_ports(t) };
+}
+
+/* It is about to be no more. */
+static void send_last_report(const struct sim_task *t)
+{
+        struct message *m;
+
+        if (t->node->agent_link == NULL)
+                return;
+        m = sim_message_new(MESSAGE_REPORT);
+        m->reports = mem_alloc(sizeof m->reports[0]);
+        copy_report(&m->reports[m->reports_len++], t);
+        sim_link_send_up(t->node->agent_link, m);
+}
+
 /* May drop the task, and may kill the agent. */
 static void apply(struct sim_task *t, struct task_event *event)
 {
@@ -222,8 +259,11 @@ static void apply(struct sim_task *t, struct task_event *event)
         arm_timer(t);
         if (fx.changed && !fx.spawn)
                 mark_changed(t);
-        if (t->forget && t->machine.state == TASK_ENDED)
+        if (t->forget && t->machine.state == TASK_ENDED) {
+                if (t->tell_end)
+                        send_last_report(t);
                 drop_task(t);
+        }
 }
 
 void sim_agent_task_timer(struct sim_task *t)
@@ -490,14 +530,6 @@ void sim_machine_free(struct sim_node *n)
 
 /* ---- To the server */
 
-static void copy_report(struct report *to, const struct sim_task *t)
-{
-        *to = (struct report){ .id = mem_strdup(t->id),
-                .job = mem_strdup(t->job),
-                .index = t->index,
-                .machine = t->machine };
-}
-
 void sim_report_fill(struct cluster_report *ret, const struct report *r)
 {
         const struct task_machine *m = &r->machine;
@@ -519,7 +551,10 @@ void sim_report_fill(struct cluster_report *ret, const struct report *r)
                 .since = m->since_wall,
                 .next_run_at = m->next_run_wall,
                 .started_at = m->started_wall,
-                .log_bytes = RECORD_NULL };
+                .log_bytes = RECORD_NULL,
+                .ports = r->ports };
+        ret->holds = (struct cluster_holds){ r->spec->resources.cpu, r->spec->resources.memory,
+                r->spec->resources.disk, r->spec->place.exclusive };
 }
 
 void sim_agent_connect(struct sim_node *n)
@@ -640,6 +675,7 @@ static void forget(struct sim_task *t)
         };
 
         t->forget = true;
+        t->tell_end = t->machine.state != TASK_ENDED || t->changed;
         event.desire.run = false;
         apply(t, &event);
 }
@@ -700,7 +736,7 @@ static bool take_assign(struct sim_node *n, const struct assignment *item)
         spec = job_spec_ref(spec);
         job_spec_unref(t->spec);
         t->spec = spec;
-        t->forget = false;
+        t->forget = t->tell_end = false;
         t->decided = item->decided;
         t->confirmed = a->desire.run;
         event.lapsed = lease_lapsed(t, &event.kill_mono);

@@ -44,6 +44,8 @@ void sim_message_free(struct message *m)
         for (size_t i = 0; i < m->reports_len; i++) {
                 free(m->reports[i].id);
                 free(m->reports[i].job);
+                free(m->reports[i].ports);
+                job_spec_unref(m->reports[i].spec);
         }
         for (size_t i = 0; i < m->notes_len; i++)
                 sim_note_unref(m->notes[i]);

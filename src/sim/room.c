@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Room: what the server has placed on each node, and whether it fits.
+/* Room: what the server has placed on each node, and what runs there, and whether it fits.
  *
  *   room        what is placed on a node asks for no more cpu, memory and disk than it has
  *   exclusive   no two tasks with the same tag
  *   ports       no two tasks with the same number
  *   place       the node is one that the job names: its zones, its node
  *   closed      nothing is placed anew on a node that is cordoned or drained
+ *   running     the first three, of the processes that are there, whatever the server believes
  *
- * Counted from what the server says to agents, task by task. That a task has gone elsewhere or has
- * ended is not always said to anybody; so before a rule counts as broken all that the node is
- * thought to have is asked of the core once more. */
+ * Placements are counted from what the server says to agents, task by task. That a task has gone
+ * elsewhere or has ended is not always said to anybody; so before a rule counts as broken all that
+ * the node is thought to have is asked of the core once more. */
 
 #include <inttypes.h>
 #include <string.h>
@@ -61,6 +62,13 @@ struct room {
         int64_t cpu, memory, disk;
 };
 
+static void add_demand(struct room *room, const struct job_spec *spec)
+{
+        room->cpu += spec->resources.cpu;
+        room->memory += (int64_t) spec->resources.memory;
+        room->disk += (int64_t) spec->resources.disk;
+}
+
 static struct room used_on(const struct sim *s, const struct sim_node *n)
 {
         struct room used = { 0 };
@@ -69,11 +77,8 @@ static struct room used_on(const struct sim *s, const struct sim_node *n)
         DL_FOREACH2 (n->placed, f, placed_next) {
                 const struct job_spec *spec = spec_of(s, f);
 
-                if (spec == NULL)
-                        continue;
-                used.cpu += spec->resources.cpu;
-                used.memory += (int64_t) spec->resources.memory;
-                used.disk += (int64_t) spec->resources.disk;
+                if (spec != NULL)
+                        add_demand(&used, spec);
         }
         return used;
 }
@@ -109,6 +114,12 @@ static bool same_port(const struct fact *a, const struct fact *b)
         return false;
 }
 
+static bool same_tag(const struct job_spec *a, const struct job_spec *b)
+{
+        return a->place.exclusive != NULL && b->place.exclusive != NULL &&
+               strcmp(a->place.exclusive, b->place.exclusive) == 0;
+}
+
 static void check_neighbours(struct sim *s, struct sim_node *n, const struct fact *f)
 {
         const struct job_spec *spec = spec_of(s, f);
@@ -118,9 +129,7 @@ static void check_neighbours(struct sim *s, struct sim_node *n, const struct fac
                 return;
         DL_FOREACH_SAFE2 (n->placed, other, next, placed_next) {
                 const struct job_spec *its = spec_of(s, other);
-                bool tag = its != NULL && spec->place.exclusive != NULL &&
-                           its->place.exclusive != NULL &&
-                           strcmp(spec->place.exclusive, its->place.exclusive) == 0;
+                bool tag = its != NULL && same_tag(spec, its);
 
                 if (other == f || (!tag && !same_port(f, other)) || find_place(s, other) != n)
                         continue;
@@ -185,6 +194,49 @@ void sim_room_forget(struct sim *s, struct fact *f)
         set_place(f, find_place(s, f));
 }
 
+/* ---- What runs */
+
+static bool shares_port(const struct sim_task *a, const struct sim_task *b)
+{
+        for (size_t i = 0; i < JOB_PORTS_MAX && a->machine.grant.ports[i] != 0; i++)
+                for (size_t j = 0; j < JOB_PORTS_MAX && b->machine.grant.ports[j] != 0; j++)
+                        if (a->machine.grant.ports[i] == b->machine.grant.ports[j])
+                                return true;
+        return false;
+}
+
+static void check_beside(struct sim *s, const struct sim_task *t, const struct sim_task *other)
+{
+        const char *what = same_tag(t->spec, other->spec) ? "the tag"
+                           : shares_port(t, other)        ? "a port"
+                                                          : NULL;
+
+        if (what != NULL)
+                sim_break_rule(s, "running: %s begins on %s with %s of %s, which runs there", t->id,
+                        t->node->status.name, what, other->id);
+}
+
+void sim_room_began(struct sim *s, const struct sim_task *t)
+{
+        const struct sim_node *n = t->node;
+        const struct sim_task *other;
+        struct room used = { 0 };
+
+        for (other = n->tasks; other != NULL; other = other->hh.next) {
+                if (other->process.pid <= 0 || other->process.ended)
+                        continue;
+                add_demand(&used, other->spec);
+                if (other != t)
+                        check_beside(s, t, other);
+        }
+        if (is_over(n, &used))
+                sim_break_rule(s,
+                        "running: with %s what runs on %s asks for cpu %" PRIi64 " of %" PRIi64
+                        ", memory %" PRIi64 " of %" PRIi64 ", disk %" PRIi64 " of %" PRIi64,
+                        t->id, n->status.name, used.cpu, n->status.cpu, used.memory,
+                        n->status.memory, used.disk, n->status.disk);
+}
+
 /* ---- At rest */
 
 /* Whether one more task of the spec would have room on @n. */
@@ -198,16 +250,11 @@ static bool fits(struct sim *s, struct sim_node *n, const struct job_spec *spec)
                 return false;
         refresh(s, n);
         used = used_on(s, n);
-        used.cpu += spec->resources.cpu;
-        used.memory += (int64_t) spec->resources.memory;
-        used.disk += (int64_t) spec->resources.disk;
+        add_demand(&used, spec);
         if (is_over(n, &used))
                 return false;
         DL_FOREACH2 (n->placed, f, placed_next) {
-                const struct job_spec *its = spec_of(s, f);
-
-                if (spec->place.exclusive != NULL && its->place.exclusive != NULL &&
-                        strcmp(spec->place.exclusive, its->place.exclusive) == 0)
+                if (same_tag(spec, spec_of(s, f)))
                         return false;
         }
         return true;

@@ -13,7 +13,7 @@
  *   unwanted        nothing is told to run that nobody wants
  *   rollout         no more than update.parallel running tasks are down for a rollout
  *   done            a batch that ended well is not begun again, unless somebody asked for it
- *   room and more   what is placed on a node fits there (room.c)
+ *   room and more   what is placed on a node fits there, and what runs there (room.c)
  *   notes           each note of an agent is published once, in order
  *
  * A rule that is broken ends the simulation; the first one counts. Where the books cannot know
@@ -300,6 +300,7 @@ void sim_rules_began(struct sim *s, struct sim_task *t)
         f = fact_get(s->rules, t->id);
         check_alone(s, f, t);
         check_not_done(s, f, t);
+        sim_room_began(s, t);
         if (f->live_len == f->live_allocated) {
                 f->live_allocated += 2;
                 f->live = mem_resize(f->live, f->live_allocated, sizeof(struct sim_task *));

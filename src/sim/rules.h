@@ -80,6 +80,8 @@ void sim_room_told(struct sim *s, struct fact *f, const struct cluster_assign *a
 void sim_room_heard(struct sim *s, struct fact *f);
 void sim_room_check(struct sim *s, struct fact *f);
 void sim_room_forget(struct sim *s, struct fact *f);
+/* A process is there. */
+void sim_room_began(struct sim *s, const struct sim_task *t);
 const char *sim_room_find(struct sim *s, const struct job_spec *spec);
 
 bool sim_wish_wants(const struct wish_state *w, uint32_t index);

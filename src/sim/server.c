@@ -550,6 +550,7 @@ static void take_hello(struct link *l, const struct message *m)
         AUTO(mem_freep) struct cluster_report *reports = make_reports(m);
         struct entry *e = submit_own(s, &(struct cluster_event){ .type = CLUSTER_NODE_UP,
                                                 .node = &l->node->status,
+                                                .tells_ends = true,
                                                 .reports = reports,
                                                 .reports_len = m->reports_len });
 

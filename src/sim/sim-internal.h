@@ -69,6 +69,8 @@ struct report {
         char *id, *job;
         uint32_t index;
         struct task_machine machine;
+        struct job_spec *spec; /* counted */
+        char *ports;           /* as text; NULL: none */
 };
 
 struct note { /* shared by the agent and the messages that carry it */
@@ -152,6 +154,7 @@ struct sim_task {
         usec_t decided; /* when the server made what it works on */
         /* In the agent's memory only. */
         bool forget, changed, spawning, named;
+        bool tell_end;  /* it is to be forgotten, and that it has ended was not told */
         bool confirmed; /* assigned over the link that there is now */
         uint64_t timer_epoch;
         struct sim_task *next_changed;

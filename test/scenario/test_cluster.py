@@ -20,6 +20,20 @@ while True:
 '''
 
 
+# Writes when it begins and when it ends, which takes it a while.
+SLOW_TO_END = '''
+import os, signal, sys, time
+out = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+def note(what):
+    os.write(out, f"{os.environ['REEVE_NODE']} {os.getpid()} {what} {time.monotonic()}\\n".encode())
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+note('begins')
+signal.sigwait({signal.SIGTERM})
+time.sleep(3)
+note('ends')
+'''
+
+
 def web(cluster, count, **more):
     return {'web': {'count': count, 'command': [harness.program('starts'), cluster.server.notes], **more}}
 
@@ -101,6 +115,44 @@ def test_lost_node_without_room(cluster):
     server.wait_for(lambda: 'lost' in {t['state'] for t in server.ps('web')}, 'one is lost')
     cluster.cables.heal('b')
     assert {t['id']: t['pid'] for t in server.wait_running('web', 2)} == before
+
+
+def lives(path):
+    """Node, begin and end of each process that wrote with SLOW_TO_END."""
+    found = {}
+    with open(path) as f:
+        for node, pid, what, at in (line.split() for line in f):
+            if what == 'begins':
+                found[node, pid] = [node, float(at), float('inf')]
+            else:
+                found[node, pid][2] = float(at)
+    return list(found.values())
+
+
+def test_exclusive_on_a_node_that_is_back(cluster):
+    """What was moved away still has the tag there until it has ended."""
+    cluster.begin(['a', 'b'])
+    server = cluster.server
+    path = os.path.join(server.notes, 'lives')
+    job = {'command': [sys.executable, '-c', SLOW_TO_END, path], 'place': {'exclusive': 'gpu'}, 'stop': {'grace': '60s'}}
+    server.apply({'old': job})
+    server.wait_running('old', 1)
+    server.wait_for(lambda: os.path.exists(path) and len(lives(path)) == 1, 'it has begun')
+    first = cluster.where('old')['old.0']
+    cluster.cables.deafen(first)
+    cluster.wait_nodes([first], 'lost')
+    server.wait_running('old', 1)
+    assert cluster.where('old')['old.0'] != first
+    server.wait_for(lambda: len(lives(path)) == 2, 'it has begun elsewhere')
+    server.apply({'new': job})
+    assert server.task('new.0')['state'] == 'queued'
+    cluster.cables.heal(first)
+    cluster.wait_nodes([first])
+    server.wait_running('new', 1)
+    assert cluster.where('new') == {'new.0': first}
+    server.wait_for(lambda: len(lives(path)) == 3, 'the new one has begun')
+    (_, _, end), (_, begin, _) = sorted(life for life in lives(path) if life[0] == first)
+    assert end < begin, lives(path)
 
 
 def beats(path):
