@@ -16,7 +16,16 @@ static const struct option_row options[] = {
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
 
-/* What a link is about, if that is not what was asked about: "web.0". */
+static bool says_itself(const json_t *link, const char *name)
+{
+        const char *message = json_string_value(json_object_get(link, "message"));
+        size_t len = strlen(name);
+
+        return message != NULL && strncmp(message, name, len) == 0 && message[len] == ' ';
+}
+
+/* What a link is about, if that is neither what was asked about nor what it begins with: "web.0".
+ */
 static const char *other_subject(const json_t *link, const char *asked)
 {
         static const char *const nouns[] = { "task", "job", "node" };
@@ -25,7 +34,7 @@ static const char *other_subject(const json_t *link, const char *asked)
                 const char *name = json_string_value(json_object_get(link, nouns[i]));
 
                 if (name != NULL)
-                        return strcmp(name, asked) == 0 ? NULL : name;
+                        return strcmp(name, asked) == 0 || says_itself(link, name) ? NULL : name;
         }
         return NULL;
 }

@@ -494,9 +494,10 @@ void job_say_created(struct turn *turn, struct job *job, uint64_t generation);
 /* rollout.c: how tasks come to the newest version */
 enum timer_owner { TIMER_OF_NODE, TIMER_OF_JOB };
 bool job_holds(const struct job *job); /* a canary is there and not promoted */
+void rollout_scan(struct turn *turn, struct job *job); /* what time alone has brought; first */
 void rollout_advance(struct turn *turn, struct job *job);
 void rollout_set_clock(struct job *job, int64_t by);
-usec_t rollout_next(const struct job *job); /* when rollout_advance() is due by time alone */
+usec_t rollout_next(const struct job *job); /* when one of these is due by time alone */
 void rollout_put_failure(struct buffer *b, const struct job *job); /* why it has halted */
 /* The spec of @version, which is there, is in force again, as a new version. */
 void rollout_to(struct turn *turn, struct job *job, uint32_t version, const char *why);

@@ -382,7 +382,7 @@ static unsigned marks_of_wanted(const struct job *job, const struct task *t, boo
         if (ended)
                 return marks | (well ? BIT(MARK_SETTLED) : BIT(MARK_ENDED_BADLY));
         if (running && t->synced && t->ready && job_current_spec(job)->update.healthy > 0 &&
-                !t->proven)
+                !t->proven && job_rolls(job))
                 return marks | BIT(MARK_INFLIGHT) | BIT(MARK_PROVING);
         if (running && t->synced && t->ready)
                 return marks | BIT(MARK_SETTLED);

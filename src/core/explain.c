@@ -393,6 +393,9 @@ static const char *job_next(const struct job *job, enum job_state state)
                                ? "tasks are placed as soon as a node is ready"
                                : "it is running when all its tasks run";
         case JOB_UPDATING:
+                if (job_holds(job))
+                        return "the other tasks follow when a person promotes the version, and it "
+                               "is taken back by `reeve revert`";
                 return "the next tasks are replaced when those that were are ready";
         case JOB_DEGRADED:
                 if (job_halted(job))

@@ -464,6 +464,7 @@ static void job_advance(struct turn *turn, struct job *job)
         queue_update(turn->c, job);
         if (!job_runs(job))
                 return;
+        rollout_scan(turn, job);
         leave_advance(turn, job);
         rollout_advance(turn, job);
 }

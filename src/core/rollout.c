@@ -73,12 +73,12 @@ static usec_t watch(struct turn *turn, struct job *job, struct task *task)
         return USEC_NEVER;
 }
 
-static void scan(struct turn *turn, struct job *job)
+void rollout_scan(struct turn *turn, struct job *job)
 {
         usec_t next = USEC_NEVER;
         struct task *task;
 
-        if (job->roll_scan_at > turn->now)
+        if (!job_rolls(job) || job->roll_scan_at > turn->now)
                 return;
         JOB_FOREACH_TASK (job, task) {
                 next = MIN(next, prove(turn, job, task));
@@ -380,7 +380,6 @@ void rollout_advance(struct turn *turn, struct job *job)
                 job->promoted = true;
                 return;
         }
-        scan(turn, job);
         if (job_halted(job) && !take_back(turn, job))
                 return;
         surge_advance(turn, job);

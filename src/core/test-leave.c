@@ -142,6 +142,27 @@ static void test_clock_set_back_while_it_proves_itself(void **state)
         kit_free(k);
 }
 
+/* The next one leaves when the one before has proved itself elsewhere: time alone says so. */
+static void test_drain_of_tasks_that_prove_themselves(void **state)
+{
+        struct kit *k = kit_with_job(
+                "web", "{\"command\": [\"web\"], \"count\": 2, \"update\": {\"healthy\": \"2s\"}}");
+
+        (void) state;
+        kit_settle(k);
+        tick(k, 3 * USEC_SEC);
+        kit_connect(k, 1);
+        assert_int_equal(drain(k, "a", 0), 0);
+        kit_settle(k);
+        assert_string_equal(kit_status(k, "web.0").node, "b");
+        assert_string_equal(kit_status(k, "web.1").node, "a");
+        assert_true(cluster_next_deadline(k->c) <= k->now + 2 * USEC_SEC);
+        tick(k, 2 * USEC_SEC);
+        kit_settle(k);
+        assert_string_equal(kit_status(k, "web.1").node, "b");
+        kit_free(k);
+}
+
 /* The canary has to be begun anew, too, and nobody waits for that. */
 static void test_restart_beside_a_canary(void **state)
 {
@@ -434,6 +455,7 @@ int main(void)
                 cmocka_unit_test(test_stranger_of_a_job_that_is_gone),
                 cmocka_unit_test(test_stranger_that_has_just_ended),
                 cmocka_unit_test(test_drain_waits_for_strangers),
+                cmocka_unit_test(test_drain_of_tasks_that_prove_themselves),
         };
 
         return cmocka_run_group_tests_name("leave", tests, NULL, NULL);
