@@ -163,6 +163,24 @@ static void test_drain_of_tasks_that_prove_themselves(void **state)
         kit_free(k);
 }
 
+/* The row of a node is loaded before those of its tasks. */
+static void test_restart_amid_a_drain(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB_2);
+
+        (void) state;
+        kit_settle(k);
+        assert_int_equal(drain(k, "a", 0), 0);
+        kit_reload(k);
+        assert_false(node_find(k->c, "a")->drained);
+        kit_connect(k, 0);
+        kit_connect(k, 1);
+        kit_settle(k);
+        assert_true(node_find(k->c, "a")->drained);
+        assert_string_equal(kit_status(k, "web.1").node, "b");
+        kit_free(k);
+}
+
 /* The canary has to be begun anew, too, and nobody waits for that. */
 static void test_restart_beside_a_canary(void **state)
 {
@@ -456,6 +474,7 @@ int main(void)
                 cmocka_unit_test(test_stranger_that_has_just_ended),
                 cmocka_unit_test(test_drain_waits_for_strangers),
                 cmocka_unit_test(test_drain_of_tasks_that_prove_themselves),
+                cmocka_unit_test(test_restart_amid_a_drain),
         };
 
         return cmocka_run_group_tests_name("leave", tests, NULL, NULL);
