@@ -25,7 +25,7 @@ static int find_running(struct tasks *ts, const char *id, struct task **ret, str
 
 int tasks_signal(struct tasks *ts, const char *id, int signal, struct error *err)
 {
-        struct task *t;
+        struct task *t = NULL;
 
         if (find_running(ts, id, &t, err) < 0)
                 return -1;
@@ -69,7 +69,7 @@ int tasks_plan_exec(struct tasks *ts, const char *id, char **command, char *user
 {
         struct job_spec like;
         struct spec *spec;
-        struct task *t;
+        struct task *t = NULL;
         int r;
 
         if (find_running(ts, id, &t, err) < 0)
