@@ -42,7 +42,7 @@ void snapshot_count(struct snapshot_counts *counts, const char *key, const char 
                 counts->events += count_lines(value, len);
         else if (is_in(key, "token/"))
                 counts->tokens++;
-        else
+        else if (!is_in(key, "notes/")) /* these are of nodes, which are counted */
                 counts->others++;
 }
 

@@ -613,6 +613,7 @@ int rows_loaded(struct turn *turn, struct error *err);
 void rows_write_job(struct cluster_effects *e, const struct job *job);
 void rows_write_chunk(struct cluster_effects *e, const struct job *job, size_t chunk);
 void rows_write_node(struct cluster_effects *e, const struct node *node);
+void rows_write_note_seq(struct cluster_effects *e, const struct node *node); /* of its notes */
 void rows_delete_node(struct cluster_effects *e, const struct node *node);
 void rows_delete_job(struct cluster_effects *e, const struct job *job);
 /* All rows but the events, as if just written: to make a copy by loading them. */

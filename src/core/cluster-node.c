@@ -387,7 +387,7 @@ int node_handle_note(struct turn *turn, const struct cluster_event *event, struc
         if (event->note_seq <= node->note_seq)
                 return 0;
         node->note_seq = event->note_seq;
-        rows_write_node(turn->effects, node);
+        rows_write_note_seq(turn->effects, node);
 
         note.node = node->status.name;
         dot = note.task != NULL ? strrchr(note.task, '.') : NULL;

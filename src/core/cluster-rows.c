@@ -3,7 +3,9 @@
  *
  *   job/NAME            the specs of all versions kept, source, and what people asked for
  *   tasks/NAME/CHUNK    64 tasks: node, desire, and for those that have ended how they ended
- *   node/NAME           what is known of the machine, and the number of its newest note
+ *   node/NAME           what is known of the machine, and the number of its newest note until then
+ *   notes/NAME          that number when notes have come since: they are many, and the machine the
+ *                       same. The greater one counts
  *   event/INDEX         an event, INDEX with 20 digits; written by turn_publish(), only counted
  * here
  *
@@ -203,9 +205,18 @@ void rows_write_node(struct cluster_effects *e, const struct node *node)
         effects_write(e, mem_printf("node/%s", node->status.name), buffer_take(&b));
 }
 
+void rows_write_note_seq(struct cluster_effects *e, const struct node *node)
+{
+        struct buffer b = { 0 };
+
+        buffer_put_uint(&b, node->note_seq);
+        effects_write(e, mem_printf("notes/%s", node->status.name), buffer_take(&b));
+}
+
 void rows_delete_node(struct cluster_effects *e, const struct node *node)
 {
         effects_write(e, mem_printf("node/%s", node->status.name), NULL);
+        effects_write(e, mem_printf("notes/%s", node->status.name), NULL);
 }
 
 void rows_dump(const struct cluster *c, struct cluster_effects *e)
@@ -422,7 +433,7 @@ static int load_node(struct cluster *c, const char *name, const json_t *row, str
         attributes_copy(&status.attributes, &node->status.attributes);
         node->status.cpu = status.cpu;
         node->status.disk = status.disk;
-        node->note_seq = get_number(row, "note_seq");
+        node->note_seq = MAX(node->note_seq, get_number(row, "note_seq"));
         node->heard = get_number(row, "heard");
         node->cordoned = get_flag(row, "cordoned");
         node->draining = get_flag(row, "draining");
@@ -446,6 +457,17 @@ static int load_row(struct cluster *c, const char *key, const json_t *row, struc
         return error_set(err, ERR_INVALID, "its name is none of ours");
 }
 
+static int load_note_seq(struct cluster *c, const char *name, const char *value, struct error *err)
+{
+        struct node *node = node_get(c, name);
+        int64_t seq;
+
+        if (!text_parse_int(value, 0, INT64_MAX, &seq))
+                return error_set(err, ERR_INVALID, "load row notes/%s: no number", name);
+        node->note_seq = MAX(node->note_seq, (uint64_t) seq);
+        return 0;
+}
+
 int rows_load(struct cluster *c, const char *key, const char *value, struct error *err)
 {
         json_error_t where;
@@ -459,6 +481,8 @@ int rows_load(struct cluster *c, const char *key, const char *value, struct erro
                 c->index = MAX(c->index, (uint64_t) index);
                 return 0;
         }
+        if (strncmp(key, "notes/", 6) == 0)
+                return load_note_seq(c, key + 6, value, err);
         row = json_loads(value, JSON_REJECT_DUPLICATES, &where);
         if (row == NULL)
                 return error_set(err, ERR_INVALID, "load row %s: %s", key, where.text);

@@ -584,6 +584,74 @@ static double report_all(uint32_t count)
         return began;
 }
 
+static void load(struct cluster *c, const char *key, const char *value)
+{
+        struct cluster_effects fx = { 0 };
+        struct error err;
+
+        assert_int_equal(
+                cluster_handle(c,
+                        &(struct cluster_event){ .type = CLUSTER_LOAD, .key = key, .value = value },
+                        0, &fx, &err),
+                0);
+        cluster_effects_done(&fx);
+}
+
+/* Whether a note of that number of node a is a new one. */
+static bool takes_note(struct cluster *c, uint64_t seq)
+{
+        struct cluster_effects fx = { 0 };
+        struct node_status node = { .name = (char[]){ "a" } };
+        struct event note = { .kind = EVENT_TASK_LOGS,
+                .version = RECORD_NULL,
+                .run = RECORD_NULL,
+                .message = (char[]){ "x" } };
+        struct error err;
+        bool taken;
+
+        assert_int_equal(cluster_handle(c,
+                                 &(struct cluster_event){ .type = CLUSTER_NOTE,
+                                         .node = &node,
+                                         .note = &note,
+                                         .note_seq = seq },
+                                 1, &fx, &err),
+                0);
+        taken = fx.events_len == 1;
+        if (taken) { /* and the machine is not written again */
+                assert_string_equal(fx.writes[0].key, "notes/a");
+                assert_int_equal(strtoull(fx.writes[0].value, NULL, 10), seq);
+                assert_int_equal(fx.writes_len, 2);
+        }
+        cluster_effects_done(&fx);
+        return taken;
+}
+
+/* Older servers kept it in the row of the node alone. */
+static void test_number_of_the_newest_note(void **state)
+{
+        static const char node[] = "{\"note_seq\":7,\"node\":{\"name\":\"a\",\"state\":\"ready\"}}";
+        struct cluster *c = cluster_new();
+
+        (void) state;
+        load(c, "node/a", node);
+        assert_false(takes_note(c, 7));
+        assert_true(takes_note(c, 8));
+        cluster_free(c);
+
+        c = cluster_new();
+        load(c, "notes/a", "9");
+        load(c, "node/a", node);
+        assert_false(takes_note(c, 9));
+        assert_true(takes_note(c, 10));
+        cluster_free(c);
+
+        c = cluster_new();
+        load(c, "node/a", node);
+        load(c, "notes/a", "5"); /* of before the agent connected the last time */
+        assert_false(takes_note(c, 7));
+        cluster_free(c);
+}
+
 static void test_reports_cost_the_same(void **state)
 {
         double small = report_all(500), large = report_all(8000);
@@ -617,6 +685,7 @@ int main(void)
                 cmocka_unit_test(test_logs_of_a_job_that_is_kept),
                 cmocka_unit_test(test_cleared_stops_are_stored),
                 cmocka_unit_test(test_job_state_words),
+                cmocka_unit_test(test_number_of_the_newest_note),
                 cmocka_unit_test(test_reports_cost_the_same),
         };
 

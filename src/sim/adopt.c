@@ -6,6 +6,7 @@
  * for true. A second core reads the rows for that and is thrown away: the server's own is asked
  * nothing before it has begun. A task that has ended is kept by the server alone. */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "sim/sim-internal.h"
@@ -38,6 +39,17 @@ static void adopt_tasks(struct cluster *c, struct sim_node *n)
         cluster_effects_done(&all);
 }
 
+/* The greater one of those in its two rows. */
+static uint64_t newest_note(const struct sim *s, const char *name, const json_t *node_row)
+{
+        AUTO(mem_freep) char *key = mem_printf("notes/%s", name);
+        uint64_t seq = (uint64_t) json_integer_value(json_object_get(node_row, "note_seq"));
+        const struct row *row;
+
+        HASH_FIND_STR(s->server.rows, key, row);
+        return row == NULL ? seq : MAX(seq, strtoull(row->value, NULL, 10));
+}
+
 static int adopt_node(
         struct sim *s, struct cluster *c, const json_t *row, const char *key, struct error *err)
 {
@@ -51,7 +63,7 @@ static int adopt_node(
                 number = sim_add_node(s, &status);
                 n = s->nodes[number];
                 n->notes_acked = n->notes_sent = n->notes_seen = n->notes_stored =
-                        (uint64_t) json_integer_value(json_object_get(row, "note_seq"));
+                        newest_note(s, n->status.name, row);
                 adopt_tasks(c, n);
         }
         record_done(&node_table, &status);

@@ -32,7 +32,7 @@ usec_t sim_server_wall(const struct sim *s)
 
 bool sim_server_row_is_ours(const char *key)
 {
-        static const char *const prefixes[] = { "job/", "tasks/", "node/", "event/" };
+        static const char *const prefixes[] = { "job/", "tasks/", "node/", "notes/", "event/" };
 
         for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
                 if (strncmp(key, prefixes[i], strlen(prefixes[i])) == 0)
