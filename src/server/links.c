@@ -413,30 +413,39 @@ bool links_is_up(const struct links *l, const char *node)
 
 /* ---- Receiving */
 
+/* The row of the node, or the one of its notes: a number and nothing else. */
 static int read_note_seq(
         void *data, const char *key, const char *value, size_t len, struct error *err)
 {
-        json_t *row = json_loadb(value, len, 0, NULL);
+        json_t *row = json_loadb(value, len, JSON_DECODE_ANY, NULL);
+        const json_t *seq = json_is_object(row) ? json_object_get(row, "note_seq") : row;
 
         (void) key;
         (void) err;
-        *(uint64_t *) data = (uint64_t) json_integer_value(json_object_get(row, "note_seq"));
+        *(uint64_t *) data = MAX(*(uint64_t *) data, (uint64_t) json_integer_value(seq));
         json_decref(row);
         return 1;
+}
+
+static void scan_note_seq(struct connection *c, const char *rows, uint64_t *seq)
+{
+        AUTO(mem_freep) char *key = mem_printf("%s/%s", rows, c->node);
+        AUTO(mem_freep) char *end = mem_printf("%s\x01", key);
+        struct error err;
+
+        if (store_scan_range(
+                    c->links->server->store, key, end, false, 1, read_note_seq, seq, &err) < 0)
+                log_warning("node %s: number of its newest note: %s", c->node, err.message);
 }
 
 /* Number of the newest note of the node that is on disk. Older than the truth is fine: what the
  * agent sends again is ignored. */
 static uint64_t durable_note_seq(struct connection *c)
 {
-        AUTO(mem_freep) char *key = mem_printf("node/%s", c->node);
-        AUTO(mem_freep) char *end = mem_printf("node/%s\x01", c->node);
-        struct error err;
         uint64_t seq = 0;
 
-        if (store_scan_range(
-                    c->links->server->store, key, end, false, 1, read_note_seq, &seq, &err) < 0)
-                log_warning("node %s: number of its newest note: %s", c->node, err.message);
+        scan_note_seq(c, "node", &seq);
+        scan_note_seq(c, "notes", &seq);
         return seq;
 }
 

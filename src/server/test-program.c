@@ -240,6 +240,7 @@ struct agent {
         bool open, closed;
         size_t welcomes, specs, assigns;
         uint64_t acked;
+        uint64_t stored; /* notes, by the welcome */
         size_t opens; /* of logs; the last one: */
         uint32_t stream;
         int64_t from;   /* -1: not said */
@@ -258,8 +259,10 @@ static void on_message(void *data, bool text, const void *bytes, size_t len)
         const char *type = json_string_value(json_object_get(json, "type"));
 
         assert_true(text);
-        if (strcmp(type, "welcome") == 0)
+        if (strcmp(type, "welcome") == 0) {
                 a->welcomes++;
+                a->stored = (uint64_t) json_integer_value(json_object_get(json, "note_seq"));
+        }
         if (strcmp(type, "specs") == 0)
                 a->specs++;
         if (strcmp(type, "assign") == 0)
@@ -529,6 +532,12 @@ static void test_rare_events(void **state)
         follow(f, &c, "/v1/events", "0");
         RUN_UNTIL(f, has(&c, "\nid: 25001\n"));
         call_end(&c);
+        agent_end(&a);
+
+        /* who comes again is told what need not be told again */
+        agent_connect(f, &a);
+        agent_hello(&a);
+        assert_int_equal(a.stored, NOTES);
         agent_end(&a);
 }
 

@@ -24,7 +24,8 @@
  *
  * That the process found under a reported pid is still the task is known from its start time: a
  * successor of the same pid would be younger than the run. The opening is done in portions, so that
- * a thousand tasks do not hold up everybody else. Without a keeper (REEVE_KEEPER_FD is not set) all
+ * a thousand tasks do not hold up everybody else. A server without a node of its own on the machine
+ * holds nothing, and looks after its keeper alone. Without a keeper (REEVE_KEEPER_FD is not set) all
  * this is off. */
 #include "server/witness.h"
 
@@ -92,11 +93,12 @@ struct witness {
         bool limit_told;
 };
 
+/* Pids of another machine's tasks mean nothing here. */
 static bool is_own(const struct witness *w, const char *node)
 {
         const char *own = w->server->options.node;
 
-        return w->on && (own == NULL || strcmp(own, node) == 0);
+        return w->on && own != NULL && strcmp(own, node) == 0;
 }
 
 /* ---- Holding */

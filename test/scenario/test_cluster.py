@@ -70,6 +70,19 @@ def test_nothing_listens_on_a_worker(cluster):
     assert cluster.agents['a'].run('ss', '-Hltun').strip() == ''
 
 
+def test_server_is_no_witness_of_other_machines(cluster):
+    """Their pids may be anybody's where the server is."""
+    cluster.begin(['a', 'b'])
+    server = cluster.server
+    server.apply(web(cluster, 4))
+    server.wait_running('web', 4)
+    assert cluster.agents['b'].kill('agent')  # what runs already is told with its hello
+    server.wait_for(lambda: cluster.nodes()['b']['agent_pid'] == cluster.agents['b'].pid('agent'), 'the agent is back')
+    folder = f"/proc/{server.pid('server')}/fd"
+    held = [os.readlink(f'{folder}/{fd}') for fd in os.listdir(folder)]
+    assert not [name for name in held if 'pidfd' in name or '/fifos/' in name], held
+
+
 def test_ports_are_handed_out(cluster):
     cluster.begin(['a'], a=['--ports', '25000-25009'])
     server = cluster.server
