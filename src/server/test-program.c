@@ -241,7 +241,7 @@ struct agent {
         size_t welcomes, specs, assigns;
         uint64_t acked;
         uint64_t stored; /* notes, by the welcome */
-        size_t opens; /* of logs; the last one: */
+        size_t opens;    /* of logs; the last one: */
         uint32_t stream;
         int64_t from;   /* -1: not said */
         int64_t credit; /* given back */

@@ -25,8 +25,8 @@
  * That the process found under a reported pid is still the task is known from its start time: a
  * successor of the same pid would be younger than the run. The opening is done in portions, so that
  * a thousand tasks do not hold up everybody else. A server without a node of its own on the machine
- * holds nothing, and looks after its keeper alone. Without a keeper (REEVE_KEEPER_FD is not set) all
- * this is off. */
+ * holds nothing, and looks after its keeper alone. Without a keeper (REEVE_KEEPER_FD is not set)
+ * all this is off. */
 #include "server/witness.h"
 
 #include <errno.h>
