@@ -7,8 +7,9 @@
  * largest fraction of cores, memory and disk; where nothing is asked for, the number of tasks. A
  * move must make the two more even by a tenth of a node, or by two tasks, and never worse in what
  * ranks higher (place.c): the job's tasks per node and per value of `spread` are not made more
- * uneven, preferred nodes are not left for others. Jobs that pack stay as they are, and so do
- * singletons, tasks that have one place only, and those that are on their way already. */
+ * uneven, preferred nodes are not left for others. Where the tasks per value of `spread` differ by
+ * two or more, to even them out is enough. Jobs that pack stay as they are, and so do singletons,
+ * tasks that have one place only, and those that are on their way already. */
 
 #include "core/rebalance.h"
 
@@ -28,8 +29,17 @@ struct seat { /* a node, as it would be */
         bool done;     /* nothing can leave it for the better */
 };
 
+/* How many tasks of one job are on nodes with a value of its `spread`, as it would be. */
+struct tally {
+        const char *value;
+        uint32_t tasks;
+        UT_hash_handle hh;
+};
+
 struct balance {
         struct cluster *c;
+        struct tally *tallies; /* of @tallied; counted anew for another job, or after a move */
+        const struct job *tallied;
         struct seat *seats; /* by node.order */
         size_t len;
         struct task **gone;    /* tasks that were moved, */
@@ -84,11 +94,73 @@ static uint32_t count_on(const struct balance *b, const struct job *job, const s
         return n;
 }
 
-/* Whether the seats count alike for rules that come before the load. */
-static bool ranks_alike(const struct job *job, const struct seat *from, const struct seat *to)
+/* ---- Spread */
+
+static const char *spread_value(const struct job *job, const struct node *node)
+{
+        const char *value =
+                attributes_get(&node->class->attributes, job_current_spec(job)->place.spread);
+
+        return value == NULL ? "" : value;
+}
+
+static struct tally *tally_get(struct balance *b, const struct node *node)
+{
+        const char *value = spread_value(b->tallied, node);
+        struct tally *t;
+
+        HASH_FIND_STR(b->tallies, value, t);
+        if (t == NULL) {
+                t = mem_alloc(sizeof *t);
+                t->value = value;
+                HASH_ADD_KEYPTR(hh, b->tallies, value, strlen(value), t);
+        }
+        return t;
+}
+
+static void tallies_clear(struct balance *b)
+{
+        struct tally *t, *next;
+
+        HASH_ITER (hh, b->tallies, t, next) {
+                HASH_DEL(b->tallies, t);
+                free(t);
+        }
+        b->tallied = NULL;
+}
+
+static void tallies_count(struct balance *b, const struct job *job)
+{
+        const struct task *task;
+
+        if (b->tallied == job)
+                return;
+        tallies_clear(b);
+        b->tallied = job;
+        JOB_FOREACH_TASK (job, task)
+                if (task->node != NULL && task->state != TASK_ENDED && !is_gone(b, task))
+                        tally_get(b, task->node)->tasks++;
+        for (size_t i = 0; i < b->gone_len; i++)
+                if (b->gone[i]->job == job)
+                        tally_get(b, b->gone_to[i]->node)->tasks++;
+}
+
+/* By how many tasks more the job is where @from is than where @to is; 0 where that is all one. */
+static int64_t spread_excess(
+        struct balance *b, const struct job *job, const struct seat *from, const struct seat *to)
+{
+        if (job_current_spec(job)->place.spread == NULL ||
+                strcmp(spread_value(job, from->node), spread_value(job, to->node)) == 0)
+                return 0;
+        tallies_count(b, job);
+        return (int64_t) tally_get(b, from->node)->tasks - tally_get(b, to->node)->tasks;
+}
+
+/* ---- Where to */
+
+static bool prefers_alike(const struct job *job, const struct seat *from, const struct seat *to)
 {
         const struct job_spec *spec = job_current_spec(job);
-        const char *x, *y;
 
         for (size_t i = 0; i < spec->place.preferences_len; i++)
                 if (constraint_holds(
@@ -96,11 +168,7 @@ static bool ranks_alike(const struct job *job, const struct seat *from, const st
                         constraint_holds(
                                 spec->place.preferences[i].where, &to->node->class->attributes))
                         return false;
-        if (spec->place.spread == NULL)
-                return true;
-        x = attributes_get(&from->node->class->attributes, spec->place.spread);
-        y = attributes_get(&to->node->class->attributes, spec->place.spread);
-        return strcmp(x == NULL ? "" : x, y == NULL ? "" : y) == 0;
+        return true;
 }
 
 static bool fits(const struct balance *b, const struct task *task, const struct seat *to)
@@ -127,8 +195,23 @@ static bool is_better(const struct task *task, const struct seat *from, const st
         return from->tasks >= to->tasks + 2 && after <= from->load;
 }
 
-static struct seat *find_target(
-        const struct balance *b, const struct task *task, const struct seat *from)
+/* To move from one seat to the other makes something better, and nothing that ranks higher worse.
+ */
+static bool is_for_the_better(struct balance *b, const struct task *task, const struct seat *from,
+        const struct seat *to, uint32_t here)
+{
+        bool evens = is_better(task, from, to);
+        int64_t excess;
+
+        if (!evens && job_current_spec(task->job)->place.spread == NULL)
+                return false;
+        excess = spread_excess(b, task->job, from, to);
+        if (excess >= 2)
+                return true;
+        return evens && excess >= 0 && count_on(b, task->job, to) < here;
+}
+
+static struct seat *find_target(struct balance *b, const struct task *task, const struct seat *from)
 {
         uint32_t here = count_on(b, task->job, from);
         struct seat *best = NULL;
@@ -136,13 +219,13 @@ static struct seat *find_target(
         for (size_t i = 0; i < b->len; i++) {
                 struct seat *to = &b->seats[i];
 
-                if (to == from || !to->node->connected || !is_better(task, from, to) ||
+                if (to == from || !to->node->connected ||
                         (best != NULL &&
                                 (to->load > best->load ||
                                         (to->load == best->load && to->tasks >= best->tasks))))
                         continue;
-                if (ranks_alike(task->job, from, to) && count_on(b, task->job, to) < here &&
-                        fits(b, task, to))
+                if (is_for_the_better(b, task, from, to, here) &&
+                        prefers_alike(task->job, from, to) && fits(b, task, to))
                         best = to;
         }
         return best;
@@ -163,6 +246,14 @@ static struct seat *most_used(const struct balance *b)
         return most;
 }
 
+static void put_spread(struct buffer *text, struct balance *b, const struct seat *s)
+{
+        const struct tally *t = tally_get(b, s->node);
+
+        buffer_printf(text, "%" PRIu32 " of its tasks where %s = %s", t->tasks,
+                job_current_spec(b->tallied)->place.spread, t->value);
+}
+
 static void put_use(struct buffer *text, const struct seat *s, bool by_tasks)
 {
         if (by_tasks)
@@ -180,6 +271,16 @@ static void sit(struct seat *s, const struct task *task, bool comes)
         s->load = load_of(s->node, &s->used);
 }
 
+static void put_use_after(
+        struct buffer *text, const struct seat *from, const struct seat *to, bool by_tasks)
+{
+        if (by_tasks)
+                buffer_printf(text, "; then %" PRIu32 " and %" PRIu32, from->tasks, to->tasks);
+        else
+                buffer_printf(text, "; then %" PRIu32 " %% and %" PRIu32 " %%", from->load / 10,
+                        to->load / 10);
+}
+
 static void move(struct balance *b, struct task *task, struct seat *from, struct seat *to,
         void (*each)(void *data, const struct rebalance_move *), void *data)
 {
@@ -187,19 +288,24 @@ static void move(struct balance *b, struct task *task, struct seat *from, struct
         AUTO(mem_freep) char *id = mem_printf("%s.%" PRIu32, task->job->name, task->index);
         AUTO(buffer_done) struct buffer why = { 0 };
         bool by_tasks = d->cpu + d->memory + d->disk == 0;
+        bool by_spread = spread_excess(b, task->job, from, to) >= 2;
 
-        put_use(&why, from, by_tasks);
-        buffer_puts(&why, ", ");
-        put_use(&why, to, by_tasks);
+        if (by_spread) {
+                put_spread(&why, b, from);
+                buffer_puts(&why, ", ");
+                put_spread(&why, b, to);
+        } else {
+                put_use(&why, from, by_tasks);
+                buffer_puts(&why, ", ");
+                put_use(&why, to, by_tasks);
+        }
         sit(from, task, false);
         sit(to, task, true);
-        if (by_tasks)
-                buffer_printf(&why, "; then %" PRIu32 " and %" PRIu32, from->tasks, to->tasks);
-        else
-                buffer_printf(&why, "; then %" PRIu32 " %% and %" PRIu32 " %%", from->load / 10,
-                        to->load / 10);
+        if (!by_spread)
+                put_use_after(&why, from, to, by_tasks);
         b->gone[b->gone_len] = task;
         b->gone_to[b->gone_len++] = to;
+        tallies_clear(b);
         each(data, &(struct rebalance_move){ .task = id,
                            .from = from->node->status.name,
                            .to = to->node->status.name,
@@ -225,6 +331,7 @@ static bool relieve(struct balance *b, struct seat *from,
 
 static void balance_done(struct balance *b)
 {
+        tallies_clear(b);
         free(b->seats);
         free(b->gone);
         free(b->gone_to);

@@ -93,6 +93,35 @@ static void test_moves_are_made(void **state)
         kit_free(k);
 }
 
+/* A value of `spread` that is new gets its part, and none gets more than another. */
+static void test_spread(void **state)
+{
+        struct kit *k = kit_with_nodes("{\"zone\": \"x\"}", "{\"zone\": \"y\"}", NULL);
+        struct seen seen;
+
+        (void) state;
+        kit_apply(k, "web",
+                "{\"command\": [\"web\"], \"count\": 6, \"place\": {\"spread\": \"zone\"}}");
+        kit_settle(k);
+        assert_int_equal(moves_of(k, 10).moves, 0);
+        kit_describe(k, 2, "{\"zone\": \"z\"}");
+        kit_connect(k, 2);
+        kit_settle(k);
+        seen = moves_of(k, 10);
+        assert_int_equal(seen.moves, 2);
+        assert_non_null(
+                strstr(seen.text, "3 of its tasks where zone = x, 0 of its tasks where zone = z"));
+        assert_non_null(strstr(seen.text, " b->c: "));
+        /* a second node of a zone that has its part gets some of that */
+        kit_describe(k, 3, "{\"zone\": \"x\"}");
+        kit_connect(k, 3);
+        kit_settle(k);
+        seen = moves_of(k, 10);
+        assert_int_equal(seen.moves, 3);
+        assert_non_null(strstr(seen.text, "->d: "));
+        kit_free(k);
+}
+
 static void test_what_stays(void **state)
 {
         struct kit *k = kit_new();
@@ -117,6 +146,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_new_node_gets_its_part),
                 cmocka_unit_test(test_moves_are_made),
+                cmocka_unit_test(test_spread),
                 cmocka_unit_test(test_what_stays),
         };
 
