@@ -240,17 +240,20 @@ static void copy_identity(struct node *node, const struct node_status *from, use
         s->since = now;
 }
 
-static void say_ready(struct turn *turn, const struct node *node, bool is_new, bool was_lost)
+static void say_ready(
+        struct turn *turn, const struct node *node, bool is_new, bool was_lost, bool is_wiped)
 {
         const char *how = is_new     ? "is new and ready"
                           : was_lost ? "is back and ready"
                                      : "is connected again";
+        const char *lost = is_wiped ? "; it has lost what it knew" : "";
         char text[200];
 
         if (node->status.agent_pid > 0)
-                snprintf(text, sizeof text, "%s, agent pid %" PRIi64, how, node->status.agent_pid);
+                snprintf(text, sizeof text, "%s, agent pid %" PRIi64 "%s", how,
+                        node->status.agent_pid, lost);
         else
-                snprintf(text, sizeof text, "%s", how);
+                snprintf(text, sizeof text, "%s%s", how, lost);
         node_say(turn, EVENT_NODE_READY, node, text);
 }
 
@@ -286,13 +289,25 @@ static void end_answers(struct turn *turn, struct node *node)
         }
 }
 
+/* The numbers of the agent's notes never go back while it knows anything: it has lost its disk, or
+ * is another machine of that name. What it tells from now on is new. Returns whether that is so. */
+static bool begin_notes(struct node *node, const struct cluster_event *event)
+{
+        bool is_wiped = event->knows_notes && event->note_seq < node->note_seq;
+
+        if (is_wiped)
+                node->note_seq = event->note_seq;
+        return is_wiped;
+}
+
 void node_handle_up(struct turn *turn, const struct cluster_event *event)
 {
         struct node *node = node_find(turn->c, event->node->name);
         bool is_new = node == NULL;
-        bool was_lost = !is_new && node->status.state == NODE_LOST;
+        bool was_lost = !is_new && node->status.state == NODE_LOST, is_wiped;
 
         node = node_get(turn->c, event->node->name);
+        is_wiped = begin_notes(node, event);
         turn->answering = node;
         copy_identity(node, event->node, turn->now);
         node->connected = true;
@@ -302,7 +317,7 @@ void node_handle_up(struct turn *turn, const struct cluster_event *event)
         pins_mark_node(turn->c, node);
         node_set_due(turn->c, node);
         rows_write_node(turn->effects, node);
-        say_ready(turn, node, is_new, was_lost);
+        say_ready(turn, node, is_new, was_lost, is_wiped);
 
         past_look(turn, node, event);
         begin_answers(node);

@@ -116,7 +116,8 @@ struct cluster_event {
         size_t reports_len;
         bool tells_ends; /* NODE_UP: the agent reports the end of what it is to forget, too */
         const struct event *note;
-        uint64_t note_seq;
+        uint64_t note_seq; /* NODE_UP: of the newest that the agent knows, if `knows_notes` */
+        bool knows_notes;
 };
 
 /* One task as an agent shall have it. The names live as long as the effects. */

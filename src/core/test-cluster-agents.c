@@ -114,6 +114,47 @@ static void test_strangers(void **state)
         kit_free(k);
 }
 
+/* Of an agent that has lost all it knew the numbers are smaller, and the notes new. */
+static void test_notes_of_a_wiped_agent(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB);
+
+        (void) state;
+        kit_note(k, 0, "web.1", 1000);
+        kit_wipe(k, 0);
+        kit_connect(k, 0);
+        kit_expect_event(k, EVENT_NODE_READY, "; it has lost what it knew");
+        kit_note(k, 0, "web.1", 1);
+        assert_int_equal(k->fx.events_len, 1);
+        kit_note(k, 0, "web.1", 1);
+        assert_int_equal(k->fx.events_len, 0);
+        kit_reload(k);
+        kit_connect(k, 0);
+        assert_int_equal(kit_count_events(k, EVENT_NODE_READY), 1);
+        assert_null(strstr(k->fx.events[0].message, "lost what"));
+        kit_note(k, 0, "web.1", 1); /* which was stored, whatever it heard of that */
+        assert_int_equal(k->fx.events_len, 0);
+        kit_note(k, 0, "web.1", 2);
+        assert_int_equal(k->fx.events_len, 1);
+        kit_free(k);
+}
+
+/* One that does not say how many it has. */
+static void test_notes_of_an_agent_that_does_not_count(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB);
+        struct node_status node = { .name = (char[]){ "a" } };
+
+        (void) state;
+        kit_note(k, 0, "web.1", 1000);
+        assert_int_equal(
+                kit_handle(k, &(struct cluster_event){ .type = CLUSTER_NODE_UP, .node = &node }),
+                0);
+        kit_note(k, 0, "web.1", 1000);
+        assert_int_equal(k->fx.events_len, 0);
+        kit_free(k);
+}
+
 static void test_notes(void **state)
 {
         struct kit *k = kit_with_job("web", WEB);
@@ -670,6 +711,8 @@ int main(void)
                 cmocka_unit_test(test_spread),
                 cmocka_unit_test(test_strangers),
                 cmocka_unit_test(test_notes),
+                cmocka_unit_test(test_notes_of_a_wiped_agent),
+                cmocka_unit_test(test_notes_of_an_agent_that_does_not_count),
                 cmocka_unit_test(test_bad_peers),
                 cmocka_unit_test(test_bad_rows),
                 cmocka_unit_test(test_end_crosses_wishes),

@@ -533,6 +533,8 @@ void kit_connect(struct kit *k, size_t agent)
         if (kit_handle(k, &(struct cluster_event){ .type = CLUSTER_NODE_UP,
                                   .node = &node,
                                   .tells_ends = true,
+                                  .knows_notes = true,
+                                  .note_seq = a->note_seq,
                                   .reports = reports,
                                   .reports_len = a->tasks_len }) < 0)
                 fail_msg("%s", k->err.message);
@@ -568,11 +570,13 @@ void kit_wipe(struct kit *k, size_t agent)
         for (size_t i = 0; i < a->tasks_len; i++)
                 task_done(&a->tasks[i]);
         a->tasks_len = 0;
+        a->note_seq = 0;
 }
 
 int kit_note(struct kit *k, size_t agent, const char *task, uint64_t seq)
 {
-        struct node_status node = { .name = k->agents[agent].name };
+        struct kit_agent *a = &k->agents[agent];
+        struct node_status node = { .name = a->name };
         struct event note = { .kind = EVENT_TASK_STARTED,
                 .time = k->now,
                 .task = (char *) (uintptr_t) task,
@@ -580,6 +584,7 @@ int kit_note(struct kit *k, size_t agent, const char *task, uint64_t seq)
                 .run = (int64_t) seq,
                 .message = (char[]){ "it began" } };
 
+        a->note_seq = MAX(a->note_seq, seq);
         return kit_handle(
                 k, &(struct cluster_event){
                            .type = CLUSTER_NOTE, .node = &node, .note = &note, .note_seq = seq });

@@ -58,7 +58,7 @@ struct kit_agent {
         size_t inbox_len;
         struct kit_report *outbox;
         size_t outbox_len;
-        uint64_t note_seq;
+        uint64_t note_seq; /* of its newest note */
 };
 
 struct kit {

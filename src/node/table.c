@@ -124,7 +124,9 @@ static int create(struct table *t, struct error *err)
         h->slot_size = sizeof(struct table_slot);
         h->machine_size = sizeof(struct task_machine);
         h->run_size = sizeof(struct table_run);
-        h->note_seq = time_wall(); /* beyond any number that a lost table of this node gave */
+        /* beyond any number that a lost table of this node gave; if not, since the clock is another
+         * one, the server sees it in `hello` */
+        h->note_seq = time_wall();
         __atomic_store_n(&h->magic, TABLE_MAGIC, __ATOMIC_RELEASE); /* now it is a table */
         return 0;
 }

@@ -170,7 +170,7 @@ int link_read_hello(struct scan *s, struct link_hello *ret, struct error *err)
 {
         struct scan_text key;
 
-        ret->protocol_min = -1;
+        ret->protocol_min = ret->note_seq = -1;
         scan_object(s);
         while (scan_member(s, &key)) {
                 int rc = 0;
@@ -179,6 +179,8 @@ int link_read_hello(struct scan *s, struct link_hello *ret, struct error *err)
                         scan_int(s, &ret->protocol);
                 else if (scan_text_is(&key, "protocol_min"))
                         scan_int(s, &ret->protocol_min);
+                else if (scan_text_is(&key, "note_seq"))
+                        scan_int(s, &ret->note_seq);
                 else if (scan_text_is(&key, "node"))
                         rc = read_node(s, &ret->node, err);
                 else if (scan_text_is(&key, "tasks"))

@@ -19,6 +19,7 @@ void link_reports_done(struct link_reports *r);
 
 struct link_hello {
         int64_t protocol_min, protocol;
+        int64_t note_seq; /* -1: it does not say */
         struct node_status node;
         struct link_reports reports;
 };

@@ -595,6 +595,8 @@ static int hello(struct connection *c, struct link_hello *h, struct error *err)
         struct cluster_event event = { .type = CLUSTER_NODE_UP,
                 .node = node,
                 .tells_ends = h->protocol >= 2,
+                .knows_notes = h->note_seq >= 0,
+                .note_seq = (uint64_t) MAX(h->note_seq, 0),
                 .reports = reports->reports,
                 .reports_len = reports->len };
 

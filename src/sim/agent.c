@@ -576,6 +576,7 @@ void sim_agent_connect(struct sim_node *n)
                 copy_report(&hello->reports[hello->reports_len++], t);
         }
         n->notes_sent = n->notes_acked;
+        hello->seq = n->notes_acked + n->notes_len;
         sim_link_send_up(n->agent_link, hello);
         if (n->notes_len > 0)
                 flush_soon(n);
@@ -652,17 +653,17 @@ void sim_agent_flush(struct sim_node *n)
 
 static void take_ack(struct sim_node *n, uint64_t seq)
 {
-        uint64_t last = n->notes_acked + n->notes_len;
         size_t drop;
 
+        seq = MIN(seq, n->notes_acked + n->notes_len);
         if (seq <= n->notes_acked)
                 return;
-        drop = (size_t) (MIN(seq, last) - n->notes_acked);
+        drop = (size_t) (seq - n->notes_acked);
         for (size_t i = 0; i < drop; i++)
                 sim_note_unref(n->notes[i]);
         n->notes_len -= drop;
         memmove(n->notes, n->notes + drop, n->notes_len * sizeof(struct note *));
-        n->notes_acked = seq; /* also when more is known there than here, after a wipe */
+        n->notes_acked = seq;
         n->notes_sent = MAX(n->notes_sent, seq);
         if (n->notes_len > 0)
                 flush_soon(n);

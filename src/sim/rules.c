@@ -539,6 +539,14 @@ static void check_note(struct sim *s, const struct cluster_event *event, const s
         n->notes_seen = event->note_seq;
 }
 
+static void hear_hello(struct sim *s, const struct cluster_event *event)
+{
+        struct sim_node *n = sim_node_find(s, event->node->name);
+
+        n->hello_step = s->counts.steps;
+        n->notes_seen = MIN(n->notes_seen, event->note_seq); /* it was wiped */
+}
+
 static void hear_events(struct sim *s, const struct cluster_effects *fx)
 {
         for (size_t i = 0; i < fx->events_len; i++) {
@@ -617,7 +625,7 @@ void sim_rules_handled(struct sim *s, const struct cluster_event *event, struct 
                 return;
         hear_events(s, &e->effects);
         if (event->type == CLUSTER_NODE_UP)
-                sim_node_find(s, event->node->name)->hello_step = s->counts.steps;
+                hear_hello(s, event);
         if (event->type == CLUSTER_NODE_DOWN)
                 sim_node_find(s, event->node->name)->down_at = s->now;
         if (event->type == CLUSTER_NOTE)

@@ -76,7 +76,9 @@ static void store_turn(struct sim *s, const struct turn *t)
                 for (size_t i = 0; i < e->effects.writes_len; i++)
                         sim_server_store_row(
                                 &s->server, e->effects.writes[i].key, e->effects.writes[i].value);
-                if (e->note_node != NULL)
+                if (e->note_node != NULL && e->hello != NULL) /* of one that was wiped */
+                        e->note_node->notes_stored = MIN(e->note_node->notes_stored, e->notes_seq);
+                else if (e->note_node != NULL)
                         e->note_node->notes_stored = MAX(e->note_node->notes_stored, e->notes_seq);
                 sim_rules_stored(s, e);
         }
@@ -551,6 +553,8 @@ static void take_hello(struct link *l, const struct message *m)
         struct entry *e = submit_own(s, &(struct cluster_event){ .type = CLUSTER_NODE_UP,
                                                 .node = &l->node->status,
                                                 .tells_ends = true,
+                                                .knows_notes = true,
+                                                .note_seq = m->seq,
                                                 .reports = reports,
                                                 .reports_len = m->reports_len });
 
@@ -560,6 +564,8 @@ static void take_hello(struct link *l, const struct message *m)
         l->node->newest_link = l->number;
         sim_link_ref(l);
         e->hello = sim_link_ref(l);
+        e->note_node = l->node;
+        e->notes_seq = m->seq;
         replace_older(l);
         l->all_decided = s->now;
         cluster_assigns_of(s->server.cluster, l->node->status.name, &l->all);

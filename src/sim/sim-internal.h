@@ -95,7 +95,8 @@ struct message {
         size_t reports_len;
         struct note **notes;
         size_t notes_len;
-        uint64_t seq; /* NOTES: of the first; WELCOME, ACK: of the newest that is durable */
+        uint64_t seq; /* NOTES: of the first; HELLO: of the newest that there is; WELCOME, ACK: of
+                         the newest that is durable */
         struct assignment *items;
         size_t items_len;
         bool all;
@@ -211,7 +212,7 @@ struct entry { /* one event that was handled */
         usec_t decided;
         struct link *hello; /* counted: waits for its welcome */
         struct link *notes; /* counted: waits for its acknowledgement */
-        uint64_t notes_seq;
+        uint64_t notes_seq; /* of the hello: of the newest that the agent knows */
         struct sim_node *note_node;
         uint64_t command;
         struct wish_change *wish; /* of a command, for the rules; NULL: none */

@@ -2,8 +2,11 @@
 """Several machines: joining, placing, losing, draining, with cables that are really cut."""
 import collections
 import itertools
+import json
 import os
+import shutil
 import signal
+import sqlite3
 import sys
 
 import pytest
@@ -309,6 +312,51 @@ def test_forget(cluster):
     assert set(cluster.where('web').values()) == {'a'}
     cluster.agents['b'].wait_log('credential')
     assert 'b' not in cluster.nodes()
+
+
+def wipe(agent):
+    """The machine loses its disk, and whatever ran there."""
+    agent.kill_all_parts()
+    fifos = os.path.realpath(os.path.join(agent.data, 'node/fifos'))
+    for path in {fifos, agent.data}:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def number_notes_from(server, node, number):
+    """In the store of a server that is down: as if the node's clock had been ahead when its table was made."""
+    key = f'node/{node}'.encode()
+    db = sqlite3.connect(os.path.join(server.data, 'store.db'))
+    with db:
+        row = json.loads(db.execute('SELECT value FROM kv WHERE key = ?', (key,)).fetchone()[0])
+        assert 0 < row['note_seq'] < number, row
+        row['note_seq'] = number
+        db.execute('UPDATE kv SET value = ? WHERE key = ?', (json.dumps(row).encode(), key))
+    db.close()
+
+
+@pytest.mark.parametrize('forgotten', [False, True])
+def test_wiped_node_joins_again(cluster, forgotten):
+    """What its agent tells is new, although its numbers are smaller than those of the one before."""
+    cluster.begin(['a', 'b'])
+    server, b = cluster.server, cluster.agents['b']
+    once = {'kind': 'batch', 'command': 'exit 0', 'place': {'node': 'b'}}
+    server.apply({'before': once})
+    server.wait_for(lambda: server.jobs()['before']['state'] == 'succeeded', 'the first one is done')
+    server.wait_for(lambda: any(e['kind'] == 'task-ended' for e in server.events()), 'and its end is told')
+    wipe(b)
+    server.kill_all_parts()
+    number_notes_from(server, 'b', 1 << 52)
+    server.begin()
+    cluster.wait_nodes(['b'], 'lost')
+    if forgotten:
+        server.cli('node', 'forget', 'b')
+    b.begin(join=cluster.token())
+    cluster.wait_nodes(['a', 'b'])
+    server.apply({'again': once})
+    server.wait_for(lambda: server.jobs()['again']['state'] == 'succeeded', 'the next one is done')
+    server.wait_for(lambda: any(e['kind'] == 'task-ended' and e['task'] == 'again.0' for e in server.events()),
+                    'and its end is told')
+    assert sum('lost what it knew' in e['message'] for e in server.events()) == (0 if forgotten else 1)
 
 
 def test_rebalance(cluster):
