@@ -291,13 +291,13 @@ static void end_answers(struct turn *turn, struct node *node)
 
 /* The numbers of the agent's notes never go back while it knows anything: it has lost its disk, or
  * is another machine of that name. What it tells from now on is new. Returns whether that is so. */
-static bool begin_notes(struct node *node, const struct cluster_event *event)
+static bool begin_notes(struct turn *turn, struct node *node, const struct cluster_event *event)
 {
-        bool is_wiped = event->knows_notes && event->note_seq < node->note_seq;
-
-        if (is_wiped)
-                node->note_seq = event->note_seq;
-        return is_wiped;
+        if (!event->knows_notes || event->note_seq >= node->note_seq)
+                return false;
+        node->note_seq = event->note_seq;
+        rows_write_note_seq(turn->effects, node);
+        return true;
 }
 
 void node_handle_up(struct turn *turn, const struct cluster_event *event)
@@ -307,7 +307,7 @@ void node_handle_up(struct turn *turn, const struct cluster_event *event)
         bool was_lost = !is_new && node->status.state == NODE_LOST, is_wiped;
 
         node = node_get(turn->c, event->node->name);
-        is_wiped = begin_notes(node, event);
+        is_wiped = begin_notes(turn, node, event);
         turn->answering = node;
         copy_identity(node, event->node, turn->now);
         node->connected = true;

@@ -306,11 +306,21 @@ static void agent_connect(struct fixture *f, struct agent *a)
         RUN_UNTIL(f, a->open);
 }
 
+/* @notes: so many have been made there. */
+static void agent_hello_with(struct agent *a, unsigned notes)
+{
+        AUTO(mem_freep)
+        char *text = mem_printf("{\"type\":\"hello\",\"protocol\":1,\"node\":{\"name\":\"n1\"},"
+                                "\"note_seq\":%u,\"tasks\":[]}",
+                notes);
+
+        say(a, text);
+        RUN_UNTIL(a->fixture, a->welcomes == 1 && a->assigns == 1);
+}
+
 static void agent_hello(struct agent *a)
 {
-        say(a, "{\"type\":\"hello\",\"protocol\":1,\"node\":{\"name\":\"n1\"},\"note_seq\":0,"
-               "\"tasks\":[]}");
-        RUN_UNTIL(a->fixture, a->welcomes == 1 && a->assigns == 1);
+        agent_hello_with(a, 0);
 }
 
 static void agent_end(struct agent *a)
@@ -536,8 +546,14 @@ static void test_rare_events(void **state)
 
         /* who comes again is told what need not be told again */
         agent_connect(f, &a);
-        agent_hello(&a);
+        agent_hello_with(&a, NOTES + 1);
         assert_int_equal(a.stored, NOTES);
+        agent_end(&a);
+
+        /* who has lost what he knew is told to go on from there */
+        agent_connect(f, &a);
+        agent_hello_with(&a, 7);
+        assert_int_equal(a.stored, 7);
         agent_end(&a);
 }
 

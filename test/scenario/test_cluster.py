@@ -2,7 +2,6 @@
 """Several machines: joining, placing, losing, draining, with cables that are really cut."""
 import collections
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -324,13 +323,12 @@ def wipe(agent):
 
 def number_notes_from(server, node, number):
     """In the store of a server that is down: as if the node's clock had been ahead when its table was made."""
-    key = f'node/{node}'.encode()
+    key = f'notes/{node}'.encode()
     db = sqlite3.connect(os.path.join(server.data, 'store.db'))
     with db:
-        row = json.loads(db.execute('SELECT value FROM kv WHERE key = ?', (key,)).fetchone()[0])
-        assert 0 < row['note_seq'] < number, row
-        row['note_seq'] = number
-        db.execute('UPDATE kv SET value = ? WHERE key = ?', (json.dumps(row).encode(), key))
+        before = int(db.execute('SELECT value FROM kv WHERE key = ?', (key,)).fetchone()[0])
+        assert 0 < before < number
+        db.execute('UPDATE kv SET value = ? WHERE key = ?', (str(number).encode(), key))
     db.close()
 
 
