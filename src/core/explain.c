@@ -390,7 +390,7 @@ static const char *job_next(const struct job *job, enum job_state state)
                 if (job_per_node(job) && job_wanted(job) == 0)
                         return "it has a task as soon as there is a node for it";
                 return job->counts[MARK_UNPLACED] > 0
-                               ? "tasks are placed as soon as a node is ready"
+                               ? "tasks that wait are placed as soon as a node can take them"
                                : "it is running when all its tasks run";
         case JOB_UPDATING:
                 if (job_holds(job))
