@@ -284,6 +284,8 @@ static int load_job(struct cluster *c, const char *name, const json_t *row, stru
         struct job *job = job_get(c, name);
         const json_t *versions = json_object_get(row, "versions");
 
+        if (job->source != NULL)
+                return error_set(err, ERR_INVALID, "it stands there twice");
         job->source = mem_strdup(get_text(row, "source"));
         job->restart_version = get_small(row, "restart_version");
         job->rolled_version = get_small(row, "rolled_version");
