@@ -64,8 +64,7 @@ static int copy_header(void *data, const struct snapshot_header *header, struct 
         return 0;
 }
 
-static int copy_row(
-        void *data, const char *key, const char *value, size_t len, struct error *err)
+static int copy_row(void *data, const char *key, const char *value, size_t len, struct error *err)
 {
         struct copy *copy = data;
 
@@ -86,8 +85,7 @@ static int read_snapshot(
         int rc = 0;
 
         for (size_t at = 0; rc == 0 && at < size; at += piece)
-                rc = snapshot_reader_feed(
-                        r, (const char *) data + at, MIN(piece, size - at), err);
+                rc = snapshot_reader_feed(r, (const char *) data + at, MIN(piece, size - at), err);
         if (rc == 0)
                 rc = snapshot_reader_end(r, err);
         if (rc == 0)
@@ -166,8 +164,8 @@ static void use_cluster(struct cluster *c)
         struct error err = ERROR_INIT;
         usec_t now = NOW;
 
-        if (cluster_handle(
-                    c, &(struct cluster_event){ .type = CLUSTER_LOADED }, now, &fx, &err) < 0) {
+        if (cluster_handle(c, &(struct cluster_event){ .type = CLUSTER_LOADED }, now, &fx, &err) <
+                0) {
                 check_refused(&err);
                 cluster_effects_done(&fx);
                 return;
