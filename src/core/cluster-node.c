@@ -117,28 +117,42 @@ static void copy_report(struct task *task, const struct cluster_report *r)
         text_replace(&task->reason, task->state == (uint8_t) s->state ? s->reason : NULL);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+        return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;
+}
+
+/* In all that copy_report() sets. */
+static bool told_same(const struct task *a, const struct task *b)
+{
+        return a->state == b->state && a->result == b->result && a->parked == b->parked &&
+               a->ready == b->ready && a->pid == b->pid && a->runs == b->runs &&
+               a->restarts == b->restarts && a->has_run == b->has_run &&
+               a->has_exit_code == b->has_exit_code && a->exit_code == b->exit_code &&
+               a->signal == b->signal && a->version == b->version && a->since == b->since &&
+               a->next_run_at == b->next_run_at && a->started_at == b->started_at &&
+               a->log_bytes == b->log_bytes && a->reported == b->reported &&
+               a->synced == b->synced && a->going == b->going && same_text(a->reason, b->reason);
+}
+
 /* Brings @task up to date. What has to survive the server is that a task has ended, and how. */
 static void take_status(
         struct turn *turn, struct job *job, struct task *task, const struct cluster_report *r)
 {
         bool had_ended = task->state == TASK_ENDED;
         struct task before = *task;
-        char *reason = mem_strdup(task->reason);
+        AUTO(mem_freep) char *reason = mem_strdup(task->reason);
 
+        before.reason = reason;
         copy_report(task, r);
         if (before.runs != task->runs)
                 task->ready_at = turn->now;
-        before.reason = task->reason; /* compared apart; padding was copied with the rest */
-        before.ready_at = task->ready_at;
-        if (memcmp(&before, task, sizeof before) != 0 ||
-                strcmp(reason != NULL ? reason : "", task->reason != NULL ? task->reason : "") !=
-                        0) {
+        if (!told_same(&before, task)) {
                 if (had_ended || task->state == TASK_ENDED)
                         task_touch(turn->c, job, task);
                 else
                         job_touch(turn->c, job);
         }
-        free(reason);
         task_recount(job, task);
 }
 

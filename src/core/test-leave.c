@@ -181,6 +181,181 @@ static void test_restart_amid_a_drain(void **state)
         kit_free(k);
 }
 
+/* Whoever is to be on one node with another is not: no room but on a free node. */
+#define ALONE "{\"command\": [\"web\"], \"count\": 2, \"place\": {\"exclusive\": \"one\"}}"
+
+/* Until its deadline a drain waits for room; then all go, and wait without a node. */
+static void test_deadline_of_a_drain(void **state)
+{
+        struct kit *k = kit_with_nodes("{}", "{}", NULL);
+        usec_t begun;
+
+        (void) state;
+        assert_int_equal(kit_apply(k, "web", ALONE), 0);
+        kit_settle(k);
+        expect_nodes(k, "web", "a b");
+        begun = k->now;
+        assert_int_equal(drain(k, "a", 10 * USEC_SEC), 0);
+        kit_expect_event(k, EVENT_NODE_DRAINING, "1 task to leave within 10s");
+        kit_pass(k, 9 * USEC_SEC);
+        expect_nodes(k, "web", "a b");
+        assert_int_equal(runs_of(k, "web.0"), 1);
+        assert_int_equal(cluster_next_deadline(k->c), begun + 10 * USEC_SEC);
+        tick(k, USEC_SEC);
+        kit_expect_event(k, EVENT_TASK_MOVED, "the time for its drain is over");
+        kit_settle(k);
+        expect_nodes(k, "web", "- b");
+        assert_int_equal(kit_processes(k, "web.0"), 0);
+        assert_true(node_find(k->c, "a")->drained);
+        kit_connect(k, 2);
+        kit_settle(k);
+        expect_nodes(k, "web", "c b");
+        kit_free(k);
+}
+
+/* It is kept over a restart of the server, and over the clock that is set. */
+static void test_deadline_of_a_drain_is_kept(void **state)
+{
+        struct kit *k = kit_with_nodes("{}", "{}", NULL);
+
+        (void) state;
+        assert_int_equal(kit_apply(k, "web", ALONE), 0);
+        kit_settle(k);
+        assert_int_equal(drain(k, "a", 10 * USEC_SEC), 0);
+        kit_reload(k);
+        kit_connect(k, 0);
+        kit_connect(k, 1);
+        k->now += USEC_HOUR;
+        assert_int_equal(kit_handle(k, &(struct cluster_event){ .type = CLUSTER_CLOCK,
+                                               .by = (int64_t) USEC_HOUR }),
+                0);
+        kit_pass(k, 9 * USEC_SEC);
+        expect_nodes(k, "web", "a b");
+        kit_pass(k, USEC_SEC);
+        expect_nodes(k, "web", "- b");
+        kit_free(k);
+}
+
+/* Called off: who has left has left, who was told to leave does so, the others stay, and the
+ * deadline is over, too. */
+static void test_drain_is_called_off(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB);
+        struct cluster_event off = { .type = CLUSTER_DRAIN, .target = "a" };
+
+        (void) state;
+        kit_connect(k, 1);
+        kit_settle(k);
+        assert_int_equal(drain(k, "a", 10 * USEC_SEC), 0);
+        while (kit_deliver_to_agent(&k->agents[0])) /* one is told, by update.parallel */
+                continue;
+        assert_int_equal(kit_handle(k, &off), 0);
+        kit_expect_event(k, EVENT_NODE_CORDONED, "is open for tasks again");
+        kit_settle(k);
+        expect_job(k, "web", JOB_RUNNING, 3);
+        assert_int_equal(kit_status(k, "web.0").runs, 2);
+        assert_string_equal(node_of(k, "web.1"), "a");
+        assert_string_equal(node_of(k, "web.2"), "a");
+        assert_int_equal(runs_of(k, "web.1") + runs_of(k, "web.2"), 2);
+        kit_pass(k, USEC_MINUTE);
+        assert_int_equal(runs_of(k, "web.1") + runs_of(k, "web.2"), 2);
+        assert_false(node_find(k->c, "a")->drained);
+        assert_int_equal(kit_handle(k, &off), 0); /* nothing to do */
+        assert_int_equal(k->fx.events_len + k->fx.writes_len, 0);
+        kit_free(k);
+}
+
+/* ---- What a job says of lost nodes */
+
+/* One task on "a", whose agent is not heard from any more; there is room on "b". */
+static struct kit *kit_with_lost(const char *lost)
+{
+        AUTO(mem_freep)
+        char *json = mem_printf("{\"command\": [\"web\"], \"lost\": %s}", lost);
+        struct kit *k = kit_with_job("web", json);
+
+        kit_connect(k, 1);
+        kit_settle(k);
+        assert_string_equal(node_of(k, "web.0"), "a");
+        kit_disconnect(k, 0);
+        return k;
+}
+
+static void test_lost_waits(void **state)
+{
+        struct kit *k = kit_with_lost("{\"then\": \"wait\", \"after\": \"5s\"}");
+
+        (void) state;
+        kit_pass(k, USEC_HOUR);
+        expect_task(k, "web.0", TASK_LOST, 1);
+        assert_string_equal(node_of(k, "web.0"), "a");
+        kit_connect(k, 0);
+        kit_settle(k);
+        expect_task(k, "web.0", TASK_RUNNING, 1);
+        assert_int_equal(runs_of(k, "web.0"), 1);
+        assert_int_equal(kit_processes(k, "web.0"), 1);
+        kit_free(k);
+}
+
+static void test_lost_ends(void **state)
+{
+        struct kit *k = kit_with_lost("{\"then\": \"end\", \"after\": \"30s\"}");
+
+        (void) state;
+        kit_pass(k, 29 * USEC_SEC);
+        expect_task(k, "web.0", TASK_LOST, 1);
+        kit_pass(k, 2 * USEC_SEC);
+        expect_task(k, "web.0", TASK_ENDED, 1);
+        assert_int_equal(kit_status(k, "web.0").result, RESULT_FAILED);
+        assert_string_equal(kit_status(k, "web.0").reason,
+                "node a has not been heard from, and lost.then is end");
+        expect_job(k, "web", JOB_FAILED, 0);
+        /* what runs there is ended when it can be told */
+        kit_connect(k, 0);
+        kit_settle(k);
+        expect_task(k, "web.0", TASK_ENDED, 1);
+        assert_int_equal(kit_processes(k, "web.0"), 0);
+        assert_int_equal(kit_command(k, CLUSTER_RESTART, "web"), 0);
+        kit_settle(k);
+        expect_job(k, "web", JOB_RUNNING, 1);
+        kit_free(k);
+}
+
+static void test_lost_for_a_while(void **state)
+{
+        struct kit *k = kit_with_lost("{\"after\": \"30s\"}");
+
+        (void) state;
+        kit_pass(k, 29 * USEC_SEC);
+        expect_task(k, "web.0", TASK_LOST, 1);
+        kit_connect(k, 0); /* in time: and from now on it counts anew */
+        kit_settle(k);
+        expect_task(k, "web.0", TASK_RUNNING, 1);
+        kit_disconnect(k, 0);
+        kit_pass(k, 29 * USEC_SEC);
+        assert_string_equal(node_of(k, "web.0"), "a");
+        kit_pass(k, USEC_SEC);
+        assert_string_equal(node_of(k, "web.0"), "b");
+        expect_task(k, "web.0", TASK_RUNNING, 1);
+        kit_free(k);
+}
+
+/* The time counts from when the server begins, if it does so later. */
+static void test_lost_for_a_while_over_a_restart(void **state)
+{
+        struct kit *k = kit_with_lost("{\"after\": \"30s\"}");
+
+        (void) state;
+        kit_pass(k, 10 * USEC_SEC);
+        kit_reload(k);
+        kit_connect(k, 1);
+        kit_pass(k, 19 * USEC_SEC);
+        assert_string_equal(node_of(k, "web.0"), "a");
+        kit_pass(k, 11 * USEC_SEC);
+        assert_string_equal(node_of(k, "web.0"), "b");
+        kit_free(k);
+}
+
 /* The canary has to be begun anew, too, and nobody waits for that. */
 static void test_restart_beside_a_canary(void **state)
 {
@@ -464,6 +639,13 @@ int main(void)
                 cmocka_unit_test(test_stopped_while_its_node_is_lost),
                 cmocka_unit_test(test_clock_set_back_while_it_proves_itself),
                 cmocka_unit_test(test_restart_beside_a_canary),
+                cmocka_unit_test(test_deadline_of_a_drain),
+                cmocka_unit_test(test_deadline_of_a_drain_is_kept),
+                cmocka_unit_test(test_drain_is_called_off),
+                cmocka_unit_test(test_lost_waits),
+                cmocka_unit_test(test_lost_ends),
+                cmocka_unit_test(test_lost_for_a_while),
+                cmocka_unit_test(test_lost_for_a_while_over_a_restart),
                 cmocka_unit_test(test_a_longer_lease_of_an_older_version_counts),
                 cmocka_unit_test(test_a_server_that_begins_counts_leases_from_then),
                 cmocka_unit_test(test_a_node_with_a_lease_is_not_forgotten),
