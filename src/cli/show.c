@@ -46,7 +46,7 @@ static enum table_style task_style(const struct task_status *t)
 {
         switch ((enum task_state) t->state) {
         case TASK_RUNNING:
-                return t->ready ? TABLE_GOOD : TABLE_WARN;
+                return t->ready && t->healthy ? TABLE_GOOD : TABLE_WARN;
         case TASK_ENDED:
                 return result_style(t->result);
         case TASK_LOST:
@@ -99,6 +99,15 @@ void show_number(struct table *table, enum table_style style, int64_t number)
                 table_printf(table, style, "%" PRId64, number);
 }
 
+/* A task that only its health check complains of is ready all the same; that is what one looks for.
+ */
+static const char *ready_word(const struct task_status *t)
+{
+        if (t->state != TASK_RUNNING)
+                return NULL;
+        return !t->healthy ? "unhealthy" : t->ready ? "yes" : "no";
+}
+
 static void put_task(
         struct table *table, const struct task_status *t, bool with_node, usec_t now_wall)
 {
@@ -109,7 +118,7 @@ static void put_task(
         table_put(table, TABLE_PLAIN, t->id);
         table_put(table, task_style(t), buffer_str(&state));
         table_put(table, TABLE_PLAIN, with_node ? t->node : NULL);
-        table_put(table, TABLE_PLAIN, t->state != TASK_RUNNING ? NULL : t->ready ? "yes" : "no");
+        table_put(table, TABLE_PLAIN, ready_word(t));
         if (t->pid > 0)
                 table_printf(table, TABLE_PLAIN, "%" PRId64, t->pid);
         else

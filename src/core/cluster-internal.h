@@ -189,6 +189,7 @@ struct task {
         uint16_t *ports;     /* of the node, while it holds them */
         struct pin *pin;     /* NULL: it may be on any node */
         char *reason;        /* NULL: none */
+        char *status;        /* what its program says of itself; NULL: nothing */
         usec_t since, next_run_at, started_at;
         usec_t told_at;  /* when its desire changed */
         usec_t ready_at; /* when we heard that it is ready */
@@ -216,7 +217,8 @@ struct task {
         bool reported : 1; /* the state is known: from the agent or because it has ended */
         bool synced : 1;   /* the agent works on `desire` */
         bool ready : 1;
-        bool going : 1; /* runs, but was told to end or to be replaced */
+        bool unhealthy : 1; /* a health check says so */
+        bool going : 1;     /* runs, but was told to end or to be replaced */
         bool parked : 1;
         bool has_exit_code : 1;
         bool namesake : 1; /* the agent has still an older one of this name: that must go first */

@@ -99,6 +99,7 @@ static void copy_report(struct task *task, const struct cluster_report *r)
                 task->result = (int8_t) (s->result != RESULT_NONE ? s->result : RESULT_UNKNOWN);
         task->parked = task->state == TASK_ENDED && r->parked;
         task->ready = s->ready;
+        task->unhealthy = s->state == TASK_RUNNING && !s->healthy;
         task->pid = s->pid == RECORD_NULL ? 0 : (int32_t) s->pid;
         task->runs = task->runs_before + (uint32_t) MAX(s->runs, 0);
         task->restarts = task->restarts_before + (uint32_t) MAX(s->restarts, 0);
@@ -115,6 +116,7 @@ static void copy_report(struct task *task, const struct cluster_report *r)
         task->synced = task_desire_equal(&r->desire, &task->desire);
         task->going = task->state == TASK_RUNNING && desire_takes_down(&task->desire, &r->desire);
         text_replace(&task->reason, task->state == (uint8_t) s->state ? s->reason : NULL);
+        text_replace(&task->status, s->status);
 }
 
 static bool same_text(const char *a, const char *b)
@@ -126,13 +128,14 @@ static bool same_text(const char *a, const char *b)
 static bool told_same(const struct task *a, const struct task *b)
 {
         return a->state == b->state && a->result == b->result && a->parked == b->parked &&
-               a->ready == b->ready && a->pid == b->pid && a->runs == b->runs &&
-               a->restarts == b->restarts && a->has_run == b->has_run &&
+               a->ready == b->ready && a->unhealthy == b->unhealthy && a->pid == b->pid &&
+               a->runs == b->runs && a->restarts == b->restarts && a->has_run == b->has_run &&
                a->has_exit_code == b->has_exit_code && a->exit_code == b->exit_code &&
                a->signal == b->signal && a->version == b->version && a->since == b->since &&
                a->next_run_at == b->next_run_at && a->started_at == b->started_at &&
                a->log_bytes == b->log_bytes && a->reported == b->reported &&
-               a->synced == b->synced && a->going == b->going && same_text(a->reason, b->reason);
+               a->synced == b->synced && a->going == b->going && same_text(a->reason, b->reason) &&
+               same_text(a->status, b->status);
 }
 
 /* Brings @task up to date. What has to survive the server is that a task has ended, and how. */
@@ -142,8 +145,10 @@ static void take_status(
         bool had_ended = task->state == TASK_ENDED;
         struct task before = *task;
         AUTO(mem_freep) char *reason = mem_strdup(task->reason);
+        AUTO(mem_freep) char *status = mem_strdup(task->status);
 
         before.reason = reason;
+        before.status = status;
         copy_report(task, r);
         if (before.runs != task->runs)
                 task->ready_at = turn->now;

@@ -80,6 +80,7 @@ static void task_free(struct task *task)
         task->job->tasks[task->index] = NULL;
         free(task->ports);
         free(task->reason);
+        free(task->status);
         free(task);
 }
 

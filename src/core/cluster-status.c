@@ -60,6 +60,7 @@ void task_fill_status(const struct job *job, const struct task *task, struct tas
                 .node = task->node == NULL ? NULL : task->node->status.name,
                 .state = lost ? TASK_LOST : task->state,
                 .ready = task->ready && !lost,
+                .healthy = !task->unhealthy || lost,
                 .result = task->result,
                 .pid = task->pid > 0 && !lost ? task->pid : RECORD_NULL,
                 .runs = task->runs,
@@ -73,7 +74,8 @@ void task_fill_status(const struct job *job, const struct task *task, struct tas
                 .ports = task->ports_len > 0 ? (char *) (uintptr_t) ports_text(task, spec) : NULL,
                 .log_bytes = task->log_bytes,
                 .fence = spec->singleton && task->node != NULL ? (int64_t) task->desire.generation
-                                                               : RECORD_NULL };
+                                                               : RECORD_NULL,
+                .status = lost ? NULL : task->status };
 }
 
 bool cluster_get_task(const struct cluster *c, const char *id, struct task_status *ret)

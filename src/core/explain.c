@@ -179,6 +179,34 @@ static void put_after_end(struct answer *a, const struct job_spec *spec)
         put_limit(a, spec);
 }
 
+/* What its readiness waits for, what its health checks and its program itself say. */
+static void put_readiness(struct answer *a, const struct about_task *t)
+{
+        const struct job_spec *spec = t->spec;
+        char span[TIME_TEXT_MAX];
+
+        if (!t->s.ready) {
+                buffer_puts(&a->summary, "; ready: waits for ");
+                if (spec->ready.log != NULL)
+                        buffer_printf(&a->summary, "a line that matches \"%s\"", spec->ready.log);
+                else if (spec->ready.http != NULL)
+                        buffer_printf(&a->summary, "an answer from %s", spec->ready.http);
+                else if (spec->ready.tcp != NULL)
+                        buffer_printf(&a->summary, "a connection to %s", spec->ready.tcp);
+                else if (spec->ready.command != NULL)
+                        buffer_printf(&a->summary, "the command %s", spec->ready.command[0]);
+                else
+                        buffer_puts(&a->summary, "the program to say so");
+                if (spec->ready.deadline > 0)
+                        buffer_printf(&a->summary, ", at most %s after its start",
+                                time_format_exact(span, spec->ready.deadline));
+        }
+        if (!t->s.healthy)
+                buffer_puts(&a->summary, "; unhealthy, see its events");
+        if (t->s.status != NULL)
+                buffer_printf(&a->summary, "; it says: %s", t->s.status);
+}
+
 static void why_running(struct answer *a, const struct about_task *t)
 {
         char span[TIME_TEXT_MAX];
@@ -191,6 +219,7 @@ static void why_running(struct answer *a, const struct about_task *t)
                 t->s.ready ? "" : " and is not ready yet");
         put_because(a, t->s.reason);
         put_chosen(a, t->task);
+        put_readiness(a, t);
         if (!t->task->desire.run)
                 buffer_puts(&a->next, "it was asked to stop; its agent has still to do so");
         else if ((t->task->marks & BIT(MARK_OUTDATED)) != 0)

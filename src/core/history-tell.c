@@ -117,6 +117,7 @@ static void put_task(struct history_task *t, int state, const char *node, int64_
                 .node = (char *) (uintptr_t) node,
                 .state = state,
                 .ready = state == TASK_RUNNING,
+                .healthy = true,
                 .result = RESULT_NONE,
                 .pid = RECORD_NULL,
                 .runs = RECORD_NULL,

@@ -72,9 +72,10 @@ static void task_set_state(struct turn *turn, struct job *job, struct task *task
         task->since = turn->now;
         task->next_run_at = 0;
         task->pid = 0;
-        task->ready = task->parked = false;
+        task->ready = task->unhealthy = task->parked = false;
         task->reported = true;
         text_replace(&task->reason, reason);
+        text_replace(&task->status, NULL);
         task_touch(turn->c, job, task);
 }
 

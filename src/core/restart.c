@@ -57,12 +57,12 @@ static bool is_one_of(const int *list, size_t len, int value)
 
 static bool has_exit_code(const struct restart_end *end)
 {
-        return end->message == NULL && end->known && end->exit_code >= 0;
+        return end->message == NULL && end->failed == NULL && end->known && end->exit_code >= 0;
 }
 
 static bool has_signal(const struct restart_end *end)
 {
-        return end->message == NULL && end->known && end->exit_code < 0;
+        return end->message == NULL && end->failed == NULL && end->known && end->exit_code < 0;
 }
 
 static bool is_success(const struct job_spec *spec, const struct restart_end *end)
@@ -108,6 +108,8 @@ const char *restart_format_end(char text[RESTART_REASON_MAX], const struct resta
 {
         if (end->message != NULL)
                 put_text(text, "%s", end->message);
+        else if (end->failed != NULL)
+                put_text(text, "%s", end->failed);
         else if (has_exit_code(end))
                 put_text(text, "exit code %d", end->exit_code);
         else if (has_signal(end))

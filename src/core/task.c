@@ -28,7 +28,11 @@
  * STOPPING and QUEUED to STARTING, or to ENDED when the task is not wanted.
  *
  * LEASE acts like a desire that begins nothing (lapsed), and like one that comes again (held).
- * FOUND changes no state: it repeats a KILL that may have been lost.
+ * FOUND changes no state: it repeats a KILL that may have been lost, and puts off the deadlines of
+ * a run that nobody listened to.
+ * UNFIT leads from RUNNING to STOPPING, and so does TIMER when a run was not ready in time or has
+ * not given a sign of life: the run is *failing*. Its end then leads where EXITED in RUNNING leads,
+ * as a failure, unless it was asked to go meanwhile.
  *
  * What holds whenever task_handle() returns (task_machine_is_valid() checks it):
  *
@@ -37,7 +41,8 @@
  * - STARTING: the effect `spawn` is out and nothing is known of it: there may be a process or not.
  *   No deadline: the answer is certain to come. A desire or HALT that comes now is remembered and
  *   acted upon when the answer is there, so that a stop always knows whom to stop.
- * - RUNNING: a process, pid > 0, and the run is wanted as it is. No deadline.
+ * - RUNNING: a process, pid > 0, and the run is wanted as it is. The deadline is the one for being
+ *   ready or for the next sign of life, whichever comes first; none if there are none.
  * - STOPPING: a process, pid > 0, and it was told to end. The deadline is the end of the grace
  *   period (none if that is endless). After the kill it is the moment at which the kill is
  *   repeated, in case the first was lost with the agent; the first time we complain as well.
@@ -64,7 +69,12 @@
  * A stop follows the spec of the desire, not that of the run: who repairs a wrong stop signal does
  * so in the version that replaces the run.
  *
- * Not here: readiness, health, the exit record, who is in the group, and what a run is made of. */
+ * Ready is what a spec without `ready` is as soon as it runs, and any other when somebody says so
+ * (NOTICE); it stays so until the run ends or the program says that it is about to. Who asks the
+ * program, and how often it may fail to answer, is not decided here (core/health): only what
+ * follows from it.
+ *
+ * Not here: the probes, the exit record, who is in the group, and what a run is made of. */
 
 #include "core/task.h"
 
@@ -78,33 +88,29 @@
 #include "base/macros.h"
 #include "base/text.h"
 #include "core/restart.h"
+#include "core/task-internal.h"
 
 /* A group that lives this long after SIGKILL hangs in the kernel; people should hear of it. */
 #define STUCK_AFTER (5 * USEC_SEC)
 
-/* task_machine.killed */
-enum { KILLED_NOT, KILLED, KILLED_STUCK };
+/* Of a deadline that passed while nobody listened, this much is left at least. */
+#define FAIR_SPAN (10 * USEC_SEC)
 
 static const struct {
         unsigned next; /* states that may follow; itself: another wait, another run, another
                           deadline */
-        bool here;     /* a state that a task has on its node */
         bool has_process;
 } task_states[TASK_STATE_COUNT] = {
-        [TASK_QUEUED] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING) | BIT(TASK_ENDED),
-                .here = true },
+        [TASK_QUEUED] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING) | BIT(TASK_ENDED) },
         [TASK_STARTING] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING) | BIT(TASK_RUNNING) |
-                                    BIT(TASK_ENDED),
-                .here = true },
+                                    BIT(TASK_ENDED) },
         [TASK_RUNNING] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING) | BIT(TASK_STOPPING) |
                                    BIT(TASK_ENDED),
-                .here = true,
                 .has_process = true },
         [TASK_STOPPING] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING) | BIT(TASK_STOPPING) |
                                     BIT(TASK_ENDED),
-                .here = true,
                 .has_process = true },
-        [TASK_ENDED] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING), .here = true },
+        [TASK_ENDED] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING) },
 };
 
 /* What one call of task_handle() works with. */
@@ -166,6 +172,8 @@ static void PRINTF_LIKE(4, 5) task_set_state(
                 m->result = RESULT_NONE;
                 m->parked = 0;
                 m->killed = KILLED_NOT;
+                m->ready = m->unhealthy = m->failing = 0;
+                m->ready_by_mono = m->alive_by_mono = 0;
                 if (!task_states[to].has_process)
                         m->pid = 0;
         }
@@ -177,24 +185,6 @@ static void PRINTF_LIKE(4, 5) task_set_state(
 }
 
 /* ---- What is wanted */
-
-static bool is_out_of_date(const struct task_machine *m)
-{
-        return m->desire.generation > m->run_generation ||
-               m->desire.restart_version > m->run_version || m->grant.fence > m->run_fence;
-}
-
-/* Nothing is begun, whatever is wanted. */
-static bool is_held_back(const struct task_machine *m)
-{
-        return m->halted || m->lapsed;
-}
-
-/* Whether a process of the current run has to go. */
-static bool must_stop(const struct task_machine *m)
-{
-        return is_held_back(m) || !m->desire.run || is_out_of_date(m);
-}
 
 #define WHY_MAX 80
 
@@ -242,13 +232,13 @@ static void PRINTF_LIKE(3, 4)
         va_end(args);
         task_set_state(s, TASK_STARTING, USEC_NEVER, "%s", reason);
 
-        if (cause == BEGIN_ASKED || is_out_of_date(m))
+        if (cause == BEGIN_ASKED || task_is_out_of_date(m))
                 forget_failures(m);
         else if (cause == BEGIN_POLICY)
                 m->restarts++;
         if (m->runs == 0)
                 m->retries = m->grant.retries;
-        else if (cause == BEGIN_ASKED || is_out_of_date(m))
+        else if (cause == BEGIN_ASKED || task_is_out_of_date(m))
                 m->retries = 0;
         m->runs++;
         m->run_version = m->desire.version;
@@ -256,6 +246,8 @@ static void PRINTF_LIKE(3, 4)
         m->run_fence = m->grant.fence;
         m->started_wall = s->now_wall;
         m->started_mono = s->now_mono;
+        m->alive_every = s->spec->watchdog;
+        memset(m->status, 0, sizeof m->status);
         s->fx->spawn = true;
 }
 
@@ -266,7 +258,7 @@ static void begin_asked(struct step *s)
 
         if (s->m->runs == 0)
                 begin_run(s, BEGIN_ASKED, "was asked to run");
-        else if (is_out_of_date(s->m))
+        else if (task_is_out_of_date(s->m))
                 begin_run(s, BEGIN_ASKED, "runs again: %s", format_why(why, s->m));
         else
                 begin_run(s, BEGIN_ASKED, "runs again: was asked to");
@@ -303,15 +295,13 @@ static usec_t grace_of(const struct step *s)
         return s->m->lapsed && kill != 0 ? MIN(s->spec->stop.grace, left) : s->spec->stop.grace;
 }
 
-static void begin_stop(struct step *s)
+static void stop_run(struct step *s, int signal, const char *why)
 {
         struct task_machine *m = s->m;
-        int signal = s->spec->stop.signal;
         usec_t span = grace_of(s);
         bool at_once = span == 0 || signal == SIGKILL;
-        char why[WHY_MAX], grace[TIME_TEXT_MAX];
+        char grace[TIME_TEXT_MAX];
 
-        format_why(why, m);
         task_set_state(s, TASK_STOPPING, add(s->now_mono, at_once ? STUCK_AFTER : span), "%s", why);
         m->killed = at_once ? KILLED : KILLED_NOT;
         s->fx->signal = at_once ? SIGKILL : signal;
@@ -324,6 +314,20 @@ static void begin_stop(struct step *s)
                         span == s->spec->stop.grace ? time_format_exact(grace, span)
                                                     : time_format_span(grace, span),
                         why);
+}
+
+static void begin_stop(struct step *s)
+{
+        char why[WHY_MAX];
+
+        stop_run(s, s->spec->stop.signal, format_why(why, s->m));
+}
+
+/* Nobody asked for the end of the run: it has failed while its process lives. */
+static void fail_run(struct step *s, int signal, const char *why)
+{
+        stop_run(s, signal, why);
+        s->m->failing = 1;
 }
 
 /* @what is over, and the group lives. */
@@ -401,6 +405,8 @@ static void note_end(struct step *s, const struct restart_end *end)
         restart_format_end(how, end);
         if (end->message != NULL)
                 note(s, EVENT_TASK_ENDED, "run %" PRIu64 " could not begin: %s", run, how);
+        else if (end->failed != NULL)
+                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended after %s: %s", run, lasted, how);
         else if (!end->known)
                 note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: %s", run, how);
         else if (end->exit_code < 0)
@@ -438,7 +444,7 @@ static void begin_or_wait(struct step *s, const struct restart_decision *d)
 
 static enum task_result result_of(const struct restart_end *end, const struct restart_decision *d)
 {
-        if (end->message == NULL && !end->known)
+        if (end->message == NULL && end->failed == NULL && !end->known)
                 return RESULT_UNKNOWN;
         return d->success ? RESULT_SUCCEEDED : RESULT_FAILED;
 }
@@ -483,7 +489,7 @@ static void follow_stop(struct step *s)
 {
         if (!s->m->desire.run)
                 end_stopped(s);
-        else if (is_held_back(s->m))
+        else if (task_is_held_back(s->m))
                 hold_back(s);
         else
                 begin_asked(s);
@@ -496,7 +502,7 @@ static void end_run(struct step *s, const struct restart_end *end, usec_t ended_
         m->exit_code = end->exit_code;
         m->signal = end->signal;
         note_end(s, end);
-        if (m->state == TASK_STOPPING || must_stop(m))
+        if (task_must_stop(m) || (m->state == TASK_STOPPING && !m->failing))
                 follow_stop(s);
         else
                 decide_next(s, end, ended_mono);
@@ -516,7 +522,7 @@ static void reconcile_queued(struct step *s)
                 return;
         else if (m->lapsed)
                 hold_back(s);
-        else if (!waits || is_out_of_date(m))
+        else if (!waits || task_is_out_of_date(m))
                 begin_asked(s);
 }
 
@@ -524,7 +530,7 @@ static void reconcile_ended(struct step *s)
 {
         struct task_machine *m = s->m;
 
-        if (!m->desire.run || (m->result != RESULT_STOPPED && !is_out_of_date(m)))
+        if (!m->desire.run || (m->result != RESULT_STOPPED && !task_is_out_of_date(m)))
                 return;
         if (m->halted)
                 task_set_state(s, TASK_QUEUED, USEC_NEVER, "the node goes down");
@@ -539,7 +545,9 @@ static void reconcile_stopping(struct step *s)
 {
         char why[WHY_MAX];
 
-        if (!s->m->killed)
+        if (task_must_stop(s->m))
+                s->m->failing = 0; /* it was asked to go as well, and that is what counts */
+        if (!s->m->killed && !s->m->failing)
                 task_set_state(s, TASK_STOPPING, s->m->deadline_mono, "%s", format_why(why, s->m));
         if (s->m->lapsed)
                 cut_grace(s);
@@ -552,7 +560,7 @@ static void reconcile(struct step *s)
 
         if (m->state == TASK_QUEUED)
                 reconcile_queued(s);
-        else if (m->state == TASK_RUNNING && must_stop(m))
+        else if (m->state == TASK_RUNNING && task_must_stop(m))
                 begin_stop(s);
         else if (m->state == TASK_STOPPING)
                 reconcile_stopping(s);
@@ -560,9 +568,176 @@ static void reconcile(struct step *s)
                 reconcile_ended(s);
 }
 
+/* ---- Ready, alive, well */
+
+/* RUNNING has the first of its deadlines. */
+static void set_running_deadline(struct task_machine *m)
+{
+        m->deadline_mono = task_running_deadline(m);
+}
+
+static void await_life(struct step *s)
+{
+        struct task_machine *m = s->m;
+
+        m->alive_by_mono = m->alive_every > 0 ? add(s->now_mono, m->alive_every) : 0;
+}
+
+static void become_ready(struct step *s, bool tell)
+{
+        struct task_machine *m = s->m;
+        char after[TIME_TEXT_MAX];
+
+        m->ready = 1;
+        m->ready_by_mono = 0;
+        await_life(s);
+        if (tell)
+                note(s, EVENT_TASK_READY, "run %" PRIu64 " is ready after %s", m->runs,
+                        time_format_span(after, s->now_mono - MIN(m->started_mono, s->now_mono)));
+}
+
+/* A run that begins, or goes on with another spec: what its readiness follows from. */
+static void await_ready(struct step *s)
+{
+        struct task_machine *m = s->m;
+        usec_t deadline = s->spec->ready.deadline;
+
+        if (m->ready)
+                return;
+        if (!job_spec_has_ready(s->spec))
+                become_ready(s, false);
+        else
+                m->ready_by_mono = deadline > 0 ? add(m->started_mono, deadline) : 0;
+}
+
+static void fail_unready(struct step *s)
+{
+        char why[TIME_TEXT_MAX + 48], span[TIME_TEXT_MAX];
+
+        snprintf(why, sizeof why, "it was not ready within %s (ready.deadline)",
+                time_format_exact(span, s->spec->ready.deadline));
+        fail_run(s, s->spec->stop.signal, why);
+}
+
+static void fail_silent(struct step *s)
+{
+        char why[TIME_TEXT_MAX + 48], span[TIME_TEXT_MAX];
+
+        snprintf(why, sizeof why, "it gave no sign of life for %s (watchdog)",
+                time_format_exact(span, s->m->alive_every));
+        fail_run(s, SIGABRT, why);
+}
+
+static void on_running_deadline(struct step *s)
+{
+        struct task_machine *m = s->m;
+
+        if (m->ready_by_mono != 0 && s->now_mono >= m->ready_by_mono)
+                fail_unready(s);
+        else
+                fail_silent(s);
+}
+
+/* Text for people: one line, as much as there is room for, whole characters. */
+static void set_status(struct task_machine *m, const char *text)
+{
+        size_t len = strnlen(text, sizeof m->status - 1);
+
+        while (len > 0 && text[len] != '\0' && ((unsigned char) text[len] & 0xc0) == 0x80)
+                len--;
+        memset(m->status, 0, sizeof m->status);
+        memcpy(m->status, text, len);
+        for (char *p = m->status; *p != '\0'; p++)
+                if ((unsigned char) *p < ' ' || *p == 0x7f)
+                        *p = ' ';
+}
+
+static void extend(struct step *s, usec_t span)
+{
+        struct task_machine *m = s->m;
+        usec_t until = add(s->now_mono, span);
+
+        if (m->state == TASK_STOPPING && !m->killed && !m->lapsed)
+                task_set_state(s, TASK_STOPPING, MAX(m->deadline_mono, until), "%s", m->reason);
+        else if (m->state == TASK_RUNNING && m->ready_by_mono != 0)
+                m->ready_by_mono = MAX(m->ready_by_mono, until);
+}
+
+static void on_notice(struct step *s)
+{
+        const struct task_notice *n = &s->event->notice;
+        struct task_machine *m = s->m;
+
+        if (!task_states[m->state].has_process)
+                return;
+        if (n->status != NULL)
+                set_status(m, n->status);
+        if (n->extend > 0)
+                extend(s, n->extend);
+        if (m->state != TASK_RUNNING)
+                return;
+        if (n->watchdog > 0)
+                m->alive_every = n->watchdog;
+        if (n->stopping) {
+                m->ready = 0;
+                m->ready_by_mono = 0;
+        } else if (n->ready && !m->ready) {
+                become_ready(s, true);
+        }
+        if ((n->alive || n->watchdog > 0) && (m->ready || m->alive_by_mono != 0))
+                await_life(s);
+        set_running_deadline(m);
+        if (n->hung)
+                fail_run(s, SIGABRT, "it asked for its end (WATCHDOG=trigger)");
+}
+
+static void on_health(struct step *s)
+{
+        struct task_machine *m = s->m;
+
+        if (m->state != TASK_RUNNING || m->unhealthy == !s->event->healthy)
+                return;
+        m->unhealthy = !s->event->healthy;
+        note(s, EVENT_TASK_HEALTH, "run %" PRIu64 " is %s: %s", m->runs,
+                m->unhealthy ? "unhealthy" : "healthy again", s->event->message);
+}
+
+static void on_unfit(struct step *s)
+{
+        if (s->m->state == TASK_RUNNING)
+                fail_run(s, s->spec->stop.signal, s->event->message);
+}
+
+/* Nobody listened for a while: what was said meanwhile is still to be heard, and nothing may be
+ * held against the run that is. */
+static void on_found_running(struct step *s)
+{
+        struct task_machine *m = s->m;
+        usec_t fair = MIN(s->spec->ready.deadline, FAIR_SPAN);
+
+        if (!m->ready && !job_spec_has_ready(s->spec))
+                become_ready(s, false); /* begun by a Reeve that did not know */
+        if (m->ready_by_mono != 0)
+                m->ready_by_mono = MAX(m->ready_by_mono, add(s->now_mono, fair));
+        if (m->alive_by_mono != 0)
+                await_life(s);
+        set_running_deadline(m);
+}
+
+/* Who drove the machine before may have died before it sent the KILL that is on record. A stop
+ * signal is not sent twice: there are programs that take the second one for "at once". */
+static void on_found(struct step *s)
+{
+        if (s->m->state == TASK_STOPPING && s->m->killed)
+                s->fx->signal = SIGKILL;
+        else if (s->m->state == TASK_RUNNING)
+                on_found_running(s);
+}
+
 static void on_desire(struct step *s)
 {
         struct task_machine *m = s->m;
+        uint32_t version = m->desire.version;
 
         m->desire = s->event->desire;
         m->grant = s->event->grant;
@@ -570,6 +745,10 @@ static void on_desire(struct step *s)
         /* A version that is older than what it must not be older than could be begun for ever. */
         m->desire.restart_version = MIN(m->desire.restart_version, m->desire.version);
         reconcile(s);
+        if (m->state == TASK_RUNNING && m->desire.version != version) {
+                await_ready(s);
+                set_running_deadline(m);
+        }
 }
 
 /* A task that nobody has asked for, or that has ended, has nothing to lose by it. */
@@ -595,8 +774,12 @@ static void on_spawned(struct step *s)
         m->pid = s->event->pid;
         note(s, EVENT_TASK_STARTED, "run %" PRIu64 " started, pid %" PRId32 ", version %" PRIu32,
                 m->runs, m->pid, m->run_version);
-        if (must_stop(m))
+        if (task_must_stop(m)) {
                 begin_stop(s);
+                return;
+        }
+        await_ready(s);
+        set_running_deadline(m);
 }
 
 static void on_spawn_failed(struct step *s)
@@ -615,6 +798,7 @@ static void on_exited(struct step *s)
         struct task_machine *m = s->m;
         struct restart_end end = { .known = ev->known, .exit_code = -1 };
         usec_t ended = ev->ended_mono != 0 ? MIN(ev->ended_mono, s->now_mono) : s->now_mono;
+        char why[TASK_REASON_MAX];
 
         if (!task_states[m->state].has_process && m->state != TASK_STARTING)
                 return;
@@ -623,6 +807,10 @@ static void on_exited(struct step *s)
         else if (ev->known)
                 end.signal = ev->signal;
         end.lasted = ended > m->started_mono ? ended - m->started_mono : 0;
+        if (m->failing) {
+                memcpy(why, m->reason, sizeof why);
+                end.failed = why;
+        }
         end_run(s, &end, ended);
 }
 
@@ -634,6 +822,8 @@ static void on_timer(struct step *s)
                 return;
         if (m->state == TASK_QUEUED)
                 begin_after_wait(s);
+        else if (m->state == TASK_RUNNING)
+                on_running_deadline(s);
         else if (!m->killed)
                 kill_after_grace(s);
         else
@@ -685,37 +875,7 @@ static void on_boot(struct step *s)
                 begin_run(s, BEGIN_RESUMED, "runs again: %s", what);
 }
 
-/* Who drove the machine before may have died before it sent the KILL that is on record. A stop
- * signal is not sent twice: there are programs that take the second one for "at once". */
-static void on_found(struct step *s)
-{
-        if (s->m->state == TASK_STOPPING && s->m->killed)
-                s->fx->signal = SIGKILL;
-}
-
 /* ---- The whole */
-
-static bool text_is_same(const char *a, const char *b)
-{
-        return strncmp(a, b, TASK_REASON_MAX) == 0;
-}
-
-bool task_desire_equal(const struct task_desire *a, const struct task_desire *b)
-{
-        return a->run == b->run && a->version == b->version &&
-               a->restart_version == b->restart_version && a->generation == b->generation;
-}
-
-/* Whether the server's picture of the task, its desire included, is still right. */
-static bool looks_same(const struct task_machine *a, const struct task_machine *b)
-{
-        return a->state == b->state && a->result == b->result && a->pid == b->pid &&
-               a->exit_code == b->exit_code && a->signal == b->signal && a->parked == b->parked &&
-               a->runs == b->runs && a->restarts == b->restarts && a->since_wall == b->since_wall &&
-               a->started_wall == b->started_wall && a->next_run_wall == b->next_run_wall &&
-               task_desire_equal(&a->desire, &b->desire) && text_is_same(a->reason, b->reason) &&
-               memcmp(&a->grant, &b->grant, sizeof a->grant) == 0;
-}
 
 void task_machine_init(struct task_machine *m, usec_t now_wall)
 {
@@ -765,57 +925,16 @@ void task_handle(struct task_machine *m, const struct job_spec *spec,
         case TASK_EV_FOUND:
                 on_found(&s);
                 break;
+        case TASK_EV_NOTICE:
+                on_notice(&s);
+                break;
+        case TASK_EV_HEALTH:
+                on_health(&s);
+                break;
+        case TASK_EV_UNFIT:
+                on_unfit(&s);
+                break;
         }
-        ret->changed = !looks_same(&before, m);
+        ret->changed = !task_looks_same(&before, m);
         assert(task_machine_is_valid(m));
-}
-
-uint32_t task_version(const struct task_machine *m)
-{
-        if (m->run_version == 0 || m->run_version >= m->desire.restart_version)
-                return m->desire.version;
-        return m->run_version;
-}
-
-static bool state_is_valid(const struct task_machine *m)
-{
-        bool due = m->deadline_mono != USEC_NEVER;
-
-        switch ((enum task_state) m->state) {
-        case TASK_QUEUED:
-                return m->desire.run ? due != is_held_back(m) : !due;
-        case TASK_STARTING:
-                return !due && m->runs > 0;
-        case TASK_RUNNING:
-                return !due && m->runs > 0 && !must_stop(m);
-        case TASK_STOPPING:
-                return m->runs > 0;
-        case TASK_ENDED:
-                return !due;
-        case TASK_PLACED:
-        case TASK_PREPARING:
-        case TASK_LOST:
-        case TASK_STATE_COUNT:
-                return false;
-        }
-        return false;
-}
-
-bool task_machine_is_valid(const struct task_machine *m)
-{
-        unsigned char run; /* where a file has anything else than a bool, none may be read */
-
-        memcpy(&run, &m->desire.run, sizeof run);
-        if (run > 1 || m->desire.generation > INT64_MAX) /* JSON has no larger numbers */
-                return false;
-        if (m->state >= TASK_STATE_COUNT || !task_states[m->state].here)
-                return false;
-        return state_is_valid(m) && (m->pid > 0) == task_states[m->state].has_process &&
-               m->pid >= 0 && m->result >= RESULT_NONE && m->result <= RESULT_UNKNOWN &&
-               (m->result != RESULT_NONE) == (m->state == TASK_ENDED) &&
-               (!m->parked || m->result == RESULT_FAILED) && m->killed <= KILLED_STUCK &&
-               (!m->killed || m->state == TASK_STOPPING) && m->lapsed <= 1 && m->grant.spare == 0 &&
-               m->grant.fence <= INT64_MAX && m->run_fence <= INT64_MAX &&
-               (m->next_run_wall == 0 || m->state == TASK_QUEUED) && m->restarts <= m->runs &&
-               m->exit_code >= -1 && memchr(m->reason, '\0', sizeof m->reason) != NULL;
 }

@@ -13,6 +13,7 @@
  */
 
 #define TASK_REASON_MAX 200
+#define TASK_STATUS_MAX 120
 
 /* What the server wants of the task. */
 struct task_desire {
@@ -75,6 +76,16 @@ struct task_machine {
         uint32_t lapsed; /* the lease is over, or its end is near: nothing is begun until the server
                             says again that it wants the task here */
         uint32_t retries; /* runs after a failed one, since a person asked for it */
+
+        uint32_t ready;       /* RUNNING: it is ready to do its work */
+        uint32_t unhealthy;   /* RUNNING: a health check says so, and the spec has it run on */
+        uint32_t failing;     /* STOPPING: nobody asked for it; the run has failed, and its end is
+                                 a failure whatever its exit status. The reason says why */
+        uint32_t spare;       /* fills the word; 0 */
+        usec_t ready_by_mono; /* RUNNING and not ready: it has failed then; 0: no deadline */
+        usec_t alive_by_mono; /* RUNNING: no sign of life until then is a failure; 0: none is due */
+        usec_t alive_every;   /* of this run: between two signs of life; 0: none are */
+        char status[TASK_STATUS_MAX]; /* what the program says of itself; empty: nothing */
 };
 
 enum task_event_type {
@@ -91,13 +102,31 @@ enum task_event_type {
         TASK_EV_LEASE,  /* lapsed, kill_mono: the lease ends (core/lease), or holds again and the
                            server still wants the task here */
         TASK_EV_FOUND,  /* who drives the machine from now on has found its process alive */
+        TASK_EV_NOTICE, /* notice: the program said something, or what was asked of it was answered
+                         */
+        TASK_EV_HEALTH, /* healthy, message: a check that only marks has turned */
+        TASK_EV_UNFIT,  /* message: the run has failed although its process lives: it is stopped,
+                           and that counts as a failure */
 };
 
 /* An event that does not fit the state (the end of a run that was told already, a timer that came
  * early) changes nothing: after a restart the agent may tell what it finds once more. */
 
+/* What becomes known of a run beside its life and death; sd_notify(3). All zero: nothing. */
+struct task_notice {
+        bool ready;
+        bool stopping;      /* it is about to end by itself */
+        bool alive;         /* a sign of life */
+        bool hung;          /* it says itself that it needs the watchdog */
+        usec_t watchdog;    /* signs of life come this often from now on */
+        usec_t extend;      /* what is under way (start, stop) may take so much longer from now */
+        const char *status; /* a text for people; NULL: none */
+};
+
 struct task_event {
         enum task_event_type type;
+        struct task_notice notice;
+        bool healthy; /* HEALTH */
         struct task_desire desire;
         struct task_grant grant;
         bool lapsed;      /* false for what is no singleton */
@@ -153,6 +182,9 @@ void task_handle(struct task_machine *m, const struct job_spec *spec,
 
 /* Whether two desires ask for the same. */
 bool task_desire_equal(const struct task_desire *a, const struct task_desire *b);
+
+/* Whether it runs and is ready to do its work. */
+bool task_is_ready(const struct task_machine *m);
 
 /* The spec version that is in force for the task as people see it. */
 uint32_t task_version(const struct task_machine *m);

@@ -608,6 +608,7 @@ static double report_all(uint32_t count)
                         .status = { .id = id,
                                 .state = TASK_RUNNING,
                                 .ready = true,
+                                .healthy = true,
                                 .runs = 1,
                                 .version = 1,
                                 .result = RESULT_NONE,

@@ -28,7 +28,7 @@ struct world {
         uint64_t runs;               /* spawned so far, by our count */
         int32_t pid;
         unsigned seen[TASK_STATE_COUNT][TASK_STATE_COUNT]; /* moves */
-        unsigned handled[TASK_STATE_COUNT][TASK_EV_FOUND + 1];
+        unsigned handled[TASK_STATE_COUNT][TASK_EV_UNFIT + 1];
 };
 
 static uint64_t next_random(struct world *w) /* xorshift64 */
@@ -58,7 +58,12 @@ static void check_world(const struct world *w)
 
         assert_true(task_machine_is_valid(m));
         assert_int_equal(m->pid > 0, m->state == TASK_RUNNING || m->state == TASK_STOPPING);
-        assert_int_equal(due, waits || m->state == TASK_STOPPING);
+        if (m->state == TASK_RUNNING)
+                assert_int_equal(due, m->ready_by_mono != 0 || m->alive_by_mono != 0);
+        else
+                assert_int_equal(due, waits || m->state == TASK_STOPPING);
+        if (task_is_ready(m))
+                assert_int_equal(m->ready_by_mono, 0);
         assert_int_equal(m->result != RESULT_NONE, m->state == TASK_ENDED);
         assert_int_equal(m->runs, w->runs);
         assert_int_equal(w->alive, m->pid > 0);
@@ -135,10 +140,11 @@ static void tell_lease(struct world *w)
 static void tell_found(struct world *w)
 {
         bool killed = w->l.m.state == TASK_STOPPING && w->l.m.killed;
+        bool unready = w->l.m.state == TASK_RUNNING && !w->l.m.ready;
 
         tell(w, (struct task_event){ .type = TASK_EV_FOUND });
         assert_int_equal(w->l.fx.signal, killed ? SIGKILL : 0);
-        assert_false(w->l.fx.changed);
+        assert_true(!w->l.fx.changed || unready); /* its spec may have become another */
 }
 
 static void tell_desire(struct world *w)
@@ -214,6 +220,28 @@ static void tell_stale(struct world *w)
         assert_int_equal(w->l.fx.notes_len, 0);
 }
 
+/* Something is heard of the run, true or not. */
+static void tell_news(struct world *w)
+{
+        static const usec_t spans[] = { 0, 0, 0, 1, USEC_SEC, USEC_HOUR, 1000 * USEC_HOUR };
+        struct task_event event = { .type = TASK_EV_NOTICE, .message = "status 500" };
+        uint64_t which = below(w, 10);
+
+        if (which == 0)
+                event.type = TASK_EV_UNFIT;
+        else if (which < 3)
+                event.type = TASK_EV_HEALTH;
+        event.healthy = one_in(w, 2);
+        event.notice = (struct task_notice){ .ready = one_in(w, 2),
+                .stopping = one_in(w, 10),
+                .alive = one_in(w, 2),
+                .hung = one_in(w, 20),
+                .watchdog = spans[below(w, ARRAY_SIZE(spans))],
+                .extend = spans[below(w, ARRAY_SIZE(spans))],
+                .status = one_in(w, 4) ? "all is well" : NULL };
+        tell(w, event);
+}
+
 static void tell_boot(struct world *w)
 {
         w->alive = w->spawning = w->dying = false;
@@ -234,6 +262,9 @@ static void random_spec(struct world *w)
         spec->restart.healthy = delays[below(w, ARRAY_SIZE(delays))];
         spec->stop.grace = graces[below(w, ARRAY_SIZE(graces))];
         spec->stop.signal = one_in(w, 5) ? SIGKILL : SIGTERM;
+        spec->ready.notify = one_in(w, 2);
+        spec->ready.deadline = delays[below(w, ARRAY_SIZE(delays))];
+        spec->watchdog = delays[below(w, ARRAY_SIZE(delays))];
 }
 
 static void walk_on(struct world *w)
@@ -262,6 +293,9 @@ static void walk_on(struct world *w)
                 tell_lease(w);
                 break;
         case 7:
+                tell_news(w);
+                break;
+        case 8:
                 tell_found(w);
                 break;
         case 4:
@@ -333,7 +367,7 @@ static void check_coverage(const struct world *w)
                         if (possible[from][to] != (w->seen[from][to] > 0))
                                 fail_msg("%s -> %s: %u times", task_state_names[from],
                                         task_state_names[to], w->seen[from][to]);
-                for (unsigned type = 0; possible[from][from] && type <= TASK_EV_FOUND; type++)
+                for (unsigned type = 0; possible[from][from] && type <= TASK_EV_UNFIT; type++)
                         if (w->handled[from][type] == 0)
                                 fail_msg("%s: event %u never came", task_state_names[from], type);
         }

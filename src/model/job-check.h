@@ -8,3 +8,6 @@
  * are set, and what fields say together is checked. Returns -1 with a message at the field that is
  * to be changed. Internal to src/model. */
 int job_check(const struct reader *r, const struct value *value, struct job_spec *spec);
+
+/* The part of it that is about `ready`, `health`, `watchdog` and `after` (job-check-ready.c). */
+int job_check_ready(const struct reader *r, const struct value *job, const struct job_spec *spec);

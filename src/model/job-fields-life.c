@@ -71,6 +71,8 @@ static void init_field(const struct job_field *field, void *base)
                 break;
         case FIELD_RULES:
         case FIELD_PREFERENCES:
+        case FIELD_CHECKS:
+        case FIELD_AFTER:
         case FIELD_CONSTRAINT:
         case FIELD_CONSTRAINTS:
         case FIELD_BOOL:
@@ -119,6 +121,24 @@ static void free_preferences(const struct job_field *field, void *base)
         free(preferences);
 }
 
+static void free_checks(const struct job_field *field, void *base)
+{
+        struct health_check *checks = *(struct health_check **) job_field_at(field, base);
+
+        for (size_t i = 0, len = job_field_len(field, base); i < len; i++)
+                job_fields_done(field->fields, &checks[i]);
+        free(checks);
+}
+
+static void free_after(const struct job_field *field, void *base)
+{
+        struct dependency *after = *(struct dependency **) job_field_at(field, base);
+
+        for (size_t i = 0, len = job_field_len(field, base); i < len; i++)
+                free(after[i].name);
+        free(after);
+}
+
 static void free_constraints(struct constraint *constraints, size_t len)
 {
         for (size_t i = 0; i < len && constraints != NULL; i++)
@@ -139,6 +159,12 @@ static void free_field(const struct job_field *field, void *base)
                 break;
         case FIELD_PREFERENCES:
                 free_preferences(field, base);
+                break;
+        case FIELD_CHECKS:
+                free_checks(field, base);
+                break;
+        case FIELD_AFTER:
+                free_after(field, base);
                 break;
         case FIELD_CONSTRAINT:
                 free_constraints(*(struct constraint **) at, 1);

@@ -16,6 +16,8 @@ enum field_type {
         FIELD_SECTION,     /* an object whose fields lie in the same struct */
         FIELD_RULES,       /* list of objects: struct restart_rule *, size_t at offset2 */
         FIELD_PREFERENCES, /* list of objects: struct preference *, size_t at offset2 */
+        FIELD_CHECKS,      /* list of objects: struct health_check *, size_t at offset2 */
+        FIELD_AFTER,       /* names and words: struct dependency *, by name; size_t at offset2 */
         FIELD_CONSTRAINT,  /* struct constraint * */
         FIELD_CONSTRAINTS, /* list of texts: struct constraint *, size_t at offset2 */
         FIELD_BOOL,        /* bool */
@@ -67,6 +69,7 @@ struct job_field {
 };
 
 extern const struct job_field job_fields[];
+extern const struct job_field job_ready_fields[], job_check_fields[]; /* job-checks.c */
 
 extern const char *const restart_policy_names[]; /* ended by NULL, as all of these */
 extern const char *const restart_action_names[];
@@ -76,13 +79,18 @@ extern const char *const lost_action_names[];
 extern const char *const update_order_names[];
 extern const char *const schedule_overlap_names[];
 extern const char *const schedule_catch_up_names[];
+extern const char *const health_action_names[];
 
 /* What an environment variable and a job may be called, for the schema. */
 #define JOB_ENV_NAME_PATTERN "^[A-Za-z_][A-Za-z0-9_.-]*$"
 #define JOB_NAME_PATTERN     "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 
-/* Borrows the member of @base (a struct job_spec, restart_rule or preference) that @field
- * describes. */
+/* What stands in `after`: a job, or one of its tasks. */
+#define JOB_TASK_PATTERN "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}(\\.[0-9]{1,6})?$"
+bool job_after_is_name(const char *text);
+
+/* Borrows the member of @base (a struct job_spec, restart_rule, preference or health_check) that
+ * @field describes. */
 void *job_field_at(const struct job_field *field, void *base);
 const void *job_field_get(const struct job_field *field, const void *base);
 size_t job_field_len(const struct job_field *field, const void *base);

@@ -501,6 +501,68 @@ static int read_preferences(const struct reader *r, const struct value *value,
         return 0;
 }
 
+static int read_checks(const struct reader *r, const struct value *value,
+        const struct job_field *field, void *base)
+{
+        struct health_check **at = job_field_at(field, base);
+        size_t len = json_array_size(value->json), i = 0;
+        struct value_walk walk = { 0 };
+        struct value item;
+
+        if (!json_is_array(value->json))
+                return value_fail_expected(r, value, "a list of checks");
+        if (len > JOB_CHECKS_MAX)
+                return value_fail(r, value, "%zu checks; at most %d", len, JOB_CHECKS_MAX);
+        if (len == 0)
+                return 0;
+        *at = mem_alloc(len * sizeof **at); /* from here on the spec owns it */
+        memcpy((char *) base + field->offset2, &len, sizeof len);
+        for (; value_next(r, value, &walk, &item); i++) {
+                job_fields_init(field->fields, &(*at)[i]);
+                if (!json_is_object(item.json))
+                        return value_fail_expected(
+                                r, &item, "an object such as {tcp: \"127.0.0.1:80\"}");
+                if (read_fields(r, &item, field->fields, field, &(*at)[i]) < 0)
+                        return -1;
+        }
+        return 0;
+}
+
+static int compare_dependencies(const void *a, const void *b)
+{
+        return strcmp(((const struct dependency *) a)->name, ((const struct dependency *) b)->name);
+}
+
+static int read_after(const struct reader *r, const struct value *value,
+        const struct job_field *field, void *base)
+{
+        struct dependency **at = job_field_at(field, base);
+        size_t len = json_object_size(value->json), i = 0;
+        struct value_walk walk = { 0 };
+        struct value member;
+        uint32_t condition;
+
+        if (!json_is_object(value->json))
+                return value_fail_expected(r, value, "an object such as {db: ready}");
+        if (len > JOB_AFTER_MAX)
+                return value_fail(r, value, "%zu names; at most %d", len, JOB_AFTER_MAX);
+        if (len == 0)
+                return 0;
+        *at = mem_alloc(len * sizeof **at); /* from here on the spec owns it */
+        memcpy((char *) base + field->offset2, &len, sizeof len);
+        for (; value_next(r, value, &walk, &member); i++) {
+                if (!job_after_is_name(member.key))
+                        return value_fail(
+                                r, &member, "not the name of a job (\"db\") or a task (\"db.0\")");
+                if (read_enum(r, &member, field, &condition) < 0)
+                        return -1;
+                (*at)[i] = (struct dependency){ mem_strdup(member.key),
+                        (enum after_condition) condition };
+        }
+        qsort(*at, len, sizeof **at, compare_dependencies);
+        return 0;
+}
+
 static int read_field(const struct reader *r, const struct value *value,
         const struct job_field *field, void *base)
 {
@@ -515,6 +577,10 @@ static int read_field(const struct reader *r, const struct value *value,
                 return read_rules(r, value, field, base);
         case FIELD_PREFERENCES:
                 return read_preferences(r, value, field, base);
+        case FIELD_CHECKS:
+                return read_checks(r, value, field, base);
+        case FIELD_AFTER:
+                return read_after(r, value, field, base);
         case FIELD_CONSTRAINT:
                 *(struct constraint **) at = mem_alloc(sizeof(struct constraint));
                 return read_constraint(r, value, *(struct constraint **) at);

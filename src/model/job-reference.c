@@ -135,6 +135,12 @@ static void put_type(const struct job_field *field, struct buffer *out)
         case FIELD_PREFERENCES:
                 buffer_puts(out, "list of preferences");
                 break;
+        case FIELD_CHECKS:
+                buffer_puts(out, "list of checks");
+                break;
+        case FIELD_AFTER:
+                buffer_puts(out, "names and words");
+                break;
         case FIELD_CONSTRAINT:
                 buffer_puts(out, "condition");
                 break;
@@ -229,11 +235,17 @@ static void put_table(
                 if (f->type != FIELD_SECTION)
                         put_row(f, defaults, out);
         for (const struct job_field *f = fields; f->name != NULL; f++) {
-                if (f->type != FIELD_RULES && f->type != FIELD_PREFERENCES)
+                if (f->type != FIELD_RULES && f->type != FIELD_PREFERENCES &&
+                        f->type != FIELD_CHECKS)
                         continue;
                 if (f->type == FIELD_RULES)
                         buffer_printf(
                                 out, "\nA rule of `%s` has `exit`, `signal` or both.\n", f->path);
+                else if (f->type == FIELD_CHECKS)
+                        buffer_printf(out,
+                                "\nA check of `%s` has exactly one of `http`, `tcp` and "
+                                "`command`:\n",
+                                f->path);
                 else
                         buffer_printf(out, "\nA preference of `%s` has both of:\n", f->path);
                 put_table(f->fields, defaults, out);

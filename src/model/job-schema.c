@@ -36,14 +36,18 @@ static json_t *one_or_list_schema(const char *definition)
                 "minItems", 1, "items", reference(definition));
 }
 
-static json_t *command_schema(void)
+static json_t *command_schema(const struct job_field *field)
 {
-        json_t *program = scalar_schema();
+        json_t *program = scalar_schema(), *schema;
 
         json_object_set_new(program, "minLength", json_integer(1));
-        return json_pack("{s:[{s:s,s:i},{s:s,s:i,s:[o],s:o}]}", "anyOf", "type", "string",
+        schema = json_pack("{s:[{s:s,s:i},{s:s,s:i,s:[o],s:o}]}", "anyOf", "type", "string",
                 "minLength", 1, "type", "array", "minItems", 1, "prefixItems", program, "items",
                 scalar_schema());
+        if (!field->required)
+                json_array_append_new(
+                        json_object_get(schema, "anyOf"), json_pack("{s:s}", "type", "null"));
+        return schema;
 }
 
 /* A duration or size; the limits are for bare numbers, in units of @one. */
@@ -135,6 +139,17 @@ static json_t *enum_schema(const struct job_field *field)
         return json_pack("{s:o}", "enum", words);
 }
 
+/* A check asks one thing. */
+static json_t *check_schema(const struct job_field *field)
+{
+        json_t *schema = fields_schema(field->fields, NULL);
+
+        json_object_set_new(schema, "anyOf",
+                json_pack("[{s:[s]},{s:[s]},{s:[s]}]", "required", "http", "required", "tcp",
+                        "required", "command"));
+        return schema;
+}
+
 static json_t *type_schema(const struct job_field *field, const struct job_spec *defaults)
 {
         switch (field->type) {
@@ -144,6 +159,12 @@ static json_t *type_schema(const struct job_field *field, const struct job_spec 
                 return list_schema(JOB_RULES_MAX, rule_schema(field));
         case FIELD_PREFERENCES:
                 return list_schema(JOB_PREFERENCES_MAX, fields_schema(field->fields, NULL));
+        case FIELD_CHECKS:
+                return list_schema(JOB_CHECKS_MAX, check_schema(field));
+        case FIELD_AFTER:
+                return json_pack("{s:s,s:i,s:{s:s},s:o}", "type", "object", "maxProperties",
+                        JOB_AFTER_MAX, "propertyNames", "pattern", JOB_TASK_PATTERN,
+                        "additionalProperties", enum_schema(field));
         case FIELD_CONSTRAINT:
                 return constraint_schema();
         case FIELD_CONSTRAINTS:
@@ -182,7 +203,7 @@ static json_t *type_schema(const struct job_field *field, const struct job_spec 
         case FIELD_SIGNALS:
                 return one_or_list_schema("signal");
         case FIELD_COMMAND:
-                return command_schema();
+                return command_schema(field);
         case FIELD_ENV:
                 return env_schema();
         }

@@ -39,6 +39,28 @@ static json_t *preferences_to_json(const struct job_field *field, const void *ba
         return list;
 }
 
+static json_t *checks_to_json(const struct job_field *field, const void *base)
+{
+        const struct health_check *checks =
+                *(struct health_check *const *) job_field_get(field, base);
+        json_t *list = json_array();
+
+        for (size_t i = 0, len = job_field_len(field, base); i < len; i++)
+                json_array_append_new(list, fields_to_json(field->fields, &checks[i]));
+        return list;
+}
+
+static json_t *after_to_json(const struct job_field *field, const void *base)
+{
+        const struct dependency *after = *(struct dependency *const *) job_field_get(field, base);
+        json_t *object = json_object();
+
+        for (size_t i = 0, len = job_field_len(field, base); i < len; i++)
+                json_object_set_new(
+                        object, after[i].name, json_string(field->names[after[i].condition]));
+        return object;
+}
+
 static json_t *constraint_to_json(const struct constraint *constraint)
 {
         AUTO(buffer_done) struct buffer text = { 0 };
@@ -106,6 +128,8 @@ static json_t *command_to_json(const struct job_field *field, const void *base)
         bool shell = *(const bool *) ((const char *) base + field->offset2);
         json_t *list;
 
+        if (command == NULL)
+                return json_null();
         if (shell)
                 return json_string(command[0]);
         list = json_array();
@@ -140,6 +164,10 @@ json_t *job_field_to_json(const struct job_field *field, const void *base)
                 return rules_to_json(field, base);
         case FIELD_PREFERENCES:
                 return preferences_to_json(field, base);
+        case FIELD_CHECKS:
+                return checks_to_json(field, base);
+        case FIELD_AFTER:
+                return after_to_json(field, base);
         case FIELD_CONSTRAINT:
                 return constraint_to_json(*(struct constraint *const *) at);
         case FIELD_CONSTRAINTS:

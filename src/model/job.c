@@ -49,6 +49,18 @@ bool job_spec_is_batch(const struct job_spec *spec)
         return spec->kind == JOB_BATCH || spec->kind == JOB_CRON;
 }
 
+bool job_spec_has_ready(const struct job_spec *spec)
+{
+        return spec->ready.notify || (spec->ready.fd != 0 && spec->ready.fd != JOB_READY_FD_NONE) ||
+               spec->ready.log != NULL || spec->ready.http != NULL || spec->ready.tcp != NULL ||
+               spec->ready.command != NULL;
+}
+
+bool job_spec_has_notify(const struct job_spec *spec)
+{
+        return spec->ready.notify || spec->watchdog > 0 || spec->fd_store > 0;
+}
+
 void job_file_done(struct job_file *file)
 {
         for (size_t i = 0; i < file->jobs_len; i++)

@@ -45,6 +45,35 @@ enum schedule_catch_up { CATCH_UP_NONE, CATCH_UP_LAST };
 
 #define JOB_RETRIES_ANY UINT32_MAX /* batch.retries: no limit but those of `restart` */
 
+enum health_action { HEALTH_RESTART, HEALTH_MARK };
+enum after_condition { AFTER_STARTED, AFTER_READY, AFTER_SUCCEEDED, AFTER_ENDED };
+enum after_failure { AFTER_FAILURE_NOTHING, AFTER_FAILURE_STOP, AFTER_FAILURE_RESTART };
+
+#define JOB_READY_FD_NONE UINT32_MAX
+#define JOB_CHECKS_MAX    16 /* `health` */
+#define JOB_AFTER_MAX     64
+#define JOB_FD_STORE_MAX  64
+
+/* One of `health`. Exactly one of http, tcp and command is given; they may name variables. */
+struct health_check {
+        char *http; /* a URL */
+        char *tcp;  /* "HOST:PORT" */
+        char **command;
+        bool command_shell;
+        usec_t interval;     /* default 10s */
+        usec_t timeout;      /* default 5s */
+        uint32_t failures;   /* in a row: unhealthy. Default 3 */
+        uint32_t successes;  /* in a row: healthy again. Default 1 */
+        usec_t start_period; /* failures do not count for so long after the run began. Default 0 */
+        enum health_action then; /* default: restart */
+};
+
+/* One of `after`. */
+struct dependency {
+        char *name; /* "db" or "db.0" */
+        enum after_condition condition;
+};
+
 /* What a particular way to end means, before the policy is asked. The first rule that matches
  * counts. */
 struct restart_rule {
@@ -139,6 +168,29 @@ struct job_spec {
                 usec_t grace; /* before the whole process group is killed. Default 10s */
         } stop;
 
+        struct {             /* at most one of the first six is given; none: ready once started */
+                bool notify; /* sd_notify(3) */
+                uint32_t fd; /* s6's; JOB_READY_FD_NONE */
+                char *log;   /* a pattern (model/pattern.h) */
+                char *http, *tcp;
+                char **command;
+                bool command_shell;
+                usec_t interval;     /* default 1s */
+                usec_t timeout;      /* default 5s */
+                uint32_t successes;  /* default 1 */
+                usec_t start_period; /* default 0 */
+                usec_t deadline;     /* 0: none */
+        } ready;
+
+        struct health_check *health;
+        size_t health_len;
+        usec_t watchdog;   /* the longest time between two signs of life by sd_notify; 0: none */
+        uint32_t fd_store; /* descriptors kept for the next run. Default 0 */
+
+        struct dependency *after; /* sorted by name */
+        size_t after_len;
+        enum after_failure after_failure; /* default: nothing */
+
         struct {
                 uint64_t size;  /* of one log file before it is rotated. Default 10MiB, minimum 4KiB
                                  */
@@ -180,6 +232,12 @@ bool job_spec_per_node(const struct job_spec *spec);
 
 /* Its tasks run to their end (batch, cron), they are not kept up (service, system). */
 bool job_spec_is_batch(const struct job_spec *spec);
+
+/* Whether its tasks are ready only when something says so, not as soon as they are started. */
+bool job_spec_has_ready(const struct job_spec *spec);
+
+/* Whether its tasks are given a socket for sd_notify(3). */
+bool job_spec_has_notify(const struct job_spec *spec);
 
 struct job_spec *job_spec_ref(struct job_spec *spec);
 void job_spec_unref(struct job_spec *spec);
@@ -239,3 +297,5 @@ void job_reference(struct buffer *out);
 
 extern const char *const job_kind_names[]; /* ended by NULL, as the next */
 extern const char *const queue_mode_names[];
+extern const char *const after_condition_names[];
+extern const char *const after_failure_names[];

@@ -98,6 +98,8 @@ const char *const event_kind_names[] = {
         [EVENT_NODE_DRAINED] = "node-drained",
         [EVENT_NODE_FORGOTTEN] = "node-forgotten",
         [EVENT_TOKEN] = "token",
+        [EVENT_TASK_READY] = "task-ready",
+        [EVENT_TASK_HEALTH] = "task-health",
         [EVENT_KIND_COUNT] = NULL,
 };
 
@@ -118,6 +120,7 @@ static const struct record_field task_fields[] = {
         FIELD(task_status, node, RECORD_STRING, "the node it is placed on"),
         WORD(task_status, state, task_state_names, "where it is in its life"),
         FIELD(task_status, ready, RECORD_BOOL, "it runs and is ready to do its work"),
+        FIELD(task_status, healthy, RECORD_BOOL, "no health check of its job says otherwise"),
         WORD(task_status, result, task_result_names, "how it ended; null as long as it has not"),
         FIELD(task_status, pid, RECORD_INT,
                 "process id of its main process; null if there is none"),
@@ -137,6 +140,8 @@ static const struct record_field task_fields[] = {
                 "the ports it was given: `http=20001 admin=20002`; null if it has none"),
         FIELD(task_status, fence, RECORD_INT,
                 "the number that a singleton has in `REEVE_FENCE`; null for others"),
+        FIELD(task_status, status, RECORD_STRING,
+                "what its program says of itself (`STATUS=`, sd_notify(3)); null if nothing"),
 };
 
 const struct record_table task_table = { "task", task_fields, ARRAY_SIZE(task_fields) };

@@ -39,6 +39,7 @@ struct task_status {
         char *node;
         int state;
         bool ready;
+        bool healthy; /* no health check says otherwise */
         int result;
         int64_t pid;  /* null unless a process is there */
         int64_t runs; /* runs begun so far; also the number of the current or last run, from 1 */
@@ -53,6 +54,7 @@ struct task_status {
         int64_t log_bytes; /* null when unknown */
         char *ports;       /* "http=20001 admin=20002"; null if it has none */
         int64_t fence;     /* of a singleton: grows with every placement; else null */
+        char *status;      /* what its program says of itself; null if nothing */
 };
 extern const struct record_table task_table;
 
@@ -160,7 +162,9 @@ enum event_kind {
         EVENT_NODE_DRAINING,
         EVENT_NODE_DRAINED,
         EVENT_NODE_FORGOTTEN,
-        EVENT_TOKEN, /* a token was made, used to join, or revoked */
+        EVENT_TOKEN,       /* a token was made, used to join, or revoked */
+        EVENT_TASK_READY,  /* a run has become ready */
+        EVENT_TASK_HEALTH, /* it is unhealthy, or healthy again */
         EVENT_KIND_COUNT
 };
 extern const char *const event_kind_names[]; /* "job-applied", ... */

@@ -23,8 +23,8 @@ struct row {
 
 #define FIELDS                                                                                     \
         "there are kind, template, count, command, user, group, directory, env, success_codes, "   \
-        "priority, owner, singleton, lease, resources, place, queue, lost, restart, stop, logs, "  \
-        "update, batch and schedule"
+        "priority, owner, singleton, lease, resources, place, queue, lost, restart, stop, "        \
+        "ready, health, watchdog, logs, update, batch and schedule"
 
 static const struct row yaml_rows[] = {
         /* the file */
@@ -86,7 +86,8 @@ static const struct row yaml_rows[] = {
         { WEB "    restart: {brust: 3}\n",
                 "f:4: jobs.web.restart.brust: unknown field; did you mean \"burst\"?" },
         { WEB "    stop:\n      timeout: 3\n",
-                "f:5: jobs.web.stop.timeout: unknown field; there are signal and grace" },
+                "f:5: jobs.web.stop.timeout: unknown field; \"timeout\" belongs under \"ready\" or "
+                "\"health\"" },
         { WEB "    update: {zzz: 1}\n", "f:4: jobs.web.update.zzz: unknown field; there are "
                                         "parallel, order, healthy, pause, "
                                         "deadline, revert and canary" },
@@ -321,7 +322,7 @@ static const struct row yaml_rows[] = {
         { WEB "    spread: rack\n",
                 "f:4: jobs.web.spread: unknown field; \"spread\" belongs under \"place\"" },
         { WEB "    deadline: 1h\n", "f:4: jobs.web.deadline: unknown field; \"deadline\" belongs "
-                                    "under \"update\" or \"batch\"" },
+                                    "under \"ready\" or \"update\" or \"batch\"" },
         { WEB "    queue: {mode: sometimes}\n",
                 "f:4: jobs.web.queue.mode: expected \"always\", \"never\", \"start-only\" or "
                 "\"restart-only\", got \"sometimes\"" },

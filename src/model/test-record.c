@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "model/status.h"
 
-static char id[] = "web.0", job[] = "web", node[] = "n1",
+static char id[] = "web.0", job[] = "web", node[] = "n1", status[] = "well",
             reason[] = "exited with \"3\"\n\xc3\xa9 \xff\x01\\";
 
 static const struct task_status running = {
@@ -28,6 +28,7 @@ static const struct task_status running = {
         .node = node,
         .state = TASK_RUNNING,
         .ready = true,
+        .healthy = true,
         .result = RESULT_NONE,
         .pid = 4711,
         .runs = 3,
@@ -40,6 +41,7 @@ static const struct task_status running = {
         .started_at = 1772366400000000,
         .log_bytes = INT64_MIN + 1,
         .fence = RECORD_NULL,
+        .status = status,
 };
 
 static void a_task_is_one_line_of_json(void **state)
@@ -50,12 +52,13 @@ static void a_task_is_one_line_of_json(void **state)
         record_write(&task_table, &running, &b);
         assert_string_equal(buffer_str(&b),
                 "{\"id\":\"web.0\",\"job\":\"web\",\"index\":0,\"version\":2,\"node\":\"n1\","
-                "\"state\":\"running\",\"ready\":true,\"result\":null,\"pid\":4711,\"runs\":3,"
+                "\"state\":\"running\",\"ready\":true,\"healthy\":true,\"result\":null,\"pid\":"
+                "4711,\"runs\":3,"
                 "\"restarts\":2,\"exit_code\":null,\"signal\":\"KILL\",\"reason\":\"exited with "
                 "\\\"3\\\"\\n\xc3\xa9 \xef\xbf\xbd\\u0001\\\\\",\"since\":"
                 "\"2026-03-01T12:00:00.250Z\",\"next_run_at\":null,\"started_at\":"
                 "\"2026-03-01T12:00:00.000Z\",\"log_bytes\":-9223372036854775807,\"ports\":null,"
-                "\"fence\":null}");
+                "\"fence\":null,\"status\":\"well\"}");
 }
 
 static struct node_status make_node(void)

@@ -296,8 +296,10 @@ static const struct keeper_client_handlers keeper_handlers = {
 static void on_grown(void *data, struct capture_stream *stream)
 {
         struct agent *a = data;
-        const struct task *t = capture_stream_get_owner(stream);
+        struct task *t = capture_stream_get_owner(stream);
 
+        if (t != NULL)
+                task_health_grown(t);
         if (a->link != NULL && t != NULL)
                 link_log_grown(
                         a->link, t->id, stream == t->streams[TASK_STDERR] ? "stderr" : "stdout");

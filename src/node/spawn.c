@@ -362,10 +362,46 @@ static void child_tell_witness(const struct child *child)
                         MSG_DONTWAIT | MSG_NOSIGNAL, 0);
 }
 
+/* A whole copy of the table, since what is passed may lie anywhere in it: all else closes on exec.
+ * Everything is moved out of the way first, the lock too, so that nothing is overwritten that is
+ * still to be moved. */
+static void child_pass(const struct child *child)
+{
+        const struct spawn_run *run = child->run;
+        long r = raw(SYS_unshare, CLONE_FILES, 0, 0, 0), moved[SPAWN_PASS_MAX];
+        int free_from = STDERR_FILENO + 1;
+
+        for (size_t i = 0; i < run->pass_len; i++)
+                free_from = MAX(free_from, run->pass[i].to + 1);
+        if (r >= 0)
+                r = raw(SYS_fcntl, lock_fd, F_DUPFD_CLOEXEC, free_from, 0);
+        for (size_t i = 0; i < run->pass_len && r >= 0; i++)
+                r = moved[i] = raw(SYS_fcntl, run->pass[i].from, F_DUPFD_CLOEXEC, free_from, 0);
+        for (size_t i = 0; i < run->pass_len && r >= 0; i++)
+                r = raw(SYS_dup3, moved[i], run->pass[i].to, 0, 0);
+        if (r < 0)
+                child_fail(child, SPAWN_STEP_TABLE, r);
+}
+
+static void child_write_listen_pid(const struct child *child)
+{
+        char *digits = child->run->listen_pid;
+        int pid = child->record->pid;
+
+        for (int i = 9; digits != NULL && i >= 0; i--, pid /= 10)
+                digits[i] = (char) ('0' + pid % 10);
+}
+
 /* A descriptor table of its own: stdin, stdout, stderr and the lock. */
 static void child_leave_table(const struct child *child)
 {
-        long r = raw(SYS_close_range, lock_fd + 1, UINT_MAX, CLOSE_RANGE_UNSHARE, 0);
+        long r = 0;
+
+        if (child->run->pass_len > 0) {
+                child_pass(child);
+                return;
+        }
+        r = raw(SYS_close_range, lock_fd + 1, UINT_MAX, CLOSE_RANGE_UNSHARE, 0);
 
         if (r == -ENOSYS) /* before Linux 5.9 */
                 r = raw(SYS_unshare, CLONE_FILES, 0, 0, 0);
@@ -431,6 +467,7 @@ static int child_main(void *argument)
 
         child_write_record(child);
         child_tell_witness(child);
+        child_write_listen_pid(child);
         child_leave_table(child);
         r = raw(SYS_setsid, 0, 0, 0, 0);
         if (r < 0)

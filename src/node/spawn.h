@@ -66,6 +66,14 @@ void spawn_restore_nofile(void);
  * blocked, ignored or handled, those neither that the C library keeps to itself. */
 void spawn_reset_signals(void);
 
+/* A descriptor that the program finds under a number of its own. */
+struct spawn_pass {
+        int from; /* ours */
+        int to;   /* 3 at least */
+};
+
+#define SPAWN_PASS_MAX 80
+
 /* One run that is to be started. Everything is borrowed. */
 struct spawn_run {
         const struct spawn_plan *plan;
@@ -75,6 +83,9 @@ struct spawn_run {
         const char *fifo_paths[2]; /* for stdout and stderr; the child opens them itself */
         int fifos[2];              /* our descriptors of them: for the witness */
         int witness; /* connection to the server's witness (keeper/protocol.h); -1: none */
+        const struct spawn_pass *pass; /* at most SPAWN_PASS_MAX, no two to the same number */
+        size_t pass_len;
+        char *listen_pid; /* of one of env: where its pid is written, ten digits; NULL: none */
         struct table_run *record; /* in a shared mapping; the child fills it before exec */
 };
 

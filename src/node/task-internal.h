@@ -98,6 +98,45 @@ void task_remove_fifos(struct task *t);
 char *task_fifo_path(const struct task *t, enum task_stream stream);
 void task_deposit_name(char name[KEEPER_NAME_MAX], const char *id);
 
+/* ---- task-health.c: whether a run is ready and well */
+
+#define TASK_EXTRA_ENV 8
+
+/* What a run is given beside what every run is. Zeroed to begin with. */
+struct task_extras {
+        char *env[TASK_EXTRA_ENV]; /* heap strings */
+        size_t env_len;
+        struct spawn_pass pass[SPAWN_PASS_MAX];
+        size_t pass_len;
+        int ready_fd; /* of the pipe's other end, which is closed when the process has it */
+};
+
+void task_extras_done(struct task_extras *x);
+
+/* Before the process is begun: what it is to be heard by. */
+int task_health_prepare(
+        struct task *t, const struct task_machine *m, struct task_extras *x, struct error *err);
+
+/* After every change of the machine. */
+void task_health_follow(struct task *t);
+
+/* Hears what the program has said last, before its end is handled. */
+void task_health_drain(struct task *t);
+void task_health_end(struct task *t);  /* the run is over, and that is written down */
+void task_health_free(struct task *t); /* the run goes on without us */
+
+/* A deposit "KIND/ID/RUN" from before our time. Returns false, and leaves @fd, if it is of no use.
+ */
+bool task_health_take(struct task *t, const char *kind, uint64_t run, int fd);
+
+struct task_deposit {
+        char name[KEEPER_NAME_MAX];
+        int fd; /* borrowed */
+};
+
+/* What a new keeper shall hold; how many. */
+size_t task_health_deposits(const struct task *t, struct task_deposit ret[2]);
+
 /* ---- task-lease.c */
 
 /* Whether the lease of the task is over, or so near its end that nothing may be begun.

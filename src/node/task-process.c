@@ -113,6 +113,7 @@ void task_detach(struct task *t)
 static bool handle_end(struct task *t, struct task_event *event)
 {
         task_drain_streams(t);
+        task_health_drain(t);
         event->type = TASK_EV_EXITED;
         return task_apply(t, event);
 }

@@ -91,6 +91,12 @@ void tasks_take_deposit(struct tasks *ts, const char *name, const int *fds, size
                 t->pidfd = fds[0];
                 t->witness = run;
                 kept = 1;
+        } else if ((t = deposit_owner(ts, name, "notify/", &run)) != NULL && len > 0 &&
+                   task_health_take(t, "notify", run, fds[0])) {
+                kept = 1;
+        } else if ((t = deposit_owner(ts, name, "ready/", &run)) != NULL && len > 0 &&
+                   task_health_take(t, "ready", run, fds[0])) {
+                kept = 1;
         } else {
                 keeper_client_drop(ts->config.keeper, name);
         }
@@ -136,8 +142,7 @@ void task_judge(struct task *t)
         if (m->pid <= 0)
                 return;
         task_find_process(t);
-        if (m->state == TASK_STOPPING)
-                task_apply(t, &(struct task_event){ .type = TASK_EV_FOUND });
+        task_apply(t, &(struct task_event){ .type = TASK_EV_FOUND });
         if (is_child_of(ts->keeper, record))
                 return; /* its record comes when it ends, or is on its way */
         if (t->pidfd >= 0) {
@@ -210,9 +215,10 @@ size_t tasks_hand_over(struct tasks *ts, struct keeper_handover **ret)
 {
         size_t n = 0;
         struct keeper_handover *items =
-                mem_resize(NULL, 2 * HASH_COUNT(ts->by_id) + 1, sizeof *items);
+                mem_resize(NULL, 4 * HASH_COUNT(ts->by_id) + 1, sizeof *items);
 
         for (struct task *t = ts->by_id; t != NULL; t = t->hh.next) {
+                struct task_deposit more[2];
                 char name[KEEPER_NAME_MAX];
 
                 if (t->streams[TASK_STDOUT] != NULL && t->streams[TASK_STDERR] != NULL) {
@@ -227,6 +233,8 @@ size_t tasks_hand_over(struct tasks *ts, struct keeper_handover **ret)
                         task_witness_name(name, t->id, table_machine(t->slot)->runs);
                         items[n++] = deposit(name, &t->pidfd, 1);
                 }
+                for (size_t i = 0, len = task_health_deposits(t, more); i < len; i++)
+                        items[n++] = deposit(more[i].name, &more[i].fd, 1);
         }
         *ret = items;
         return n;

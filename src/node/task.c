@@ -193,11 +193,14 @@ bool task_apply(struct task *t, struct task_event *event)
                 task_drop_witness(t);
                 task_detach(t);
         }
+        if (event->type == TASK_EV_EXITED || event->type == TASK_EV_SPAWN_FAILED)
+                task_health_end(t);
         if (effects.signal != 0 && t->pidfd >= 0)
                 process_signal_group(t->pidfd, m.pid, effects.signal);
         if (effects.spawn)
                 task_enqueue_spawn(t);
         task_set_timer(t, &m);
+        task_health_follow(t);
         if (effects.changed && !effects.spawn) /* what it starts is told when it has */
                 mark_changed(t);
         if (m.state == TASK_ENDED)
@@ -249,7 +252,9 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
         AUTO(mem_freep) char *out = task_fifo_path(t, TASK_STDOUT);
         AUTO(mem_freep) char *errors = task_fifo_path(t, TASK_STDERR);
         AUTO(spawn_plan_expanded_done) struct spawn_plan expanded = { 0 };
-        char *env[RUN_ENV_MAX + 1];
+        AUTO(task_extras_done) struct task_extras extras = { 0 };
+        char *env[RUN_ENV_MAX + TASK_EXTRA_ENV + 1];
+        size_t env_len = 0;
         struct spawn_run run = {
                 .number = m->runs,
                 .task = t->id,
@@ -274,6 +279,10 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
                         log_warning("task %s: owner of %s: %s", t->id, run.fifo_paths[i],
                                 strerror(errno));
         }
+        if (task_health_prepare(t, m, &extras, err) < 0)
+                return -1;
+        run.pass = extras.pass;
+        run.pass_len = extras.pass_len;
         if (run.plan->has_variables) {
                 struct variables values = task_variables(t, m);
 
@@ -281,9 +290,13 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
                 run.plan = &expanded;
         }
         task_make_run_env(t, m, env);
+        while (env[env_len] != NULL)
+                env_len++;
+        memcpy(env + env_len, extras.env, extras.env_len * sizeof *env);
+        env[env_len + extras.env_len] = NULL;
         r = spawn_run(&run, ret_pid, ret_pidfd, err);
-        for (char **e = env; *e != NULL; e++)
-                free(*e);
+        for (size_t i = 0; i < env_len; i++)
+                free(env[i]);
         return r;
 }
 
@@ -381,6 +394,7 @@ static void discard(struct task *t)
         struct tasks *ts = t->owner;
 
         assert(!t->spawning);
+        task_health_free(t);
         task_detach(t);
         unlink_changed(t);
         for (int i = 0; i < TASK_STREAMS; i++)
@@ -640,6 +654,7 @@ static struct buffer format_ports(const struct task *t, const struct task_machin
 static void put_report(const struct task *t, const struct task_machine *m, struct buffer *out)
 {
         char id[TASK_ID_MAX], job[TEXT_NAME_MAX + 1], reason[TASK_REASON_MAX];
+        char said[TASK_STATUS_MAX];
         AUTO(buffer_done) struct buffer ports = format_ports(t, m);
         struct task_status status = {
                 .id = id,
@@ -647,7 +662,8 @@ static void put_report(const struct task *t, const struct task_machine *m, struc
                 .index = table_slot_index(t->slot),
                 .version = task_version(m),
                 .state = (int) m->state,
-                .ready = m->state == TASK_RUNNING,
+                .ready = task_is_ready(m),
+                .healthy = !m->unhealthy,
                 .result = m->result,
                 .pid = m->pid > 0 ? m->pid : RECORD_NULL,
                 .runs = (int64_t) m->runs,
@@ -661,8 +677,10 @@ static void put_report(const struct task *t, const struct task_machine *m, struc
                 .log_bytes = RECORD_NULL,
                 .ports = ports.len > 0 ? ports.data : NULL,
                 .fence = m->grant.fence > 0 ? (int64_t) m->grant.fence : RECORD_NULL,
+                .status = m->status[0] != '\0' ? said : NULL,
         };
 
+        snprintf(said, sizeof said, "%s", m->status);
         snprintf(id, sizeof id, "%s", t->id);
         snprintf(job, sizeof job, "%s", table_slot_job(t->slot));
         snprintf(reason, sizeof reason, "%s", m->reason);

@@ -22,6 +22,7 @@ enum task_stream { TASK_STDOUT, TASK_STDERR, TASK_STREAMS };
 
 struct tasks;
 struct orphan;
+struct task_health;
 
 struct task {
         struct tasks *owner;
@@ -32,11 +33,12 @@ struct task {
         uint64_t witness;      /* the run of which the keeper holds a pidfd for us; 0: none */
         uv_timer_t timer;      /* deadline of the machine */
         struct capture_stream *streams[TASK_STREAMS];
-        bool forget;    /* drop it once it has ended ... */
-        bool purge;     /* ... with its logs */
-        bool tell_end;  /* ... and tell that, since it was not told yet */
-        bool spawning;  /* in the queue of runs to be started */
-        bool changed;   /* to be reported */
+        struct task_health *health; /* NULL: nothing asks how its process is */
+        bool forget;                /* drop it once it has ended ... */
+        bool purge;                 /* ... with its logs */
+        bool tell_end;              /* ... and tell that, since it was not told yet */
+        bool spawning;              /* in the queue of runs to be started */
+        bool changed;               /* to be reported */
         bool confirmed; /* a singleton that was assigned over the link that there is now */
         struct task *next_spawn, *next_changed;
         pid_t pid;         /* key of hh_pid; 0: not in it */
@@ -129,6 +131,9 @@ void tasks_drain(struct tasks *ts);
 /* Log capture of @stream flows, is blocked or drops from now on: told as an event. */
 void task_note_flow(struct task *t, const struct capture_stream *stream, enum capture_flow flow,
         const struct error *why);
+
+/* A stream of its has new bytes in its files. */
+void task_health_grown(struct task *t);
 
 /* Sends a signal to the process group of a task. ERR_NOT_FOUND: it is not on this node;
  * ERR_CONFLICT: it has no process. */

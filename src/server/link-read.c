@@ -90,6 +90,7 @@ static int read_report(struct scan *s, struct cluster_report *ret, struct error 
         struct scan_text key;
 
         record_scan_begin(&record, &task_table, &ret->status);
+        ret->status.healthy = true; /* an older agent does not say */
         scan_object(s);
         while (scan_member(s, &key)) {
                 if (scan_text_is(&key, "desire"))
