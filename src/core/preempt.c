@@ -8,7 +8,8 @@
  * more than needed. They are placed anew like others that leave a node.
  *
  * Until the job has been placed there, what becomes free on the node is kept for it (kept_for)
- * against all of no higher priority. One task at a time per node: what a job of many tasks still
+ * against all of no higher priority; if one of higher priority has taken it, it is tried anew. One
+ * task at a time per node: what a job of many tasks still
  * lacks is looked at again when these have their place. A gang has nobody leave unless that is
  * enough for all of it. */
 
@@ -243,6 +244,21 @@ void preempt_release(struct job *job, struct node *node)
         node->kept_for = NULL;
         job->keeps--;
         node_mark_freed(job->cluster, node);
+}
+
+void preempt_put(const struct task *task)
+{
+        struct node *node = task->node;
+        const struct demand *d;
+        struct room room;
+
+        preempt_release(task->job, node);
+        if (node->kept_for == NULL)
+                return;
+        d = newest_demand(node->kept_for);
+        room = room_on(node, d);
+        if (!fits(&room, d))
+                preempt_release(node->kept_for, node);
 }
 
 void preempt_release_all(struct job *job)

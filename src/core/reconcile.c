@@ -225,7 +225,6 @@ void task_put(struct turn *turn, struct task *task, const struct choice *choice)
         task_set_node(task, choice->node);
         task->namesake = task->met && choice->node == turn->answering;
         task->met = false;
-        preempt_release(task->job, choice->node);
         task->rule = (uint8_t) choice->rule;
         task->fitting = choice->fitting;
         task->load = choice->load;
@@ -238,6 +237,7 @@ static void end_as(
         struct turn *turn, struct task *task, enum task_result result, const char *reason)
 {
         struct task_desire desire = task->desire;
+        preempt_put(task);
 
         desire.run = task->moving = false;
         task_set_state(turn, task->job, task, TASK_ENDED, result, reason);

@@ -461,6 +461,24 @@ static struct kit *kit_amid_preemption(void)
         return k;
 }
 
+/* Who has taken it leaves nothing that could be kept from others. */
+static void test_kept_for_and_taken(void **state)
+{
+        struct kit *k = kit_amid_preemption();
+
+        (void) state;
+        apply(k, "higher", TASKS(1, PRIORITY(95)));
+        kit_settle(k);
+        expect_nodes(k, "higher", "a");
+        expect_nodes(k, "high", "-");
+        assert_null(node_a(k)->kept_for);
+        assert_int_equal(kit_command(k, CLUSTER_STOP, "higher"), 0);
+        kit_settle(k);
+        expect_nodes(k, "high", "a");
+        assert_null(node_a(k)->kept_for);
+        kit_free(k);
+}
+
 static void test_kept_for(void **state)
 {
         struct kit *k = kit_amid_preemption();
@@ -624,6 +642,7 @@ int main(void)
                 cmocka_unit_test(test_cascade),
                 cmocka_unit_test(test_preempts_a_tag),
                 cmocka_unit_test(test_kept_for),
+                cmocka_unit_test(test_kept_for_and_taken),
                 cmocka_unit_test(test_kept_is_released),
                 cmocka_unit_test(test_kept_node_is_gone),
                 cmocka_unit_test(test_preemption_and_reload),
