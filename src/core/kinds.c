@@ -143,6 +143,8 @@ uint32_t task_retries(const struct task *task)
 void kinds_clock_set(struct cluster *c, int64_t by)
 {
         for (struct job *job = c->jobs; job != NULL; job = job->hh.next) {
+                if (job->begun_at + job->ended_at != 0)
+                        job_touch_row(c, job);
                 if (job->begun_at != 0)
                         job->begun_at += (usec_t) by;
                 if (job->ended_at != 0)

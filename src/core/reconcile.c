@@ -183,6 +183,8 @@ void task_end(struct turn *turn, struct job *job, struct task *task)
                 if (task->node == NULL)
                         task_set_state(turn, job, task, TASK_ENDED, RESULT_STOPPED,
                                 "was asked to stop before it began");
+        if (task->moving) /* it was told to end already */
+                task_touch(turn->c, job, task);
                 task_set_desire(turn, job, task, &desire);
         }
         task_recount(job, task);

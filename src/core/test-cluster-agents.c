@@ -106,8 +106,8 @@ static void test_strangers(void **state)
 
         (void) state;
         kit_disconnect(k, 0);
-        cluster_free(k->c);
-        k->c = cluster_new();
+        kit_lose_rows(k);
+        kit_reload(k);
         kit_connect(k, 0);
         kit_settle(k);
         assert_int_equal(k->agents[0].tasks_len, 0);

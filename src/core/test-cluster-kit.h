@@ -68,6 +68,7 @@ struct kit {
         usec_t now;
         struct kit_row *rows;
         size_t rows_len;
+        size_t handled; /* events */
         struct kit_agent agents[KIT_AGENTS_MAX];
         int32_t last_pid;
         uint64_t seed;
@@ -82,7 +83,8 @@ struct kit {
 struct kit *kit_new(void);
 void kit_free(struct kit *k);
 
-/* Hands the event over, stores the rows, sends the assigns. What it returned. */
+/* Hands the event over, stores the rows, which then must be what the cluster knows, and sends the
+ * assigns. What it returned. */
 int kit_handle(struct kit *k, const struct cluster_event *event);
 
 struct job_spec *kit_spec(const char *name, const char *json);
@@ -117,6 +119,7 @@ void kit_end_process(struct kit_agent *a, struct kit_task *t, int exit_code, int
 
 /* The server is killed and begins anew from its rows; all links are cut. */
 void kit_reload(struct kit *k);
+void kit_lose_rows(struct kit *k);
 
 struct task_status kit_status(struct kit *k, const char *id);
 struct job_status kit_job(struct kit *k, const char *name);

@@ -121,6 +121,26 @@ static void test_stopped_while_its_node_is_lost(void **state)
         kit_free(k);
 }
 
+/* It was on its way elsewhere when a person stopped it, and a server that begins anew knows that.
+ */
+static void test_stopped_while_it_leaves(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB_1);
+
+        (void) state;
+        kit_connect(k, 1);
+        kit_settle(k);
+        assert_int_equal(drain(k, "a", 0), 0);
+        assert_int_equal(kit_command(k, CLUSTER_STOP, "web"), 0);
+        kit_reload(k);
+        kit_connect(k, 0);
+        kit_connect(k, 1);
+        kit_settle(k);
+        expect_task(k, "web.0", TASK_ENDED, 1);
+        assert_string_equal(kit_status(k, "web.0").node, "a");
+        kit_free(k);
+}
+
 /* What has to be ready for a while is not waited for until the old time comes again. */
 static void test_clock_set_back_while_it_proves_itself(void **state)
 {
@@ -637,6 +657,7 @@ int main(void)
                 cmocka_unit_test(test_clock_set_back_and_forth),
                 cmocka_unit_test(test_rollout_over_a_clock_set_back),
                 cmocka_unit_test(test_stopped_while_its_node_is_lost),
+                cmocka_unit_test(test_stopped_while_it_leaves),
                 cmocka_unit_test(test_clock_set_back_while_it_proves_itself),
                 cmocka_unit_test(test_restart_beside_a_canary),
                 cmocka_unit_test(test_deadline_of_a_drain),
