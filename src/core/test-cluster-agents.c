@@ -457,6 +457,31 @@ static void test_late_reports(void **state)
         kit_free(k);
 }
 
+/* What its agent says of a namesake on the way does not make the news of the task itself old. */
+static void test_word_of_a_namesake(void **state)
+{
+        struct kit *k =
+                kit_with_job("web", "{\"command\": [\"web\"], \"restart\": {\"delay\": \"2s\"}}");
+        struct kit_agent *a = &k->agents[0];
+
+        (void) state;
+        kit_exit(k, "web.0", 1);
+        k->now += 3 * USEC_SEC;
+        kit_settle(k);
+        assert_int_equal(kit_status(k, "web.0").runs, 2);
+        kit_disconnect(k, 0);
+        assert_int_equal(kit_command(k, CLUSTER_FORGET, "a"), 0);
+        kit_connect(k, 0);
+        kit_exit(k, "web.0", 1);
+        assert_true(kit_agent_report(a));
+        assert_true(kit_deliver_to_server(a));
+        expect_task(k, "web.0", TASK_QUEUED, 1);
+        kit_settle(k);
+        expect_task(k, "web.0", TASK_RUNNING, 1);
+        assert_int_equal(kit_status(k, "web.0").runs, 3); /* the first where it was placed anew */
+        kit_free(k);
+}
+
 /* An agent whose memory goes back behind its word: what has ended is not taken up for it. */
 static void test_agent_remembers_less_than_it_said(void **state)
 {
@@ -728,6 +753,7 @@ int main(void)
                 cmocka_unit_test(test_ends_are_kept),
                 cmocka_unit_test(test_end_without_result),
                 cmocka_unit_test(test_late_reports),
+                cmocka_unit_test(test_word_of_a_namesake),
                 cmocka_unit_test(test_agent_remembers_less_than_it_said),
                 cmocka_unit_test(test_stop_of_what_its_agent_has_lost),
                 cmocka_unit_test(test_logs_of_a_job_that_is_kept),
