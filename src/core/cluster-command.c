@@ -366,6 +366,11 @@ int cluster_command_stop(struct turn *turn, const struct cluster_event *event, s
                 return -1;
         if (task != NULL && task->leaving)
                 return error_set(err, ERR_CONFLICT, "task %s is being removed", event->target);
+        if (task != NULL && task_stands_in(task))
+                return error_set(err, ERR_CONFLICT,
+                        "task %s stands in while job %s is updated, and goes when that is over: "
+                        "`reeve revert %s` takes the update back",
+                        event->target, job->name, job->name);
         if (task != NULL) {
                 stop_task(turn, job, task);
                 return 0;
@@ -478,12 +483,12 @@ static int spec_with_count(
         return r;
 }
 
-/* A person who stopped a stand-in has not said that a task of the job shall not run. */
-static void count_in(struct turn *turn, struct job *job, uint32_t before, uint32_t count)
+/* What was stopped as a task of the job may be a stand-in from now on, and these run. */
+static void count_out(struct turn *turn, struct job *job, uint32_t count)
 {
         struct task *task;
 
-        for (uint32_t i = before; i < count; i++)
+        for (uint32_t i = count; i < job->tasks_len; i++)
                 if ((task = job_task(job, i)) != NULL)
                         set_stopped(turn, job, task, false);
 }
@@ -519,7 +524,7 @@ int cluster_command_scale(struct turn *turn, const struct cluster_event *event, 
         newest->spec = take_ptr(spec);
         if (job_holds(job)) /* another task is the canary */
                 job->surge = 0;
-        count_in(turn, job, before, event->count);
+        count_out(turn, job, event->count);
         turn_say(turn, EVENT_JOB_SCALED, job, "count %" PRIu32 " -> %" PRIu32 "%s", before,
                 event->count, job->stopped ? "; it is stopped, nothing starts" : "");
         job_retarget(turn, job, ANEW_NONE, generation);

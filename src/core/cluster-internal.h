@@ -481,7 +481,8 @@ void task_fail(struct turn *turn, struct task *task, const char *reason);
  * when it has ended there. */
 void task_leave(struct turn *turn, struct task *task);
 void task_queue_anew(struct turn *turn, struct task *task); /* at once */
-bool task_is_held(const struct task *task); /* it keeps its version until a canary is promoted */
+bool task_stands_in(const struct task *task); /* for others, while they get a new version */
+bool task_is_held(const struct task *task);   /* it keeps its version until a canary is promoted */
 bool task_follow_leave(
         struct turn *turn, struct task *task); /* it has ended: true if it was that */
 void task_end(struct turn *turn, struct job *job, struct task *task);

@@ -87,9 +87,14 @@ static struct task_desire newest_desire(const struct job *job, uint64_t generati
                 .generation = generation };
 }
 
+bool task_stands_in(const struct task *task)
+{
+        return task->job->surge > 0 && task->index >= job_count(task->job) - task->job->surge;
+}
+
 bool task_is_held(const struct task *task)
 {
-        return job_holds(task->job) && task->index < job_count(task->job) - task->job->surge;
+        return job_holds(task->job) && !task_stands_in(task);
 }
 
 /* Its node has no room for the newest version: the rollout finds another one. */
@@ -178,13 +183,13 @@ void task_end(struct turn *turn, struct job *job, struct task *task)
 {
         struct task_desire desire = task->desire;
 
+        if (task->moving) /* it was told to end already */
+                task_touch(turn->c, job, task);
         desire.run = task->moving = false;
         if (task->state != TASK_ENDED) {
                 if (task->node == NULL)
                         task_set_state(turn, job, task, TASK_ENDED, RESULT_STOPPED,
                                 "was asked to stop before it began");
-        if (task->moving) /* it was told to end already */
-                task_touch(turn->c, job, task);
                 task_set_desire(turn, job, task, &desire);
         }
         task_recount(job, task);
@@ -232,6 +237,7 @@ void task_put(struct turn *turn, struct task *task, const struct choice *choice)
         task->load = choice->load;
         task_set_state(turn, task->job, task, TASK_PLACED, RESULT_NONE, NULL);
         task_recount(task->job, task);
+        preempt_put(task);
         task_send(turn, task);
 }
 
@@ -239,7 +245,6 @@ static void end_as(
         struct turn *turn, struct task *task, enum task_result result, const char *reason)
 {
         struct task_desire desire = task->desire;
-        preempt_put(task);
 
         desire.run = task->moving = false;
         task_set_state(turn, task->job, task, TASK_ENDED, result, reason);
@@ -428,6 +433,8 @@ void job_retarget(struct turn *turn, struct job *job, enum anew anew, uint64_t g
         struct task *task;
 
         pins_update(turn->c, job);
+        if (!job_runs(job)) /* all of them are down: there is nobody to stand in for */
+                job->surge = 0;
         job->slot_count = MIN(job->slot_count, job_current_spec(job)->count);
         count = job_count(job);
         job->roll_next = job->unmet = 0;

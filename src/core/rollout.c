@@ -5,7 +5,8 @@
  * are not settled yet are *in flight*. Stop-first, no more than `update.parallel` are in flight, so
  * that no more are down. Start-first, as many *surge* tasks are made first: they have the indexes
  * behind the job's count and the newest version, stand in for those that are being replaced, and go
- * when all have been (there is none of a job with one task per node). A canary is a surge that has
+ * when all have been (there is none of a job with one task per node). Where there is room for some
+ * of them only, these are all. A canary is a surge that has
  * to be promoted by a person before any other task is touched; as many canaries as tasks are a
  * blue/green deployment.
  *
@@ -141,10 +142,27 @@ static uint32_t surge_settled(const struct job *job)
         return settled;
 }
 
+/* How many stand-ins there is no room for, beside others that stand in already: these are enough.
+ * One that is dropped may leave its room to one that waits. */
+static uint32_t surge_excess(const struct job *job)
+{
+        uint32_t count = job_count(job) - job->surge, waiting = 0;
+
+        if (job->unmet == 0 || job_holds(job) || surge_settled(job) == 0)
+                return 0;
+        for (uint32_t i = 0; i < job->surge; i++) {
+                const struct task *task = job_task(job, count + i);
+
+                waiting += task != NULL && (task->marks & BIT(MARK_UNPLACED)) != 0;
+        }
+        return waiting;
+}
+
 static void surge_advance(struct turn *turn, struct job *job)
 {
         const struct job_spec *spec = job_current_spec(job);
         size_t outdated = job->counts[MARK_MOVABLE];
+        uint32_t excess;
 
         if (job_per_node(job)) /* there is no node for more */
                 return;
@@ -155,6 +173,9 @@ static void surge_advance(struct turn *turn, struct job *job)
         else if (job->surge > 0 && job->counts[MARK_OUTDATED] == 0 &&
                  job->counts[MARK_SETTLED] >= job_wanted(job)) {
                 job->surge = 0;
+                job_retarget(turn, job, ANEW_NONE, turn->c->index + 1);
+        } else if (job->surge > 1 && (excess = surge_excess(job)) > 0) {
+                job->surge -= excess;
                 job_retarget(turn, job, ANEW_NONE, turn->c->index + 1);
         }
 }

@@ -188,22 +188,58 @@ static void test_commands_amid(void **state)
                 }
 }
 
-/* Who stopped a stand-in has not stopped the task that has its name after the next scale-up; that
- * does not depend on whether the stand-in has gone by then. */
-static void test_stopped_stand_in_and_scale(void **state)
+/* Without its stand-ins a rollout would wait for ever. */
+static void test_stand_in_is_not_stopped(void **state)
+{
+        struct kit *k = kit_running(SPEC(3, 1, START_FIRST));
+
+        (void) state;
+        apply(k, "web", SPEC(3, 2, START_FIRST));
+        assert_int_equal(kit_command(k, CLUSTER_STOP, "web.3"), -1);
+        expect_error(k, ERR_CONFLICT,
+                "task web.3 stands in while job web is updated, and goes when that is over: "
+                "`reeve revert web` takes the update back");
+        kit_settle(k);
+        expect_rolled(k, 2, 3);
+        kit_free(k);
+}
+
+/* One that was stopped becomes a stand-in when the job is scaled down. */
+static void test_stopped_one_stands_in(void **state)
 {
         (void) state;
         for (int steps = 0; steps < 40; steps++) {
+                struct kit *k = kit_running(SPEC(4, 1, START_FIRST));
+
+                apply(k, "web", SPEC(4, 2, START_FIRST));
+                for (int i = 0; i < steps; i++)
+                        step(k);
+                assert_int_equal(kit_command(k, CLUSTER_STOP, "web.3"), 0);
+                assert_int_equal(kit_scale(k, "web", 3), 0);
+                kit_settle(k);
+                expect_rolled(k, 2, 3);
+                kit_free(k);
+        }
+}
+
+/* All are down: nobody stands in for them, and none is left over. */
+static void test_stop_ends_stand_ins(void **state)
+{
+        (void) state;
+        for (int steps = 0; steps < 20; steps++) {
                 struct kit *k = kit_running(SPEC(3, 1, START_FIRST));
 
                 apply(k, "web", SPEC(3, 2, START_FIRST));
-                step(k);
-                assert_int_equal(kit_command(k, CLUSTER_STOP, "web.3"), 0);
                 for (int i = 0; i < steps; i++)
                         step(k);
-                assert_int_equal(kit_scale(k, "web", 5), 0);
+                kit_command(k, CLUSTER_STOP, "web");
                 kit_settle(k);
-                expect_rolled(k, 2, 5);
+                assert_int_equal(tasks_of(k), 3);
+                kit_command(k, CLUSTER_RESTART, "web.1");
+                kit_settle(k);
+                assert_int_equal(tasks_of(k), 3);
+                expect_job(k, "web", JOB_RUNNING, 1);
+                assert_int_equal(kit_status(k, "web.1").version, 2);
                 kit_free(k);
         }
 }
@@ -228,6 +264,25 @@ static void test_start_first_without_room(void **state)
         kit_pass(k, 2 * USEC_SEC);
         assert_int_equal(with_version(k, 1), 2);
         assert_non_null(job_find(k->c, "web")->roll_failed);
+        kit_free(k);
+}
+
+/* There is room for one more, and two could be replaced at a time. */
+static void test_start_first_with_little_room(void **state)
+{
+        struct kit *k = kit_with_nodes("{\"cpu\": 5000}", NULL);
+
+        (void) state;
+        apply(k, "web",
+                "{\"command\": [\"1\"], \"count\": 4, \"resources\": {\"cpu\": 1}, "
+                "\"update\": {\"order\": \"start-first\", \"parallel\": 3}}");
+        kit_settle(k);
+        apply(k, "web",
+                "{\"command\": [\"2\"], \"count\": 4, \"resources\": {\"cpu\": 1}, "
+                "\"update\": {\"order\": \"start-first\", \"parallel\": 3}}");
+        assert_int_equal(settle_and_watch(k, "web"), 4);
+        expect_rolled(k, 2, 4);
+        expect_capacity_kept(k);
         kit_free(k);
 }
 
@@ -606,8 +661,11 @@ int main(void)
                 cmocka_unit_test(test_start_first_and_a_reload),
                 cmocka_unit_test(test_start_first_after_a_canary),
                 cmocka_unit_test(test_commands_amid),
-                cmocka_unit_test(test_stopped_stand_in_and_scale),
+                cmocka_unit_test(test_stand_in_is_not_stopped),
+                cmocka_unit_test(test_stopped_one_stands_in),
+                cmocka_unit_test(test_stop_ends_stand_ins),
                 cmocka_unit_test(test_start_first_without_room),
+                cmocka_unit_test(test_start_first_with_little_room),
                 cmocka_unit_test(test_canary_is_promoted),
                 cmocka_unit_test(test_blue_green),
                 cmocka_unit_test(test_canary_is_reverted),
