@@ -114,15 +114,13 @@ static int check_wanted(struct sim *s, const struct wish *w, const struct fact *
         return status->state == TASK_RUNNING ? check_running(f, status, err) : 0;
 }
 
-/* One that was to stand in for others: it has no room, so that its rollout waits or has halted; or
- * the job was stopped amid it, and the next version clears it away. */
+/* One that was to stand in for others has no room, so that its rollout waits or has halted. */
 static bool may_stay(
         struct sim *s, const struct wish *w, uint32_t index, const struct task_status *status)
 {
-        if (!w->live.exists || index < w->live.count || index - w->live.count >= w->live.surge)
+        if (!w->live.exists || w->live.stopped || index < w->live.count ||
+                index - w->live.count >= w->live.surge)
                 return false;
-        if (sim_wish_is_stopped(&w->live, index))
-                return status->state == TASK_ENDED;
         return ((status->state == TASK_QUEUED && status->node == NULL) ||
                        status->result == RESULT_REJECTED) &&
                sim_room_find(s, w->live.spec) == NULL;
@@ -144,7 +142,7 @@ static int check_task(
         if (live_processes(f) > 0)
                 return error_set(err, ERR_TIMEOUT, "%s has a process, and nobody wants it", id);
         if (there && may_stay(s, w, index, &status)) {
-                *waiting += !sim_wish_is_stopped(&w->live, index);
+                ++*waiting;
                 return 0;
         }
         if (there && w->live.exists && index >= w->live.count && status.state == TASK_ENDED &&
@@ -182,9 +180,11 @@ static int check_job(struct sim *s, const struct wish *w, struct error *err)
         bool there = cluster_get_job(s->server.cluster, w->job, &status);
         size_t wanted = 0, running = 0, waiting = 0;
         struct error first = ERROR_INIT;
+        /* a stand-in that was never told anything has no fact */
+        size_t len = MAX((size_t) w->live.count + w->live.surge, w->facts_len);
 
         *err = ERROR_INIT;
-        for (uint32_t i = 0; i < MAX((size_t) w->live.count, w->facts_len); i++) {
+        for (uint32_t i = 0; i < len; i++) {
                 /* one that needs a person may be why the others are not as they should be */
                 if (check_task(s, w, i, &waiting, err) < 0 && err->code == ERR_CONFLICT)
                         return -1;

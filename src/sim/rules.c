@@ -141,13 +141,12 @@ static void accept_restart(struct wish_state *w, bool of_task, uint32_t index)
                 stop_index(w, index, false);
 }
 
-/* Those that are counted in now run: who was stopped beyond the count stood in for others. */
 static void accept_scale(struct wish_state *w, const struct job_spec *now, uint32_t count)
 {
-        for (size_t i = MIN(w->count, count); i < w->task_stopped_len; i++)
-                w->task_stopped[i] = false;
         set_spec(w, now);
         w->count = count;
+        for (size_t i = count; i < w->task_stopped_len; i++)
+                w->task_stopped[i] = false;
 }
 
 /* "web.3": the index; false if it is a job. */
@@ -454,7 +453,8 @@ static void hear_assign(struct sim *s, const struct cluster_assign *a, bool roll
         struct fact *f = fact_get(s->rules, a->task);
         bool down, asked = f->asked;
 
-        if (a->forget) {
+        if (a->forget) { /* it has ended there, or is a namesake of one that is elsewhere */
+                f->up &= strcmp(f->up_on != NULL ? f->up_on->status.name : "", a->node) != 0;
                 sim_room_forget(s, f);
                 return;
         }
