@@ -141,6 +141,30 @@ void kit_lose_rows(struct kit *k)
         k->rows_len = 0;
 }
 
+static uint64_t stored_note_seq(const struct kit *k, const char *prefix, const char *name)
+{
+        AUTO(mem_freep) char *key = mem_printf("%s/%s", prefix, name);
+        const char *at;
+
+        for (size_t i = 0; i < k->rows_len; i++) {
+                if (strcmp(k->rows[i].key, key) != 0)
+                        continue;
+                at = strstr(k->rows[i].value, "\"note_seq\":");
+                if (strcmp(prefix, "notes") == 0)
+                        return strtoull(k->rows[i].value, NULL, 10);
+                return at != NULL ? strtoull(at + strlen("\"note_seq\":"), NULL, 10) : 0;
+        }
+        return 0;
+}
+
+static void check_notes(const struct kit *k)
+{
+        for (const struct node *node = k->c->nodes; node != NULL; node = node->hh.next)
+                assert_int_equal(
+                        node->note_seq, MAX(stored_note_seq(k, "node", node->status.name),
+                                                stored_note_seq(k, "notes", node->status.name)));
+}
+
 /* What a server that begins anew would find is what this one knows. */
 static void check_rows(const struct kit *k)
 {
@@ -157,6 +181,7 @@ static void check_rows(const struct kit *k)
                 rows -= strncmp(k->rows[i].key, "event/", 6) != 0 &&
                         strncmp(k->rows[i].key, "notes/", 6) != 0;
         assert_int_equal(rows, 0);
+        check_notes(k);
         cluster_effects_done(&all);
 }
 
