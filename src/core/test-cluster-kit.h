@@ -120,6 +120,7 @@ void kit_end_process(struct kit_agent *a, struct kit_task *t, int exit_code, int
 /* The server is killed and begins anew from its rows; all links are cut. */
 void kit_reload(struct kit *k);
 void kit_lose_rows(struct kit *k);
+void kit_store_rows(struct kit *k); /* of the last event */
 
 struct task_status kit_status(struct kit *k, const char *id);
 struct job_status kit_job(struct kit *k, const char *name);
