@@ -327,7 +327,8 @@ struct cluster {
         size_t blocked;               /* jobs with roll_blocked */
         struct job *dirty, *unstored; /* touched in this turn */
         uint64_t index, changes;
-        bool purge_due; /* an agent that just came back is to be told to delete logs */
+        bool clock_was_set; /* times in the rows of nodes are to be written */
+        bool purge_due;     /* an agent that just came back is to be told to delete logs */
 };
 
 /* One call of cluster_handle(). */

@@ -81,6 +81,18 @@ static void set_clock(struct cluster *c, int64_t by)
         for (struct job *job = c->jobs; job != NULL; job = job->hh.next)
                 rollout_set_clock(job, by);
         kinds_clock_set(c, by);
+        c->clock_was_set = true;
+}
+
+/* What is stored has to move with the clock, too; rows of jobs are marked. */
+static void write_times(struct turn *turn)
+{
+        const struct node *node = turn->c->nodes;
+
+        for (; node != NULL && turn->c->clock_was_set; node = node->hh.next)
+                if (node->drain_deadline != USEC_NEVER || node->status.state == NODE_LOST)
+                        rows_write_node(turn->effects, node);
+        turn->c->clock_was_set = false;
 }
 
 void node_set_due(struct cluster *c, struct node *node)
@@ -192,8 +204,10 @@ int cluster_handle(struct cluster *c, const struct cluster_event *event, usec_t 
         c->now = now_wall;
         if (handle(&turn, event, err) < 0)
                 return -1;
-        if (event->type != CLUSTER_LOAD) /* nothing follows from a half of the rows */
-                turn_advance(&turn);
+        if (event->type == CLUSTER_LOAD) /* nothing follows from a half of the rows */
+                return 0;
+        write_times(&turn);
+        turn_advance(&turn);
         return 0;
 }
 
