@@ -26,6 +26,9 @@ const struct attribute_known attributes_known[] = {
         { ATTRIBUTE_MEMORY, "bytes of memory" },
         { ATTRIBUTE_DISK, "bytes of disk space" },
         { ATTRIBUTE_CGROUP, "which cgroups there are: `1`, `2` or `hybrid`" },
+        { ATTRIBUTE_LIMITS,
+                "what of `limits` can be limited for all processes of a task together: of "
+                "`memory`, `swap`, `cpu`, `pids` and `io` (`limits ~ memory`), or `none`" },
         { ATTRIBUTE_VERSION, "the version of Reeve" },
         { NULL, NULL },
 };

@@ -30,6 +30,7 @@ struct attributes {
 #define ATTRIBUTE_MEMORY  "memory" /* bytes */
 #define ATTRIBUTE_DISK    "disk"   /* bytes */
 #define ATTRIBUTE_CGROUP  "cgroup" /* 1, 2 or hybrid */
+#define ATTRIBUTE_LIMITS  "limits"
 #define ATTRIBUTE_VERSION "reeve"
 
 /* All of them with what they mean, for the reference page; ended by a NULL name. */

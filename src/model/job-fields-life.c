@@ -62,6 +62,16 @@ static void init_field(const struct job_field *field, void *base)
         case FIELD_SIGNAL:
                 *(int *) at = (int) field->initial;
                 break;
+        case FIELD_INTEGER:
+                *(int32_t *) at = JOB_NICE_NONE;
+                break;
+        case FIELD_OCTAL:
+                *(uint32_t *) at = JOB_UMASK_NONE;
+                break;
+        case FIELD_LIMIT:
+        case FIELD_LIMIT_SIZE:
+                *(uint64_t *) at = JOB_LIMIT_NONE;
+                break;
         case FIELD_CODES:
                 if (field->has_default)
                         init_codes(field, base);
@@ -77,6 +87,7 @@ static void init_field(const struct job_field *field, void *base)
         case FIELD_CONSTRAINTS:
         case FIELD_BOOL:
         case FIELD_WEIGHT:
+        case FIELD_CPUS:
         case FIELD_TEXT:
         case FIELD_PATH:
         case FIELD_NAME:
@@ -172,6 +183,7 @@ static void free_field(const struct job_field *field, void *base)
         case FIELD_CONSTRAINTS:
                 free_constraints(*(struct constraint **) at, job_field_len(field, base));
                 break;
+        case FIELD_CPUS:
         case FIELD_TEXT:
         case FIELD_PATH:
         case FIELD_NAME:
@@ -197,6 +209,10 @@ static void free_field(const struct job_field *field, void *base)
         case FIELD_SPAN:
         case FIELD_SIZE:
         case FIELD_SIGNAL:
+        case FIELD_INTEGER:
+        case FIELD_OCTAL:
+        case FIELD_LIMIT:
+        case FIELD_LIMIT_SIZE:
                 break;
         }
 }

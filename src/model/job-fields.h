@@ -23,22 +23,27 @@ enum field_type {
         FIELD_BOOL,        /* bool */
         FIELD_ENUM,        /* enum, through names */
         FIELD_COUNT,       /* uint32_t, min..max; with names, the first of them is UINT32_MAX */
-        FIELD_TASKS,  /* uint32_t, min..max; null where job_spec_per_node(); of struct job_spec */
-        FIELD_WEIGHT, /* int32_t, -max..max, not 0 */
-        FIELD_MILLI,  /* uint32_t of thousandths, min..max */
-        FIELD_TEXT,   /* char *; NULL when not given */
-        FIELD_PATH,   /* char *; absolute */
-        FIELD_NAME,   /* char *; text_is_name() */
-        FIELD_ATTRIBUTE, /* char *; attribute_is_name() */
-        FIELD_TEXTS,     /* char ** ended by NULL; at most max, no two alike; NULL if none */
-        FIELD_NAMES,     /* the same of text_is_name() */
-        FIELD_SPAN,      /* usec_t, min..max */
-        FIELD_SIZE,      /* uint64_t of bytes, min..max */
-        FIELD_SIGNAL,    /* int */
-        FIELD_CODES,     /* int * of exit codes, sorted; size_t at offset2 */
-        FIELD_SIGNALS,   /* int * of signals, sorted; size_t at offset2 */
-        FIELD_COMMAND,   /* char ** ended by NULL; bool "for the shell" at offset2 */
-        FIELD_ENV,       /* char ** of NAME=value, sorted by name, ended by NULL; NULL if none */
+        FIELD_TASKS,   /* uint32_t, min..max; null where job_spec_per_node(); of struct job_spec */
+        FIELD_WEIGHT,  /* int32_t, -max..max, not 0 */
+        FIELD_MILLI,   /* uint32_t of thousandths, min..max */
+        FIELD_INTEGER, /* int32_t, from min to max as int64_t; JOB_NICE_NONE when not given */
+        FIELD_OCTAL,   /* uint32_t, at most max; JOB_UMASK_NONE when not given */
+        FIELD_LIMIT,   /* uint64_t, min..max; JOB_LIMIT_NONE, JOB_LIMIT_UNLIMITED */
+        FIELD_LIMIT_SIZE, /* the same of bytes */
+        FIELD_CPUS,       /* char *; job_read_cpus() */
+        FIELD_TEXT,       /* char *; NULL when not given */
+        FIELD_PATH,       /* char *; absolute */
+        FIELD_NAME,       /* char *; text_is_name() */
+        FIELD_ATTRIBUTE,  /* char *; attribute_is_name() */
+        FIELD_TEXTS,      /* char ** ended by NULL; at most max, no two alike; NULL if none */
+        FIELD_NAMES,      /* the same of text_is_name() */
+        FIELD_SPAN,       /* usec_t, min..max */
+        FIELD_SIZE,       /* uint64_t of bytes, min..max */
+        FIELD_SIGNAL,     /* int */
+        FIELD_CODES,      /* int * of exit codes, sorted; size_t at offset2 */
+        FIELD_SIGNALS,    /* int * of signals, sorted; size_t at offset2 */
+        FIELD_COMMAND,    /* char ** ended by NULL; bool "for the shell" at offset2 */
+        FIELD_ENV,        /* char ** of NAME=value, sorted by name, ended by NULL; NULL if none */
 };
 
 #define JOB_RULES_MAX     64
@@ -70,6 +75,7 @@ struct job_field {
 
 extern const struct job_field job_fields[];
 extern const struct job_field job_ready_fields[], job_check_fields[]; /* job-checks.c */
+extern const struct job_field job_io_fields[], job_limits_fields[];   /* job-limits.c */
 
 extern const char *const restart_policy_names[]; /* ended by NULL, as all of these */
 extern const char *const restart_action_names[];

@@ -85,6 +85,19 @@ static int read_weight(const struct reader *r, const struct value *value,
         return 0;
 }
 
+static int read_integer(const struct reader *r, const struct value *value,
+        const struct job_field *field, int32_t *ret)
+{
+        json_int_t number = json_integer_value(value->json);
+
+        if (!json_is_integer(value->json) || number < (int64_t) field->min ||
+                number > (int64_t) field->max)
+                return value_fail_expected(r, value, "a whole number from %d to %d",
+                        (int) (int64_t) field->min, (int) (int64_t) field->max);
+        *ret = (int32_t) number;
+        return 0;
+}
+
 /* "0.5" and "500m" are both 500. */
 static bool parse_milli(const char *text, double *ret)
 {
@@ -138,6 +151,8 @@ static int read_string(const struct reader *r, const struct value *value, const 
 static int check_text(
         const struct reader *r, const struct value *value, enum field_type type, const char *text)
 {
+        if (type == FIELD_CPUS && !job_read_cpus(text, NULL, NULL))
+                return value_fail_expected(r, value, "a list of CPUs such as \"0-3,6\"");
         if (type == FIELD_PATH && text[0] != '/')
                 return value_fail_expected(r, value, "an absolute path");
         if ((type == FIELD_NAME || type == FIELD_NAMES) && !text_is_name(text))
@@ -161,6 +176,24 @@ static int read_text(const struct reader *r, const struct value *value,
         if (check_text(r, value, field->type, text) < 0)
                 return -1;
         *ret = take_ptr(text);
+        return 0;
+}
+
+/* As the shell's umask has it: "022". Without quotes 022 is text as well, and 22 the number. */
+static int read_octal(const struct reader *r, const struct value *value,
+        const struct job_field *field, uint32_t *ret)
+{
+        AUTO(mem_freep) char *text = NULL;
+        char *end;
+        unsigned long number;
+
+        if (read_string(r, value, "text", false, &text) < 0)
+                return -1;
+        number = strtoul(text, &end, 8);
+        if (!isdigit((unsigned char) text[0]) || *end != '\0' || number > field->max)
+                return value_fail_expected(
+                        r, value, "an octal number from 0 to %lo", (unsigned long) field->max);
+        *ret = (uint32_t) number;
         return 0;
 }
 
@@ -279,6 +312,40 @@ static int read_size(const struct reader *r, const struct value *value,
                 return value_fail_expected(r, value, "a size from %s to %s",
                         text_format_size(min, field->min), text_format_size(max, field->max));
         *ret = bytes;
+        return 0;
+}
+
+static bool says_unlimited(const struct value *value)
+{
+        const char *word = json_string_value(value->json);
+
+        return word != NULL && strcmp(word, "unlimited") == 0;
+}
+
+static int read_limit_size(const struct reader *r, const struct value *value,
+        const struct job_field *field, uint64_t *ret)
+{
+        if (says_unlimited(value))
+                *ret = JOB_LIMIT_UNLIMITED;
+        else
+                return read_size(r, value, field, ret);
+        return 0;
+}
+
+static int read_limit(const struct reader *r, const struct value *value,
+        const struct job_field *field, uint64_t *ret)
+{
+        json_int_t number = json_integer_value(value->json);
+
+        if (says_unlimited(value)) {
+                *ret = JOB_LIMIT_UNLIMITED;
+                return 0;
+        }
+        if (!json_is_integer(value->json) || number < (json_int_t) field->min ||
+                number > (json_int_t) field->max)
+                return value_fail_expected(r, value, "a number from %u to %u, or \"unlimited\"",
+                        (unsigned) field->min, (unsigned) field->max);
+        *ret = (uint64_t) number;
         return 0;
 }
 
@@ -597,9 +664,18 @@ static int read_field(const struct reader *r, const struct value *value,
                 return read_weight(r, value, field, at);
         case FIELD_MILLI:
                 return read_milli(r, value, field, at);
+        case FIELD_INTEGER:
+                return read_integer(r, value, field, at);
+        case FIELD_OCTAL:
+                return read_octal(r, value, field, at);
+        case FIELD_LIMIT:
+                return read_limit(r, value, field, at);
+        case FIELD_LIMIT_SIZE:
+                return read_limit_size(r, value, field, at);
         case FIELD_TEXTS:
         case FIELD_NAMES:
                 return read_texts(r, value, field, at);
+        case FIELD_CPUS:
         case FIELD_TEXT:
         case FIELD_PATH:
         case FIELD_NAME:

@@ -118,6 +118,17 @@ static void put_range(const struct job_field *field, struct buffer *out)
                         text_format_size(b, field->max));
 }
 
+static void put_limit(const struct job_field *field, struct buffer *out)
+{
+        char min[TEXT_SIZE_MAX];
+
+        if (field->type == FIELD_LIMIT)
+                buffer_printf(out, "number, %u or more", (unsigned) field->min);
+        else
+                buffer_printf(out, "size, %s or more", text_format_size(min, field->min));
+        buffer_puts(out, ", or `unlimited`");
+}
+
 static void put_words(const struct job_field *field, struct buffer *out)
 {
         for (size_t i = 0; field->names[i] != NULL; i++)
@@ -160,6 +171,20 @@ static void put_type(const struct job_field *field, struct buffer *out)
         case FIELD_SPAN:
         case FIELD_SIZE:
                 put_range(field, out);
+                break;
+        case FIELD_INTEGER:
+                buffer_printf(out, "number, %d to %d", (int) (int64_t) field->min,
+                        (int) (int64_t) field->max);
+                break;
+        case FIELD_OCTAL:
+                buffer_printf(out, "octal number, 0 to %o", (unsigned) field->max);
+                break;
+        case FIELD_LIMIT:
+        case FIELD_LIMIT_SIZE:
+                put_limit(field, out);
+                break;
+        case FIELD_CPUS:
+                buffer_puts(out, "list of CPUs");
                 break;
         case FIELD_TEXT:
                 buffer_puts(out, "text");

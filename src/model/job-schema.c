@@ -116,6 +116,31 @@ static json_t *count_schema(const struct job_field *field)
         return json_pack("{s:[o,{s:s}]}", "anyOf", schema, "const", field->names[0]);
 }
 
+static json_t *integer_schema(const struct job_field *field)
+{
+        return json_pack("{s:[s,s],s:I,s:I}", "type", "integer", "null", "minimum",
+                (json_int_t) field->min, "maximum", (json_int_t) field->max);
+}
+
+static json_t *octal_schema(void)
+{
+        return json_pack("{s:[s,s,s],s:s,s:i,s:i}", "type", "string", "integer", "null", "pattern",
+                "^[0-7]{1,4}$", "minimum", 0, "maximum", 777);
+}
+
+/* A number, or "unlimited". */
+static json_t *limit_schema(const struct job_field *field)
+{
+        json_t *number =
+                field->type == FIELD_LIMIT_SIZE
+                        ? quantity_schema("size", field, 1)
+                        : json_pack("{s:s,s:I,s:I}", "type", "integer", "minimum",
+                                  (json_int_t) field->min, "maximum", (json_int_t) field->max);
+
+        return json_pack(
+                "{s:[o,{s:s},{s:s}]}", "anyOf", number, "const", "unlimited", "type", "null");
+}
+
 static json_t *milli_schema(const struct job_field *field)
 {
         return json_pack("{s:[s,s],s:f,s:f,s:s}", "type", "number", "string", "minimum",
@@ -182,6 +207,15 @@ static json_t *type_schema(const struct job_field *field, const struct job_spec 
                         "const", 0);
         case FIELD_MILLI:
                 return milli_schema(field);
+        case FIELD_INTEGER:
+                return integer_schema(field);
+        case FIELD_OCTAL:
+                return octal_schema();
+        case FIELD_LIMIT:
+        case FIELD_LIMIT_SIZE:
+                return limit_schema(field);
+        case FIELD_CPUS:
+                return text_schema(field);
         case FIELD_NAME:
                 return pattern_schema(JOB_NAME_PATTERN);
         case FIELD_ATTRIBUTE:

@@ -152,6 +152,18 @@ static json_t *env_to_json(const struct job_field *field, const void *base)
         return object;
 }
 
+static json_t *limit_to_json(const struct job_field *field, uint64_t limit)
+{
+        char size[TEXT_SIZE_MAX];
+
+        if (limit == JOB_LIMIT_NONE)
+                return json_null();
+        if (limit == JOB_LIMIT_UNLIMITED)
+                return json_string("unlimited");
+        return field->type == FIELD_LIMIT ? json_integer((json_int_t) limit)
+                                          : json_string(text_format_size(size, limit));
+}
+
 json_t *job_field_to_json(const struct job_field *field, const void *base)
 {
         const void *at = job_field_get(field, base);
@@ -184,9 +196,20 @@ json_t *job_field_to_json(const struct job_field *field, const void *base)
                 return json_integer(*(const int32_t *) at);
         case FIELD_MILLI:
                 return json_string(job_format_milli(milli, *(const uint32_t *) at));
+        case FIELD_INTEGER:
+                return *(const int32_t *) at == JOB_NICE_NONE ? json_null()
+                                                              : json_integer(*(const int32_t *) at);
+        case FIELD_OCTAL:
+                return *(const uint32_t *) at == JOB_UMASK_NONE
+                               ? json_null()
+                               : json_sprintf("%03o", *(const uint32_t *) at);
+        case FIELD_LIMIT:
+        case FIELD_LIMIT_SIZE:
+                return limit_to_json(field, *(const uint64_t *) at);
         case FIELD_TEXTS:
         case FIELD_NAMES:
                 return texts_to_json(*(char **const *) at);
+        case FIELD_CPUS:
         case FIELD_TEXT:
         case FIELD_PATH:
         case FIELD_NAME:

@@ -74,6 +74,16 @@ struct dependency {
         enum after_condition condition;
 };
 
+/* A field of `limits` that was not given, and one that says "unlimited". */
+#define JOB_LIMIT_NONE      (UINT64_MAX - 1)
+#define JOB_LIMIT_UNLIMITED UINT64_MAX
+
+#define JOB_NICE_NONE  INT32_MIN
+#define JOB_UMASK_NONE UINT32_MAX
+#define JOB_GROUPS_MAX 64
+
+enum io_class { IO_CLASS_NONE, IO_CLASS_REALTIME, IO_CLASS_BEST_EFFORT, IO_CLASS_IDLE };
+
 /* What a particular way to end means, before the policy is asked. The first rule that matches
  * counts. */
 struct restart_rule {
@@ -104,6 +114,7 @@ struct job_spec {
         bool command_shell; /* it was given as a string */
         char *user;         /* NULL: the user that the agent runs as */
         char *group;        /* NULL: the user's primary group */
+        char **groups;      /* supplementary ones; NULL: the user's own */
         char *directory;    /* NULL: the root directory */
         char **env;         /* "NAME=value", sorted by name, NULL-terminated; NULL if none */
 
@@ -124,6 +135,26 @@ struct job_spec {
                 uint64_t disk;   /* bytes. Default 0 */
                 char **ports;    /* names, at most JOB_PORTS_MAX, no two alike */
         } resources;
+
+        uint32_t umask;    /* JOB_UMASK_NONE: the agent's, as for the following */
+        int32_t nice;      /* JOB_NICE_NONE */
+        int32_t oom_score; /* JOB_NICE_NONE; what oom_score_adj is set to */
+        char *cpus;        /* NULL; "0-3,6": job_read_cpus() */
+        struct {
+                enum io_class class; /* the values are the kernel's. Default: none */
+                uint32_t level;      /* 0..7, default 4 */
+        } io;
+
+        /* What the kernel enforces for all processes of a task together, and (from `files` on) for
+         * each of them. JOB_LIMIT_NONE: not given, JOB_LIMIT_UNLIMITED. */
+        struct {
+                uint64_t memory;                /* bytes */
+                uint64_t swap;                  /* bytes, beside memory */
+                uint32_t cpu;                   /* thousandths of a core; 0: no limit */
+                uint32_t cpu_weight, io_weight; /* 1..10000, default 100 */
+                uint64_t pids;
+                uint64_t files, core, stack, file_size, locked_memory, processes, address_space;
+        } limits;
 
         struct {
                 char **zones;                   /* any of them; NULL: wherever */
@@ -242,6 +273,11 @@ bool job_spec_has_notify(const struct job_spec *spec);
 struct job_spec *job_spec_ref(struct job_spec *spec);
 void job_spec_unref(struct job_spec *spec);
 void job_spec_unrefp(struct job_spec **spec);
+
+/* Reads a list of CPUs such as "0-3,6" and calls @each (unless NULL) for every CPU in it. Returns
+ * false if it is none; CPUs are numbered below JOB_CPUS_MAX. */
+#define JOB_CPUS_MAX 4096
+bool job_read_cpus(const char *text, void (*each)(void *data, unsigned cpu), void *data);
 
 /* A parsed job file: the specs in the order of the file. */
 struct job_file {

@@ -22,9 +22,12 @@ struct row {
 #define WEB "jobs:\n  web:\n    command: [run]\n"
 
 #define FIELDS                                                                                     \
-        "there are kind, template, count, command, user, group, directory, env, success_codes, "   \
-        "priority, owner, singleton, lease, resources, place, queue, lost, restart, stop, "        \
-        "ready, health, watchdog, logs, update, batch and schedule"
+        "there are kind, template, count, command, user, group, groups, umask, nice, oom_score, "  \
+        "cpus, "                                                                                   \
+        "directory, env, success_codes, priority, owner, singleton, lease, "                       \
+        "resources, limits, io, "                                                                  \
+        "place, queue, lost, restart, stop, ready, health, watchdog, logs, "                       \
+        "update, batch and schedule"
 
 static const struct row yaml_rows[] = {
         /* the file */
@@ -75,8 +78,8 @@ static const struct row yaml_rows[] = {
         { WEB "    signal: TERM\n",
                 "f:4: jobs.web.signal: unknown field; \"signal\" belongs under \"restart.rules\" "
                 "or \"stop\"" },
-        { WEB "    stop:\n      files: 3\n",
-                "f:5: jobs.web.stop.files: unknown field; \"files\" belongs under \"logs\"" },
+        { WEB "    stop:\n      files: 3\n", "f:5: jobs.web.stop.files: unknown field; \"files\" "
+                                             "belongs under \"limits\" or \"logs\"" },
         { WEB "    stop:\n      grace: 1s\n      count: 3\n",
                 "f:6: jobs.web.stop.count: unknown field; \"count\" belongs beside \"stop\", not "
                 "under it" },
@@ -231,8 +234,8 @@ static const struct row yaml_rows[] = {
                 "f:4: jobs.web.template: expected true or false, got \"yes\"" },
         { WEB "    template: 1\n", "f:4: jobs.web.template: expected true or false, got 1" },
         { WEB "    owner: \"\"\n", "f:4: jobs.web.owner: expected text, got \"\"" },
-        { WEB "    cpu: 1\n",
-                "f:4: jobs.web.cpu: unknown field; \"cpu\" belongs under \"resources\"" },
+        { WEB "    cpu: 1\n", "f:4: jobs.web.cpu: unknown field; \"cpu\" belongs under "
+                              "\"resources\" or \"limits\"" },
         { WEB "    resources: {mem: 1}\n", "f:4: jobs.web.resources.mem: unknown field; there are "
                                            "cpu, memory, disk and ports" },
         { WEB "    resources: {memroy: 1}\n",

@@ -137,7 +137,7 @@ static void mistakes_are_told(void **state)
                 { "{\"cuont\": 3}", "set.cuont: unknown field; did you mean \"count\"?" },
                 { "{\"restrat.delay\": 3}",
                         "set.restrat.delay: unknown field; did you mean \"restart.delay\"?" },
-                { "{\"memory\": 3}", "did you mean \"resources.memory\"?" },
+                { "{\"disk\": 3}", "did you mean \"resources.disk\"?" },
                 { "{\"xyzzy\": 3}", "set.xyzzy: unknown field; docs/job.md lists all" },
                 { "{\"\": 3}", "set.: unknown field" },
                 { "{\"count.x\": 3}", "set.count.x: unknown field; did you mean \"count\"?" },

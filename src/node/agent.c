@@ -64,6 +64,7 @@ struct agent {
         struct table *table;
         struct outbox *outbox;
         struct specs *specs;
+        struct cgroups *cgroups;
         struct capture *capture;
         struct keeper_client *keeper;
         struct tasks *tasks;
@@ -142,6 +143,7 @@ static void finish_down(struct agent *a)
         a->down_said = true;
         log_info("all tasks are stopped");
         fifos_remove(a->node_directory);
+        cgroups_remove(a->cgroups);
         link_bye(a->link, "halt");
         keeper_client_end(a->keeper); /* it sends us TERM */
 }
@@ -458,6 +460,18 @@ static int know_machine(struct agent *a, struct error *err)
         return machine_find(&config, &a->machine, err);
 }
 
+/* What can be limited here is an attribute, so that jobs can ask for it. */
+static int find_cgroups(struct agent *a, struct error *err)
+{
+        char words[CGROUP_WORDS_MAX];
+
+        a->cgroups = cgroups_new("", a->node_directory, getppid());
+        if (cgroups_lack(a->cgroups) != NULL)
+                log_info("%s", cgroups_lack(a->cgroups));
+        return attributes_set(&a->machine.attributes, ATTRIBUTE_LIMITS,
+                cgroup_words(words, cgroups_enforced(a->cgroups)), err);
+}
+
 /* Of a server that is not on this machine's UNIX socket. */
 static int take_credential(struct agent *a, struct error *err)
 {
@@ -504,6 +518,7 @@ static int assemble(struct agent *a, struct error *err)
                 .table = a->table,
                 .outbox = a->outbox,
                 .specs = a->specs,
+                .cgroups = a->cgroups,
                 .capture = a->capture,
                 .on_changed = on_tasks_changed,
                 .data = a,
@@ -547,7 +562,7 @@ static int run(struct agent *a, struct error *err)
         if (make_directories(a, a->options.data, err) < 0)
                 return -1;
         spawn_init(a->lock);
-        if (know_machine(a, err) < 0 || take_credential(a, err) < 0)
+        if (know_machine(a, err) < 0 || find_cgroups(a, err) < 0 || take_credential(a, err) < 0)
                 return -1;
         if (open_state(a, err) < 0 || assemble(a, err) < 0)
                 return -1;

@@ -41,6 +41,7 @@
 #include "base/mem.h"
 #include "keeper/launch.h"
 #include "keeper/protocol.h"
+#include "node/raw.h"
 
 #define CHILD_STACK_SIZE   (64 * 1024)
 #define DESCRIPTORS_WISHED 262144 /* three per task, see table.h for how many there may be */
@@ -65,6 +66,11 @@ void spawn_init(int agent_lock_fd)
         own = task_nofile; /* we may not go beyond it */
         own.rlim_cur = own.rlim_max;
         setrlimit(RLIMIT_NOFILE, &own);
+}
+
+const struct rlimit *spawn_inherited_nofile(void)
+{
+        return &task_nofile;
 }
 
 void spawn_restore_nofile(void)
@@ -128,15 +134,27 @@ static int find_user(
         return 0;
 }
 
-static int find_group(const char *text, gid_t *ret_gid, struct error *err)
+static int find_group(const char *field, const char *text, gid_t *ret_gid, struct error *err)
 {
         const struct group *group = getgrnam(text);
         int64_t number;
 
         if (group == NULL && !text_parse_int(text, 0, UINT32_MAX - 1, &number))
-                return error_set(
-                        err, ERR_INVALID, "group: there is no group \"%s\" on this machine", text);
+                return error_set(err, ERR_INVALID, "%s: there is no group \"%s\" on this machine",
+                        field, text);
         *ret_gid = group != NULL ? group->gr_gid : (gid_t) number;
+        return 0;
+}
+
+/* `groups` of the spec instead of those that the user is in. */
+static int plan_groups(const struct job_spec *spec, struct spawn_plan *plan, struct error *err)
+{
+        while (spec->groups[plan->groups_len] != NULL)
+                plan->groups_len++;
+        plan->groups = mem_resize(NULL, plan->groups_len, sizeof *plan->groups);
+        for (size_t i = 0; i < plan->groups_len; i++)
+                if (find_group("groups", spec->groups[i], &plan->groups[i], err) < 0)
+                        return -1;
         return 0;
 }
 
@@ -145,16 +163,20 @@ static int plan_user(const struct job_spec *spec, struct spawn_plan *plan, struc
         const char *name = NULL;
         int groups_len = 64;
 
-        if (spec->user == NULL && spec->group == NULL)
+        if (spec->user == NULL && spec->group == NULL && spec->groups == NULL)
                 return 0;
         plan->uid = geteuid();
+        plan->gid = getegid();
         if (spec->user != NULL && find_user(spec->user, &plan->uid, &plan->gid, &name, err) < 0)
                 return -1;
-        if (spec->group != NULL && find_group(spec->group, &plan->gid, err) < 0)
+        if (spec->group != NULL && find_group("group", spec->group, &plan->gid, err) < 0)
                 return -1;
-        if (plan->uid == geteuid() && plan->gid == getegid() && spec->group == NULL)
+        if (plan->uid == geteuid() && plan->gid == getegid() && spec->group == NULL &&
+                spec->groups == NULL)
                 return 0; /* it is us */
         plan->change_user = true;
+        if (spec->groups != NULL)
+                return plan_groups(spec, plan, err);
         if (name == NULL)
                 return 0;
         plan->groups = mem_resize(NULL, (size_t) groups_len, sizeof *plan->groups);
@@ -217,6 +239,7 @@ int spawn_plan_make(const struct job_spec *spec, struct spawn_plan *ret, struct 
                 spawn_plan_done(&plan);
                 return -1;
         }
+        limits_make(spec, &plan.limits);
         plan_environment(spec, &plan);
         plan_command(spec, &plan);
         plan.has_variables = any_variables(plan.argv) || any_variables(plan.env);
@@ -239,6 +262,7 @@ void spawn_plan_done(struct spawn_plan *plan)
         free(plan->program);
         free(plan->directory);
         free(plan->groups);
+        limits_done(&plan->limits);
         *plan = (struct spawn_plan){ 0 };
 }
 
@@ -285,33 +309,13 @@ struct child {
         const struct spawn_run *run;
         char *const *env;
         struct table_run *record;
-        struct msghdr packet; /* for the witness */
+        char *const *cgroup_procs; /* to write ourselves into; NULL: none */
+        struct msghdr packet;      /* for the witness */
 };
 
-/* A system call that leaves the agent's errno alone: returns a negative errno. */
 static long raw(long number, long a, long b, long c, long d)
 {
-        long r = 0;
-#if defined(__x86_64__)
-        register long r10 __asm__("r10") = d;
-
-        __asm__ volatile("syscall"
-                         : "=a"(r)
-                         : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
-                         : "rcx", "r11", "memory");
-#elif defined(__aarch64__)
-        register long x8 __asm__("x8") = number;
-        register long x0 __asm__("x0") = a;
-        register long x1 __asm__("x1") = b;
-        register long x2 __asm__("x2") = c;
-        register long x3 __asm__("x3") = d;
-
-        __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
-        r = x0;
-#else
-#error "spawn.c needs the system call convention of this architecture"
-#endif
-        return r;
+        return raw_call(number, a, b, c, d, 0);
 }
 
 /* exec() resets handlers but keeps what is ignored; and no handler may run in a child that borrows
@@ -331,7 +335,7 @@ static void find_handled(void)
         handled[n] = 0;
 }
 
-static _Noreturn void child_fail(const struct child *child, enum spawn_step step, long r)
+static _Noreturn void child_fail(const struct child *child, unsigned step, long r)
 {
         child->record->failed_step = step;
         child->record->failed_errno = (int32_t) -r;
@@ -427,6 +431,28 @@ static void child_open(
                 child_fail(child, step, fd);
 }
 
+/* For a kernel that did not put us there at clone, and for hierarchies of version 1. */
+static void child_join_cgroups(const struct child *child)
+{
+        for (char *const *path = child->cgroup_procs; path != NULL && *path != NULL; path++) {
+                long fd = raw(SYS_openat, AT_FDCWD, (long) *path, O_WRONLY | O_CLOEXEC, 0);
+                long r = fd < 0 ? fd : raw(SYS_write, fd, (long) "0", 1, 0);
+
+                if (r < 0)
+                        child_fail(child, SPAWN_STEP_CGROUP, r);
+                raw(SYS_close, fd, 0, 0, 0);
+        }
+}
+
+static void child_take_limits(const struct child *child)
+{
+        enum limits_step step;
+        long r = limits_give(&child->plan->limits, &step);
+
+        if (r < 0)
+                child_fail(child, SPAWN_STEP_LIMITS + (unsigned) step, r);
+}
+
 static void child_change_user(const struct child *child)
 {
         const struct spawn_plan *plan = child->plan;
@@ -469,6 +495,7 @@ static int child_main(void *argument)
         child_tell_witness(child);
         child_write_listen_pid(child);
         child_leave_table(child);
+        child_join_cgroups(child);
         r = raw(SYS_setsid, 0, 0, 0, 0);
         if (r < 0)
                 child_fail(child, SPAWN_STEP_SESSION, r);
@@ -476,6 +503,7 @@ static int child_main(void *argument)
         child_open(child, child->run->fifo_paths[0], O_RDWR, STDOUT_FILENO, SPAWN_STEP_STDOUT);
         child_open(child, child->run->fifo_paths[1], O_RDWR, STDERR_FILENO, SPAWN_STEP_STDERR);
         raw(SYS_prlimit64, 0, RLIMIT_NOFILE, (long) &task_nofile, 0);
+        child_take_limits(child);
         if (plan->change_user)
                 child_change_user(child);
         r = raw(SYS_chdir, (long) plan->directory, 0, 0, 0);
@@ -490,7 +518,15 @@ static int child_main(void *argument)
 
 int spawn_failure(const struct spawn_plan *plan, const struct table_run *record, struct error *err)
 {
+        if (record->failed_step >= SPAWN_STEP_LIMITS &&
+                record->failed_step < SPAWN_STEP_LIMITS + LIMITS_STEPS)
+                return limits_failure(&plan->limits, record->failed_step - SPAWN_STEP_LIMITS,
+                        record->failed_errno, err);
         switch ((enum spawn_step) record->failed_step) {
+        case SPAWN_STEP_CGROUP:
+                return error_sys(err, record->failed_errno, "limits: enter the task's cgroup");
+        case SPAWN_STEP_LIMITS:
+                break;
         case SPAWN_STEP_TABLE:
                 return error_sys(err, record->failed_errno, "begin a descriptor table");
         case SPAWN_STEP_SESSION:
@@ -537,6 +573,37 @@ static char **join_env(char *const *plan_env, char *const *run_env)
         return env;
 }
 
+#define CLONE_FLAGS (CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PARENT | CLONE_PIDFD)
+
+/* Into the cgroup at once, where the kernel can (5.7) and we may; what a container's filter or an
+ * older kernel refuses is not tried again. Returns -1 with errno. */
+static pid_t clone_into_cgroup(struct child *child, char *stack, int cgroup_fd, int *ret_pidfd)
+{
+        static bool refused;
+        struct clone_args args = {
+                .flags = CLONE_FLAGS | CLONE_INTO_CGROUP,
+                .pidfd = (uintptr_t) ret_pidfd,
+                .stack = (uintptr_t) stack,
+                .stack_size = CHILD_STACK_SIZE,
+                .cgroup = (__u64) (unsigned) cgroup_fd,
+        }; /* no exit signal: with CLONE_PARENT it is that of the agent */
+        long pid;
+
+        if (refused || cgroup_fd < 0) {
+                errno = ENOSYS;
+                return -1;
+        }
+        child->cgroup_procs =
+                child->run->cgroup_procs != NULL ? child->run->cgroup_procs + 1 : NULL;
+        pid = raw_clone3(&args, sizeof args, child_main, child);
+        child->cgroup_procs = child->run->cgroup_procs;
+        if (pid >= 0)
+                return (pid_t) pid;
+        refused = pid == -ENOSYS || pid == -EINVAL || pid == -E2BIG || pid == -EPERM;
+        errno = (int) -pid;
+        return -1;
+}
+
 int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struct error *err)
 {
         static _Alignas(16) char stack[CHILD_STACK_SIZE]; /* vfork: one child at a time */
@@ -553,6 +620,7 @@ int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struc
                 .run = run,
                 .env = env,
                 .record = run->record,
+                .cgroup_procs = run->cgroup_procs,
                 .packet = { .msg_iov = &iov,
                         .msg_iovlen = 1,
                         .msg_control = &control,
@@ -574,9 +642,10 @@ int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struc
         };
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &old);
-        pid = clone(child_main, stack + sizeof stack,
-                CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PARENT | CLONE_PIDFD | SIGCHLD, &child,
-                &fds[WITNESS_PIDFD]);
+        pid = clone_into_cgroup(&child, stack, run->cgroup_fd, &fds[WITNESS_PIDFD]);
+        if (pid < 0)
+                pid = clone(child_main, stack + sizeof stack, CLONE_FLAGS | SIGCHLD, &child,
+                        &fds[WITNESS_PIDFD]);
         clone_errno = errno;
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         if (pid < 0)

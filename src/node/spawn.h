@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "model/job.h"
 #include "model/variables.h"
+#include "node/limits.h"
 #include "node/table.h"
 
 /* Starts the process of a run as a child of the keeper. */
@@ -25,6 +26,8 @@ enum spawn_step {
         SPAWN_STEP_USER,
         SPAWN_STEP_DIRECTORY,
         SPAWN_STEP_EXECUTE,
+        SPAWN_STEP_CGROUP,
+        SPAWN_STEP_LIMITS = 64, /* and enum limits_step */
 };
 
 /* What all tasks of a job version share: looked up and put together once, because between clone and
@@ -40,6 +43,7 @@ struct spawn_plan {
         gid_t gid;
         gid_t *groups;
         size_t groups_len;
+        struct limits limits;
         bool has_variables; /* argv or env name some (model/variables.h) */
 };
 
@@ -58,6 +62,9 @@ void spawn_plan_expanded_done(struct spawn_plan *expanded);
  * one. @agent_lock_fd: the descriptor of the lock that the agent holds; a child keeps it until it
  * executes. Call once at start, early: a low number is cheap. */
 void spawn_init(int agent_lock_fd);
+
+/* The limit of open files that a task has which is given none. */
+const struct rlimit *spawn_inherited_nofile(void);
 
 /* Gives the calling process, a child that was forked, the limit of the tasks again. */
 void spawn_restore_nofile(void);
@@ -86,7 +93,10 @@ struct spawn_run {
         const struct spawn_pass *pass; /* at most SPAWN_PASS_MAX, no two to the same number */
         size_t pass_len;
         char *listen_pid; /* of one of env: where its pid is written, ten digits; NULL: none */
-        struct table_run *record; /* in a shared mapping; the child fills it before exec */
+        int cgroup_fd;    /* a directory of version 2 to be born in; -1: none */
+        char *const *cgroup_procs; /* files to write the child into, ended by NULL, that of
+                                      cgroup_fd first; NULL: none */
+        struct table_run *record;  /* in a shared mapping; the child fills it before exec */
 };
 
 /* Starts it. Returns pid and a pidfd (the caller owns it).

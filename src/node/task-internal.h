@@ -22,8 +22,10 @@ struct tasks {
         struct buffer last_reports; /* see task.h */
         size_t processes;
         unsigned handles;
-        bool any_lapsed;  /* a singleton may wait for the server's word */
-        uv_timer_t lease; /* when the next lease may come to its end */
+        struct remains *remains; /* of runs that are over */
+        uv_timer_t reaper;       /* looks after them; active while there are some */
+        bool any_lapsed;         /* a singleton may wait for the server's word */
+        uv_timer_t lease;        /* when the next lease may come to its end */
 };
 
 /* ---- task.c */
@@ -75,6 +77,27 @@ void task_ask_witness(struct task *t);
 void task_put_witness(struct task *t);
 void task_drop_witness(struct task *t);
 void task_witness_name(char name[KEEPER_NAME_MAX], const char *id, uint64_t run);
+
+/* ---- task-cgroup.c: all processes of a run together */
+
+/* Makes the groups for a run that is about to begin. Returns 0; 1: somebody of an earlier run is
+ * still there, the run begins when nobody is; or -1. */
+int task_begin_cgroup(struct task *t, struct cgroup_birth *ret, struct error *err);
+
+/* The run is over: kills whoever is left of it. */
+void task_end_cgroup(struct task *t);
+
+/* Kills all processes of the run. */
+void task_kill(struct task *t);
+
+/* A run that began with another version of the spec gets the limits of this one. */
+void task_change_limits(struct task *t);
+
+/* The task is forgotten; what is left of its processes is not. */
+void task_leave_remains(struct task *t);
+
+/* Ends the groups in which no run is that is known here. */
+void tasks_sweep_cgroups(struct tasks *ts);
 
 /* ---- task-streams.c: FIFOs and what is captured from them */
 

@@ -142,6 +142,8 @@ void task_judge(struct task *t)
         if (m->pid <= 0)
                 return;
         task_find_process(t);
+        if (m->run_version != m->desire.version && m->run_version >= m->desire.restart_version)
+                task_change_limits(t); /* the agent before us may not have come to it */
         task_apply(t, &(struct task_event){ .type = TASK_EV_FOUND });
         if (is_child_of(ts->keeper, record))
                 return; /* its record comes when it ends, or is on its way */
@@ -183,6 +185,7 @@ void tasks_begin(struct tasks *ts, pid_t keeper)
 
         ts->keeper = keeper;
         ts->halting = table_is_going_down(ts->config.table);
+        tasks_sweep_cgroups(ts);
         HASH_ITER (hh, ts->by_id, t, next)
                 begin_one(t);
         table_note_boot(ts->config.table);

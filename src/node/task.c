@@ -20,6 +20,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,9 +193,12 @@ bool task_apply(struct task *t, struct task_event *event)
         if (event->type == TASK_EV_EXITED) {
                 task_drop_witness(t);
                 task_detach(t);
+                task_end_cgroup(t);
         }
         if (event->type == TASK_EV_EXITED || event->type == TASK_EV_SPAWN_FAILED)
                 task_health_end(t);
+        if (effects.signal == SIGKILL)
+                task_kill(t);
         if (effects.signal != 0 && t->pidfd >= 0)
                 process_signal_group(t->pidfd, m.pid, effects.signal);
         if (effects.spawn)
@@ -246,12 +250,14 @@ struct variables task_variables(const struct task *t, const struct task_machine 
                 .ports = m->grant.ports };
 }
 
+/* Returns 1 if it has to wait for the end of what an earlier run has left. */
 static int start_process(struct task *t, const struct task_machine *m, pid_t *ret_pid,
         int *ret_pidfd, struct error *err)
 {
         AUTO(mem_freep) char *out = task_fifo_path(t, TASK_STDOUT);
         AUTO(mem_freep) char *errors = task_fifo_path(t, TASK_STDERR);
         AUTO(spawn_plan_expanded_done) struct spawn_plan expanded = { 0 };
+        AUTO(cgroup_birth_done) struct cgroup_birth birth = { .fd = -1 };
         AUTO(task_extras_done) struct task_extras extras = { 0 };
         char *env[RUN_ENV_MAX + TASK_EXTRA_ENV + 1];
         size_t env_len = 0;
@@ -271,6 +277,11 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
                 task_close_streams(t); /* others may need the descriptors while it waits */
                 return -1;
         }
+        r = task_begin_cgroup(t, &birth, err);
+        if (r != 0)
+                return r;
+        run.cgroup_fd = birth.fd;
+        run.cgroup_procs = birth.procs;
         for (int i = 0; i < TASK_STREAMS; i++) {
                 capture_stream_set_run(t->streams[i], (uint32_t) m->runs);
                 run.fifos[i] = capture_stream_get_fifo(t->streams[i]);
@@ -314,13 +325,17 @@ static void spawn(struct task *t)
         const struct task_machine *m = table_machine(t->slot);
         struct error err = ERROR_INIT;
         pid_t pid;
-        int pidfd;
+        int pidfd, r;
 
         if (!m->desire.run || m->halted || m->lapsed || t->owner->halting) {
                 never_began(t);
                 return;
         }
-        if (start_process(t, m, &pid, &pidfd, &err) < 0) {
+        r = start_process(t, m, &pid, &pidfd, &err);
+        if (r > 0)
+                return; /* it comes again */
+        if (r < 0) {
+                task_end_cgroup(t);
                 task_apply(t, &(struct task_event){
                                       .type = TASK_EV_SPAWN_FAILED, .message = err.message });
                 return;
@@ -378,8 +393,9 @@ struct tasks *tasks_new(const struct tasks_config *config)
         ts->seed = time_mono() ^ (uint64_t) getpid() << 32;
         uv_idle_init(config->loop, &ts->spawner);
         uv_timer_init(config->loop, &ts->lease);
-        ts->spawner.data = ts->lease.data = ts;
-        ts->handles = 2;
+        uv_timer_init(config->loop, &ts->reaper);
+        ts->spawner.data = ts->lease.data = ts->reaper.data = ts;
+        ts->handles = 3;
         return ts;
 }
 
@@ -396,6 +412,7 @@ static void discard(struct task *t)
         assert(!t->spawning);
         task_health_free(t);
         task_detach(t);
+        task_leave_remains(t);
         unlink_changed(t);
         for (int i = 0; i < TASK_STREAMS; i++)
                 capture_stream_close(t->streams[i]);
@@ -428,6 +445,7 @@ void tasks_free(struct tasks *ts)
         }
         uv_close((uv_handle_t *) &ts->spawner, on_handle_closed);
         uv_close((uv_handle_t *) &ts->lease, on_handle_closed);
+        uv_close((uv_handle_t *) &ts->reaper, on_handle_closed);
 }
 
 static void put_report(const struct task *t, const struct task_machine *m, struct buffer *out);
@@ -498,11 +516,13 @@ static int create(struct tasks *ts, const char *job, uint32_t index, struct spec
         return 0;
 }
 
-static void change_spec(struct task *t, struct spec *spec)
+static void change_spec(struct task *t, struct spec *spec, const struct task_desire *desire)
 {
         specs_put(t->owner->config.specs, t->spec);
         t->spec = spec;
         task_configure_streams(t);
+        if (desire->restart_version <= table_machine(t->slot)->run_version)
+                task_change_limits(t);
 }
 
 int tasks_desire(struct tasks *ts, const char *job, uint32_t index,
@@ -527,7 +547,7 @@ int tasks_desire(struct tasks *ts, const char *job, uint32_t index,
         } else if (t->spec == spec) {
                 specs_put(ts->config.specs, spec); /* it holds one already */
         } else {
-                change_spec(t, spec);
+                change_spec(t, spec, desire);
         }
         if (unjudged)
                 task_judge(t);

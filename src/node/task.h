@@ -9,6 +9,7 @@
 #include "keeper/launch.h"
 #include "keeper/protocol.h"
 #include "node/capture.h"
+#include "node/cgroup.h"
 #include "node/keeper-client.h"
 #include "node/outbox.h"
 #include "node/specs.h"
@@ -23,21 +24,24 @@ enum task_stream { TASK_STDOUT, TASK_STDERR, TASK_STREAMS };
 struct tasks;
 struct orphan;
 struct task_health;
+struct remains;
 
 struct task {
         struct tasks *owner;
         struct table_slot *slot;
-        struct spec *spec;     /* of the desired version; NULL until it is known here */
-        int pidfd;             /* >= 0 while a process is there */
-        struct orphan *orphan; /* watches pidfd when the process is not our keeper's child */
-        uint64_t witness;      /* the run of which the keeper holds a pidfd for us; 0: none */
-        uv_timer_t timer;      /* deadline of the machine */
+        struct spec *spec;       /* of the desired version; NULL until it is known here */
+        int pidfd;               /* >= 0 while a process is there */
+        struct orphan *orphan;   /* watches pidfd when the process is not our keeper's child */
+        struct remains *remains; /* processes of a run before are being killed: no other begins */
+        uint64_t witness;        /* the run of which the keeper holds a pidfd for us; 0: none */
+        uv_timer_t timer;        /* deadline of the machine */
         struct capture_stream *streams[TASK_STREAMS];
         struct task_health *health; /* NULL: nothing asks how its process is */
         bool forget;                /* drop it once it has ended ... */
         bool purge;                 /* ... with its logs */
         bool tell_end;              /* ... and tell that, since it was not told yet */
         bool spawning;              /* in the queue of runs to be started */
+        bool spawn_waits;           /* for the end of the remains */
         bool changed;               /* to be reported */
         bool confirmed; /* a singleton that was assigned over the link that there is now */
         struct task *next_spawn, *next_changed;
@@ -55,6 +59,7 @@ struct tasks_config {
         struct table *table;
         struct outbox *outbox;
         struct specs *specs;
+        struct cgroups *cgroups;
         struct capture *capture;
         struct keeper_client *keeper;
         void (*on_changed)(

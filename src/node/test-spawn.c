@@ -195,6 +195,7 @@ static void agent_spawn(const struct bend *bend, const struct spawn_plan *plan)
                         bend->fifos[1] != NULL ? bend->fifos[1] : p.fifos[1] },
                 .fifos = { p.fds[0], p.fds[1] },
                 .witness = bend->witness > 0 ? bend->witness : -1,
+                .cgroup_fd = -1,
                 .record = &p.outcome->record,
         };
         sigset_t before = { 0 }, after = { 0 };

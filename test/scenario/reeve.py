@@ -27,6 +27,8 @@ import tempfile
 import threading
 import time
 
+import cgroups
+
 SCALE = float(os.environ.get('REEVE_SCALE', '1'))
 PARTS = ('agent', 'server', 'keeper')
 SEPARATOR = '\x1f'
@@ -225,6 +227,7 @@ class Reeve:
         fifos = os.path.realpath(os.path.join(self.data, 'node/fifos'))  # on another file system
         for path in reversed(self.mounts):
             subprocess.run(['umount', '-l', path], check=True)
+        cgroups.remove(self.data)
         complaints = [line for line in self.log().splitlines() if re.search(
             r'AddressSanitizer|LeakSanitizer|runtime error:|Assertion .* failed|libuv.*failed', line)]
         keep = os.environ.get('REEVE_KEEP')

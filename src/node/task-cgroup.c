@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The cgroup of a run, from its birth to the last of its processes.
+ *
+ * When a run has ended its group is removed, which the kernel refuses as long as somebody is in it:
+ * then all in it are killed, and these remains are looked after until they are gone. The task goes
+ * on meanwhile, but its next run is not begun: two runs never overlap. An agent that is killed
+ * leaves the group; the next one finds it by its name (tasks_sweep_cgroups()). */
+#include "node/task-internal.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/limits.h"
+
+#define LOOK_MIN_MS   1
+#define LOOK_MAX_MS   100
+#define COMPLAIN_SPAN (5 * USEC_SEC)
+
+struct remains {
+        struct remains *next;
+        struct task *task; /* NULL: nobody waits for it */
+        usec_t since;
+        uint64_t delay_ms;
+        bool complained;
+        char id[TASK_ID_MAX];
+};
+
+static void on_reaper(uv_timer_t *timer);
+
+static void look_again(struct tasks *ts)
+{
+        uint64_t delay = LOOK_MAX_MS;
+
+        for (const struct remains *r = ts->remains; r != NULL; r = r->next)
+                delay = MIN(delay, r->delay_ms);
+        if (ts->remains == NULL)
+                uv_timer_stop(&ts->reaper);
+        else
+                uv_timer_start(&ts->reaper, on_reaper, delay, 0);
+}
+
+static bool are_gone(struct tasks *ts, struct remains *r)
+{
+        if (cgroups_end(ts->config.cgroups, r->id))
+                return true;
+        r->delay_ms = MIN(r->delay_ms * 2, (uint64_t) LOOK_MAX_MS);
+        if (!r->complained && time_mono() - r->since > COMPLAIN_SPAN) {
+                r->complained = true;
+                log_warning("task %s: processes of its last run still live after KILL: the kernel "
+                            "does not let them end (uninterruptible wait)",
+                        r->id);
+        }
+        return false;
+}
+
+static void on_reaper(uv_timer_t *timer)
+{
+        struct tasks *ts = timer->data;
+
+        for (struct remains **at = &ts->remains; *at != NULL;) {
+                struct remains *r = *at;
+                struct task *t = r->task;
+
+                if (!are_gone(ts, r)) {
+                        at = &r->next;
+                        continue;
+                }
+                *at = r->next;
+                free(r);
+                if (t == NULL)
+                        continue;
+                t->remains = NULL;
+                if (t->spawn_waits) {
+                        t->spawn_waits = false;
+                        task_enqueue_spawn(t);
+                }
+        }
+        look_again(ts);
+}
+
+static void look_after(struct tasks *ts, struct task *t, const char *id)
+{
+        struct remains *r;
+
+        for (r = ts->remains; r != NULL && strcmp(r->id, id) != 0; r = r->next)
+                ;
+        if (r == NULL) {
+                r = mem_alloc(sizeof *r);
+                snprintf(r->id, sizeof r->id, "%s", id);
+                r->since = time_mono();
+                r->delay_ms = LOOK_MIN_MS;
+                r->next = ts->remains;
+                ts->remains = r;
+        }
+        r->task = t;
+        if (t != NULL)
+                t->remains = r;
+        look_again(ts);
+}
+
+void task_leave_remains(struct task *t)
+{
+        if (t->remains != NULL)
+                t->remains->task = NULL;
+        t->remains = NULL;
+}
+
+int task_begin_cgroup(struct task *t, struct cgroup_birth *ret, struct error *err)
+{
+        struct tasks *ts = t->owner;
+        int r = t->remains != NULL
+                        ? 1
+                        : cgroups_begin(ts->config.cgroups, t->id, t->spec->job, ret, err);
+
+        if (r <= 0)
+                return r;
+        look_after(ts, t, t->id);
+        t->spawn_waits = true;
+        return 1;
+}
+
+void task_end_cgroup(struct task *t)
+{
+        struct tasks *ts = t->owner;
+
+        if (!cgroups_end(ts->config.cgroups, t->id))
+                look_after(ts, t, t->id);
+}
+
+void task_kill(struct task *t)
+{
+        cgroups_kill(t->owner->config.cgroups, t->id);
+}
+
+/* ---- while it runs */
+
+struct change {
+        const struct job_spec *spec;
+        struct error *err;
+        bool failed;
+};
+
+static void change_one(void *data, pid_t pid)
+{
+        struct change *c = data;
+
+        c->failed |= limits_give_running(c->spec, pid, c->failed ? NULL : c->err) < 0;
+}
+
+void task_change_limits(struct task *t)
+{
+        struct error err = ERROR_INIT;
+        struct change c = { .spec = t->spec->job, .err = &err };
+
+        if (t->pid == 0)
+                return;
+        if (cgroups_change(t->owner->config.cgroups, t->id, t->spec->job, &err) < 0)
+                log_warning("task %s: a limit could not be changed: %s", t->id, err.message);
+        if (!cgroups_each_process(t->owner->config.cgroups, t->id, change_one, &c))
+                change_one(&c, t->pid);
+        if (c.failed)
+                log_warning("task %s: a limit could not be changed: %s", t->id, err.message);
+}
+
+/* ---- at the start of the agent */
+
+static void sweep_one(void *data, const char *id)
+{
+        struct tasks *ts = data;
+        struct task *t = tasks_find(ts, id);
+
+        if (t != NULL && t->pid != 0)
+                return; /* it runs, or its end is not told yet */
+        if (!cgroups_end(ts->config.cgroups, id))
+                look_after(ts, t, id);
+}
+
+void tasks_sweep_cgroups(struct tasks *ts)
+{
+        cgroups_each(ts->config.cgroups, sweep_one, ts);
+}
