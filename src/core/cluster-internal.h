@@ -148,6 +148,7 @@ struct node {
 
         /* What a placement asks of every node stands together. */
         bool connected;
+        bool awaited;  /* has not come back since the cluster was loaded */
         bool cordoned; /* gets no new tasks */
         bool draining; /* and loses those that it has */
         bool drained;  /* and has lost them: that was said */
@@ -323,6 +324,7 @@ struct cluster {
         uint64_t passes;              /* of place.c */
         usec_t now;                   /* of the last turn */
         usec_t lost_after;            /* a node's silence */
+        usec_t returning_until;       /* agents come back to a server that has just begun */
         size_t displaced;             /* tasks that count as MARK_DISPLACED */
         size_t blocked;               /* jobs with roll_blocked */
         struct job *dirty, *unstored; /* touched in this turn */
@@ -599,6 +601,8 @@ size_t leave_tasks_left(const struct node *node);     /* that have not ended */
 void leave_check_drained(struct turn *turn, struct node *node);
 void leave_deadline(struct turn *turn, struct node *node); /* of its drain */
 
+/* When a node that is not connected counts as lost. */
+usec_t node_lost_at(const struct cluster *c, const struct node *node);
 /* Sets when the node is to be looked at again. */
 void node_set_due(struct cluster *c, struct node *node);
 /* The task of that id if it is on @node, else NULL. */

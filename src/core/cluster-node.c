@@ -333,6 +333,9 @@ void node_handle_up(struct turn *turn, const struct cluster_event *event)
         turn->answering = node;
         copy_identity(node, event->node, turn->now);
         node->connected = true;
+        if (node->awaited)
+                turn->c->returning_until = MAX(turn->c->returning_until, turn->now);
+        node->awaited = false;
         turn->tells_ends = event->tells_ends;
         strangers_drop_all(turn->c, node);
         node_measure(turn->c, node);

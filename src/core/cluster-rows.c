@@ -517,8 +517,9 @@ int rows_loaded(struct turn *turn, struct error *err)
                         job->counts[MARK_UNPLACED] > 0 ? "the nodes have not connected yet" : NULL);
         }
         pins_loaded(c);
-        /* They have the usual time to connect before anybody is told that they are lost. */
+        c->returning_until = turn->now + CLUSTER_RETURN_SPAN; /* node_lost_at() */
         for (struct node *node = c->nodes; node != NULL; node = node->hh.next) {
+                node->awaited = true;
                 if (node->status.state != NODE_LOST)
                         node->heard = turn->now;
                 else if (node->heard == 0)

@@ -78,6 +78,7 @@ static void set_clock(struct cluster *c, int64_t by)
                 if (node->drain_deadline != USEC_NEVER)
                         node->drain_deadline += (usec_t) by;
         }
+        c->returning_until += (usec_t) by;
         for (struct job *job = c->jobs; job != NULL; job = job->hh.next)
                 rollout_set_clock(job, by);
         kinds_clock_set(c, by);
@@ -95,6 +96,13 @@ static void write_times(struct turn *turn)
         turn->c->clock_was_set = false;
 }
 
+/* Agents look for a server that was away at longer and longer intervals, and thousands that come at
+ * once are not all heard at once: as long as some still come, all others may. */
+usec_t node_lost_at(const struct cluster *c, const struct node *node)
+{
+        return (node->awaited ? MAX(node->heard, c->returning_until) : node->heard) + c->lost_after;
+}
+
 void node_set_due(struct cluster *c, struct node *node)
 {
         usec_t at = USEC_NEVER;
@@ -102,7 +110,7 @@ void node_set_due(struct cluster *c, struct node *node)
         if (node->status.state == NODE_LOST)
                 at = leave_next(node);
         else if (!node->connected)
-                at = node->heard + c->lost_after;
+                at = node_lost_at(c, node);
         if (node->draining && node->tasks != NULL)
                 at = MIN(at, node->drain_deadline);
         timers_set(&c->timers, &node->due, at);
@@ -111,7 +119,7 @@ void node_set_due(struct cluster *c, struct node *node)
 static void node_is_due(struct turn *turn, struct node *node)
 {
         if (!node->connected && node->status.state != NODE_LOST &&
-                node->heard + turn->c->lost_after <= turn->now)
+                node_lost_at(turn->c, node) <= turn->now)
                 node_lose(turn, node);
         if (node->status.state == NODE_LOST)
                 leave_node_lost(turn, node);

@@ -66,6 +66,8 @@ enum cluster_event_type {
 };
 
 #define CLUSTER_LOST_AFTER (2 * USEC_SEC) /* the default */
+/* So long after a server has begun its agents may wait until they look for it the next time. */
+#define CLUSTER_RETURN_SPAN (15 * USEC_SEC)
 /* A singleton is placed elsewhere when its lease has ended, and this much later. */
 #define CLUSTER_LEASE_MARGIN USEC_SEC
 

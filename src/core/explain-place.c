@@ -468,7 +468,7 @@ void why_node(struct answer *a, const struct node *node)
                 return;
         }
         if (!node->connected) {
-                usec_t at = node->heard + a->c->lost_after;
+                usec_t at = node_lost_at(a->c, node);
 
                 buffer_printf(&a->summary, "node %s has no connection at the moment", s->name);
                 buffer_printf(&a->next, "if its agent is not back in %s, it counts as lost",

@@ -63,6 +63,34 @@ static void test_deadline_while_the_node_is_away(void **state)
         kit_free(k);
 }
 
+/* Agents that looked for the server in vain look less and less often, and many that come at once
+ * are not heard all at once. */
+static void test_a_server_that_begins_waits_for_its_agents(void **state)
+{
+        struct kit *k = kit_with_job("web", WEB_1);
+
+        (void) state;
+        kit_connect(k, 1);
+        kit_connect(k, 2);
+        kit_settle(k);
+        kit_reload(k);
+        tick(k, CLUSTER_RETURN_SPAN);
+        kit_connect(k, 1);
+        kit_settle(k);
+        tick(k, CLUSTER_LOST_AFTER - 100 * USEC_MSEC);
+        kit_connect(k, 2); /* there are still some that come */
+        kit_settle(k);
+        tick(k, CLUSTER_LOST_AFTER - 100 * USEC_MSEC);
+        assert_int_equal(kit_count_events(k, EVENT_NODE_LOST), 0);
+        kit_disconnect(k, 1); /* who was back is not waited for any longer than others */
+        tick(k, 100 * USEC_MSEC);
+        assert_int_equal(kit_count_events(k, EVENT_NODE_LOST), 1);
+        assert_string_equal(kit_status(k, "web.0").node, "c");
+        tick(k, CLUSTER_LOST_AFTER);
+        assert_int_equal(kit_count_events(k, EVENT_NODE_LOST), 1);
+        kit_free(k);
+}
+
 /* Who says that the clock was set back is believed once. */
 static void test_clock_set_back_and_forth(void **state)
 {
@@ -656,6 +684,7 @@ int main(void)
                 cmocka_unit_test(test_deadline_while_the_node_is_away),
                 cmocka_unit_test(test_clock_set_back_and_forth),
                 cmocka_unit_test(test_rollout_over_a_clock_set_back),
+                cmocka_unit_test(test_a_server_that_begins_waits_for_its_agents),
                 cmocka_unit_test(test_stopped_while_its_node_is_lost),
                 cmocka_unit_test(test_stopped_while_it_leaves),
                 cmocka_unit_test(test_clock_set_back_while_it_proves_itself),

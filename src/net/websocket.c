@@ -33,7 +33,7 @@
 #include "net/websocket-internal.h"
 
 #define MESSAGE_DEFAULT ((size_t) 16 * 1024 * 1024)
-#define MESSAGE_KEEP    ((size_t) 64 * 1024) /* a larger buffer is not kept for the next message */
+#define MESSAGE_KEEP    ((size_t) 4 * 1024) /* a larger buffer is not kept for the next message */
 
 static_assert(
         WEBSOCKET_DRAIN_MARK == CONN_DRAIN_MARK, "what the header promises is what conn does");
