@@ -56,8 +56,8 @@ struct command {
 /* Each in a file of its own name. */
 extern const struct command command_agent, command_apply, command_completion, command_cordon,
         command_cron, command_dispatch, command_down, command_drain, command_events, command_exec,
-        command_job, command_jobs, command_login, command_logout, command_logs, command_node,
-        command_node_forget, command_nodes, command_plan, command_promote, command_ps,
+        command_import, command_job, command_jobs, command_login, command_logout, command_logs,
+        command_node, command_node_forget, command_nodes, command_plan, command_promote, command_ps,
         command_rebalance, command_reference, command_remove, command_restart, command_revert,
         command_scale, command_schema, command_server, command_signal, command_sim,
         command_snapshot_inspect, command_snapshot_restore, command_snapshot_save, command_stop,

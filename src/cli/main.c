@@ -57,6 +57,7 @@ const struct command *const commands[] = {
         &command_token_list,
         &command_token_revoke,
         &command_schema,
+        &command_import,
         &command_snapshot_save,
         &command_snapshot_restore,
         &command_snapshot_inspect,
