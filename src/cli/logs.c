@@ -19,21 +19,30 @@
 #include "base/mem.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/show.h"
 #include "cli/stream.h"
 #include "cli/terminal.h"
 
 #define NONE -1
 
-static bool follow, as_json;
-static int64_t lines = NONE;
-static const char *which;
+static bool follow, as_json, timestamps;
+static int64_t lines = NONE, run_number = NONE;
+static const char *which, *after, *before, *expression;
+static char after_text[TIME_TEXT_MAX], before_text[TIME_TEXT_MAX];
 
 static const struct option_row options[] = {
         { "follow", 'f', OPTION_FLAG, &follow, NULL, "go on with what is written from now on" },
         { "lines", 'n', OPTION_INT, &lines, "N", "only the last N lines of each stream" },
         { "stream", 's', OPTION_TEXT, &which, "NAME", "only stdout or only stderr" },
+        { "since", 0, OPTION_TEXT, &after, "TIME",
+                "what was written from then on: " SHOW_TIME_HELP },
+        { "until", 0, OPTION_TEXT, &before, "TIME", "what was written before" },
+        { "run", 0, OPTION_INT, &run_number, "N", "only what run N of a task wrote" },
+        { "grep", 'g', OPTION_TEXT, &expression, "REGEX",
+                "only lines that match; with -n the last N of these" },
+        { "timestamps", 't', OPTION_FLAG, &timestamps, NULL, "when each line was written" },
         { "json", 0, OPTION_FLAG, &as_json, NULL,
-                "one JSON object per line: task, stream, offset, text" },
+                "one JSON object per line: task, stream, offset, time, run, text" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
 
@@ -55,6 +64,21 @@ static bool flush(struct error *err)
         return false;
 }
 
+/* Which of the lines are wanted, wherever one begins to read. */
+static void put_filter(struct buffer *path)
+{
+        if (before != NULL)
+                buffer_printf(path, "&until=%s", before_text);
+        if (run_number != NONE)
+                buffer_printf(path, "&run=%" PRId64, run_number);
+        if (expression != NULL) {
+                buffer_puts(path, "&grep=");
+                client_put_encoded(path, expression);
+        }
+        if (after != NULL)
+                buffer_printf(path, "&since=%s", after_text);
+}
+
 /* "/v1/jobs/web/logs?stream=stdout&lines=10" and what else. @last: NONE for all lines. */
 static char *make_path(const char *subject, bool json, bool followed, int64_t last)
 {
@@ -68,6 +92,9 @@ static char *make_path(const char *subject, bool json, bool followed, int64_t la
                 buffer_puts(&path, "&follow=true");
         if (last >= 0)
                 buffer_printf(&path, "&lines=%" PRId64, last);
+        if (timestamps)
+                buffer_puts(&path, "&timestamps=true");
+        put_filter(&path);
         return buffer_take(&path);
 }
 
@@ -222,24 +249,44 @@ static struct cursor *cursor_get(struct follower *f, const char *task, const cha
         return c != NULL ? c : cursor_add(f, key, true);
 }
 
+/* What a line says to people; false if that is nothing. As the server's text (server/log-lines.c).
+ */
+static bool put_text(struct buffer *out, const json_t *object)
+{
+        const json_t *text = json_object_get(object, "text");
+        const char *why = json_string_value(json_object_get(object, "why"));
+        const char *problem = json_string_value(json_object_get(object, "error"));
+        const char *time = json_string_value(json_object_get(object, "time"));
+
+        if (timestamps)
+                buffer_printf(out, "%s ", time == NULL ? "-" : time);
+        if (text != NULL)
+                buffer_put(out, json_string_value(text), json_string_length(text));
+        else if (problem != NULL)
+                buffer_printf(out, "[%s]", problem);
+        else if (why != NULL && strcmp(why, "dropped") == 0)
+                buffer_printf(out,
+                        "[%" JSON_INTEGER_FORMAT " bytes were dropped: the disk was full]",
+                        json_integer_value(json_object_get(object, "bytes")));
+        else
+                return false;
+        return true;
+}
+
 /* Shows an object: as it came, or its text with the task's name in front. */
 static bool print_line(
         struct follower *f, const json_t *object, const char *raw, size_t len, struct error *err)
 {
-        const json_t *text = json_object_get(object, "text");
+        const json_t *task = json_object_get(object, "task");
 
         buffer_reset(&f->out);
         if (as_json) {
                 buffer_put(&f->out, raw, len);
         } else {
-                if (text == NULL)
-                        return true; /* a gap */
-                if (!client_is_task(f->subject)) {
-                        const json_t *task = json_object_get(object, "task");
-
+                if (!client_is_task(f->subject))
                         put_task(&f->out, json_string_value(task), json_string_length(task));
-                }
-                buffer_put(&f->out, json_string_value(text), json_string_length(text));
+                if (!put_text(&f->out, object))
+                        return true;
         }
         buffer_putc(&f->out, '\n');
         return print(f->out.data, f->out.len, err);
@@ -301,11 +348,14 @@ static int catch_up(
         AUTO(mem_freep)
         char *begin = client_subject_path(
                 json_string_value(json_object_get(line, "task")), "/logs?format=json&stream=");
-        AUTO(mem_freep)
-        char *path = mem_printf("%s%s&from=%" PRId64, begin, stream, MAX(c->last, (int64_t) 0));
-        struct stream_options call = { .path = path, .on_data = on_missing, .data = &m };
-        int r = stream_run(&call, NULL, err);
+        AUTO(buffer_done) struct buffer path = { 0 };
+        struct stream_options call = { .on_data = on_missing, .data = &m };
+        int r;
 
+        buffer_printf(&path, "%s%s&from=%" PRId64, begin, stream, MAX(c->last, (int64_t) 0));
+        put_filter(&path);
+        call.path = buffer_str(&path);
+        r = stream_run(&call, NULL, err);
         buffer_done(&m.partial);
         /* A task that is gone by now has nothing more to show. */
         return m.complete || err->code == ERR_NOT_FOUND ? 0 : r;
@@ -415,6 +465,11 @@ static int run(const char *const *operands, struct error *err)
         if (which != NULL && strcmp(which, "stdout") != 0 && strcmp(which, "stderr") != 0)
                 return error_set(
                         err, ERR_INVALID, "--stream: expected stdout or stderr, got \"%s\"", which);
+        if ((after != NULL && show_parse_time("--since", after, after_text, NULL, err) < 0) ||
+                (before != NULL && show_parse_time("--until", before, before_text, NULL, err) < 0))
+                return -1;
+        if (follow && before != NULL)
+                return error_set(err, ERR_INVALID, "--until and --follow exclude each other");
         return follow ? follow_all(*operands, err) : show(*operands, err);
 }
 
@@ -422,13 +477,19 @@ const struct command command_logs = {
         .name = "logs",
         .operands = "JOB|TASK",
         .summary = "show what tasks wrote",
-        .details = "Both streams, in the order in which they come, on standard output; lines of a "
-                   "job with several tasks\n"
-                   "begin with the task, in a colour of its own on a terminal. With -f it goes on "
-                   "until Ctrl-C, also over restarts of "
-                   "the server: no line is\n"
-                   "left out or shown twice. In JSON and with -f, bytes that are not UTF-8 are "
-                   "shown as U+FFFD.",
+        .details =
+                "Both streams, in the order in which they come, on standard output; lines of a "
+                "job with several tasks\n"
+                "begin with the task, in a colour of its own on a terminal. With -f it goes on "
+                "until Ctrl-C, also over restarts of "
+                "the server: no line is\n"
+                "left out or shown twice. In JSON and with -f, bytes that are not UTF-8 are "
+                "shown as U+FFFD.\n"
+                "What is shown is chosen on the task's node. The time of a line is when it "
+                "arrived, or up to 0.1 s before (1 s in a\n"
+                "long log of very short lines, now and then); --since leaves out nothing for that. "
+                "REGEX is an extended regular\n"
+                "expression without back-references.",
         .options = options,
         .operands_min = 1,
         .operands_max = 1,

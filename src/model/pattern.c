@@ -17,20 +17,10 @@
 
 #include "base/macros.h"
 #include "base/mem.h"
+#include "model/pattern-internal.h"
 
 #define REPEAT_MAX 255
 #define ENDLESS    -1
-
-enum op {
-        OP_BYTE,  /* this byte */
-        OP_ANY,   /* any byte that begins a character */
-        OP_SET,   /* a byte of the set */
-        OP_SPLIT, /* go on behind, and also there */
-        OP_JUMP,
-        OP_BEGIN, /* here the text begins */
-        OP_END,
-        OP_MATCH,
-};
 
 struct reader {
         const char *at;
@@ -75,11 +65,6 @@ static int append(struct reader *r, enum op op, size_t arg, size_t to)
 }
 
 /* ---- Sets */
-
-static bool set_has(const struct pattern_set *set, unsigned char c)
-{
-        return (set->bits[c / 32] >> (c % 32) & 1) != 0;
-}
 
 static void set_add(struct pattern_set *set, unsigned char c)
 {
@@ -462,12 +447,6 @@ static void follow(struct match *m, struct threads *list, size_t step)
         }
 }
 
-static bool takes(const struct pattern *p, const struct pattern_step *s, unsigned char c)
-{
-        return (s->op == OP_ANY && (c & 0xc0) != 0x80) || (s->op == OP_BYTE && s->arg == c) ||
-               (s->op == OP_SET && set_has(&p->sets[s->arg], c));
-}
-
 bool pattern_matches(const struct pattern *p, const char *text)
 {
         struct match m;
@@ -489,7 +468,7 @@ bool pattern_matches(const struct pattern *p, const char *text)
                 for (size_t i = 0; i < m.now.len; i++) {
                         size_t step = m.now.steps[i];
 
-                        if (takes(p, &p->steps[step], (unsigned char) *text))
+                        if (pattern_takes(p, &p->steps[step], (unsigned char) *text))
                                 follow(&m, &m.next, step + 1);
                 }
                 follow(&m, &m.next, 0); /* it may also begin here */

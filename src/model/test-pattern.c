@@ -14,7 +14,43 @@
 #include "base/buffer.h"
 #include "base/macros.h"
 #include "base/time.h"
+#include "model/pattern-scan.h"
 #include "model/pattern.h"
+
+/* A scan finds the line @text among others exactly if it matches alone. */
+static void check_scan(
+        const struct pattern *p, const char *expression, const char *text, bool expected)
+{
+        const char *const lines[] = { "", text, "b", text, "no line break" };
+        struct pattern_scan *scan;
+        size_t begins[ARRAY_SIZE(lines)], at = 0, line, len, literal_len;
+        AUTO(buffer_done) struct buffer all = { 0 };
+        struct error err = ERROR_INIT;
+        const char *literal;
+
+        if (strchr(expression, '\n') != NULL || strchr(text, '\n') != NULL)
+                return;
+        if (pattern_scan_new(expression, &scan, &err) < 0)
+                fail_msg("%s: %s", expression, err.message);
+        for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+                begins[i] = all.len;
+                buffer_printf(&all, "%s%s", lines[i], i + 1 < ARRAY_SIZE(lines) ? "\n" : "");
+        }
+        literal = pattern_scan_literal(scan, &literal_len);
+        for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+                if (!(i % 2 == 1 ? expected : pattern_matches(p, lines[i])))
+                        continue;
+                if (!pattern_scan_next(scan, all.data + at, all.len - at, &line, &len) ||
+                        at + line != begins[i])
+                        fail_msg("%s: a scan does not find line %zu of \"%s\"", expression, i,
+                                all.data);
+                assert_non_null(memmem(all.data + at + line, len, literal, literal_len));
+                at += line + len;
+        }
+        if (at < all.len && pattern_scan_next(scan, all.data + at, all.len - at, &line, &len))
+                fail_msg("%s: a scan finds too much in \"%s\"", expression, all.data);
+        pattern_scan_free(scan);
+}
 
 static bool matches(const char *expression, const char *text)
 {
@@ -23,6 +59,7 @@ static bool matches(const char *expression, const char *text)
 
         if (pattern_parse(expression, &p, &err) < 0)
                 fail_msg("%s: %s", expression, err.message);
+        check_scan(&p, expression, text, pattern_matches(&p, text));
         return pattern_matches(&p, text);
 }
 
@@ -215,8 +252,69 @@ static void evil_patterns_are_refused_or_cheap(void **state)
                         continue;
                 assert_true(p.len <= PATTERN_SIZE_MAX);
                 assert_false(pattern_matches(&p, text));
+                check_scan(&p, rows[i], text, false);
         }
         assert_true(time_mono() - began < 20 * USEC_SEC); /* milliseconds, on a loaded machine */
+}
+
+static void a_scan_knows_what_every_match_contains(void **state)
+{
+        static const struct {
+                const char *expression, *literal;
+        } rows[] = { { "error", "error" }, { "^error$", "error" }, { "a(b|c)def", "def" },
+                { "(error|warning)", "" }, { "x?abc", "abc" }, { "abc?", "ab" }, { "abc*d", "ab" },
+                { "ab+c", "ab" }, { "a.bcd", "bcd" }, { "(abc)*", "" }, { "(abc)+", "abc" },
+                { "(ab){2}", "abab" }, { "[0-9]+ms", "ms" }, { "GET (/a|/b) 5000", " 5000" },
+                { "a|", "" }, { "(a|b)|cd", "" } };
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                struct pattern_scan *scan;
+                const char *literal;
+                size_t len;
+
+                assert_int_equal(pattern_scan_new(rows[i].expression, &scan, NULL), 0);
+                literal = pattern_scan_literal(scan, &len);
+                if (len != strlen(rows[i].literal) || memcmp(literal, rows[i].literal, len) != 0)
+                        fail_msg("%s: %.*s", rows[i].expression, (int) len, literal);
+                pattern_scan_free(scan);
+        }
+}
+
+/* Lines of any bytes, and more states than are kept. */
+static void a_scan_takes_any_bytes(void **state)
+{
+        static const char bytes[] = "a\0b\n\xff\xfe x\n\0\n";
+        AUTO(buffer_done) struct buffer b = { 0 };
+        struct pattern_scan *scan;
+        struct error err = ERROR_INIT;
+        size_t line, len;
+        uint64_t seed = 1;
+
+        (void) state;
+        assert_int_equal(pattern_scan_new("^a.b$", &scan, NULL), 0);
+        assert_true(pattern_scan_next(scan, bytes, sizeof bytes - 1, &line, &len));
+        assert_int_equal(line, 0);
+        assert_int_equal(len, 4);
+        pattern_scan_free(scan);
+        assert_int_equal(pattern_scan_new("x$", &scan, NULL), 0);
+        assert_true(pattern_scan_next(scan, bytes, sizeof bytes - 1, &line, &len));
+        assert_int_equal(line, 4);
+        pattern_scan_free(scan);
+        assert_int_equal(pattern_scan_new("a\nb", &scan, &err), -1);
+        assert_non_null(strstr(err.message, "line break"));
+        for (int i = 0; i < 100000; i++)
+                buffer_putc(&b, "ab"[pick(&seed, 2)]);
+        buffer_puts(&b, "\na");
+        for (int i = 0; i < 12; i++)
+                buffer_putc(&b, 'c');
+        assert_int_equal(pattern_scan_new("(a|b)*a(a|b|c){12}$", &scan, NULL), 0);
+        assert_true(pattern_scan_next(scan, b.data, b.len, &line, &len));
+        assert_true(line == 0 || line == 100001);
+        assert_true(pattern_scan_next(scan, b.data + 100001, b.len - 100001, &line, &len));
+        assert_int_equal(line, 0);
+        assert_int_equal(len, 13);
+        pattern_scan_free(scan);
 }
 
 static void long_ones_are_refused(void **state)
@@ -245,6 +343,8 @@ int main(void)
                 cmocka_unit_test(bad_patterns_are_refused),
                 cmocka_unit_test(they_match_what_the_c_library_matches),
                 cmocka_unit_test(evil_patterns_are_refused_or_cheap),
+                cmocka_unit_test(a_scan_knows_what_every_match_contains),
+                cmocka_unit_test(a_scan_takes_any_bytes),
                 cmocka_unit_test(long_ones_are_refused),
         };
 

@@ -174,7 +174,7 @@ static void send_hello(struct link *l)
         l->config.describe_node(l->config.data, &node);
         buffer_printf(&b,
                 "{\"type\":\"hello\",\"protocol\":%d,\"protocol_min\":%d,\"note_seq\":%" PRIu64
-                ",\"node\":",
+                ",\"log_query\":true,\"node\":",
                 LINK_PROTOCOL, LINK_PROTOCOL_MIN, outbox_last(l->config.outbox));
         record_write(&node_table, &node, &b);
         buffer_puts(&b, ",\"tasks\":[");

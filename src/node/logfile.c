@@ -37,7 +37,9 @@
 
 #define FILE_MODE     0640
 #define FOLDER_MODE   0755
-#define MARK_INTERVAL USEC_SEC
+#define MARK_INTERVAL (100 * USEC_MSEC)
+#define MARK_FEW      64u /* bytes that are not worth a record within LOGFILE_MARK_LONGEST */
+#define INDEX_SMALL   (64u * 1024) /* behind records in the beginning of an index they are */
 #define MARK_BYTES    (256u * 1024)
 #define PRUNE_MIN     (16u * 1024)
 #define FILE_RECORD_GAP                                                                            \
@@ -211,6 +213,7 @@ static void load_marks(struct logfile *lf, const struct logindex_tail *tail)
         lf->mark_run = tail->time.run;
         lf->mark_byte = tail->time.byte;
         lf->mark_wall = tail->time.wall;
+        lf->mark_exact = tail->time.value == MARK_INTERVAL;
 }
 
 /* Numbers never go back behind what the index has seen: if the newest file is too short for that,
@@ -471,21 +474,33 @@ int logfile_splice(struct logfile *lf, int fifo, size_t len, size_t *ret_moved, 
 
 /* Marks and gaps */
 
+/* Whether a time record is worth its 32 bytes when @more were written since the last one. */
+static bool mark_is_due(const struct logfile *lf, uint64_t more, usec_t wall)
+{
+        usec_t passed = wall - lf->mark_wall;
+
+        if (wall < lf->mark_wall || passed >= LOGFILE_MARK_LONGEST || more >= MARK_BYTES)
+                return true;
+        return passed >= MARK_INTERVAL && (more >= MARK_FEW || lf->mark_exact);
+}
+
 int logfile_mark(struct logfile *lf, uint32_t run, usec_t wall, struct error *err)
 {
         uint64_t next = logfile_next(lf);
         struct logindex_record record = {
                 .type = LOGINDEX_TIME, .run = run, .byte = next, .wall = wall
         };
+        bool exact = lf->index_length < INDEX_SMALL;
         bool new_run = lf->mark_wall == 0 || lf->mark_run != run;
 
-        if (!new_run && wall >= lf->mark_wall && wall - lf->mark_wall < MARK_INTERVAL &&
-                next - lf->mark_byte < MARK_BYTES)
+        if (!new_run && !mark_is_due(lf, next - lf->mark_byte, wall))
                 return 0;
         if (lf->index_length - lf->file_at > FILE_RECORD_GAP)
                 (void) index_append_file(lf, lf->inode, lf->first, NULL);
+        record.value = exact ? MARK_INTERVAL : LOGFILE_MARK_LONGEST;
         if (index_append(lf, &record, err) < 0)
                 return new_run ? -1 : 0;
+        lf->mark_exact = exact;
         lf->mark_run = run;
         lf->mark_byte = next;
         lf->mark_wall = wall;

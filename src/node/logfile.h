@@ -28,6 +28,7 @@ struct logfile {
         uint64_t gap_length;   /* of the gap at the end; 0: there is none */
         uint64_t gap_at;       /* where its record is */
         bool loaded;           /* first, length and the marks are known */
+        bool mark_exact;       /* the newest time record stands for a tenth of a second only */
         bool index_broken;     /* the file at PATH needs a new file record */
         enum { LOGFILE_LINE_UNKNOWN, LOGFILE_LINE_BEGIN, LOGFILE_LINE_WITHIN } line;
 };
@@ -64,8 +65,11 @@ int logfile_splice(struct logfile *lf, int fifo, size_t len, size_t *ret_moved, 
 /* Renames PATH to PATH.1 and so on, and removes what is too old. Follow with logfile_open(). */
 int logfile_rotate(struct logfile *lf, struct error *err);
 
-/* Says that the next byte arrives now, from @run; stored if that is news. Fails only if the first
- * byte of a run could not be marked. */
+/* Says that the next byte arrives now, from @run; stored if that is news: it is a tenth of a second
+ * since the last time that was stored. In a long stream of less than 64 bytes in that time, whose
+ * index would be as large as itself, it is a second. Fails only if the first byte of a run could
+ * not be marked. */
+#define LOGFILE_MARK_LONGEST USEC_SEC
 int logfile_mark(struct logfile *lf, uint32_t run, usec_t wall, struct error *err);
 
 /* Says that @lost bytes were thrown away before the next byte; adds up until a byte is written. */

@@ -11,8 +11,9 @@
 
 enum logindex_type {
         LOGINDEX_FILE = 1, /* the file with inode @value begins at byte @byte of the stream */
-        LOGINDEX_TIME,     /* byte @byte arrived at @wall and was written by run @run */
-        LOGINDEX_GAP,      /* @value bytes were thrown away just before byte @byte */
+        LOGINDEX_TIME, /* byte @byte arrived at @wall and was written by run @run; those up to the
+                          next record at most @value microseconds later (0: a second) */
+        LOGINDEX_GAP,  /* @value bytes were thrown away just before byte @byte */
 };
 
 struct logindex_record {

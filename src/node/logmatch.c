@@ -90,7 +90,7 @@ static bool look_at(struct logmatch *m, const char *bytes, size_t len)
 enum logmatch_answer logmatch_look(struct logmatch *m)
 {
         static char bytes[CHUNK];
-        struct logread_from from = { LOGREAD_RUN, m->run };
+        struct logread_from from = { .start = LOGREAD_RUN, .value = m->run };
         struct logread_chunk chunk;
         struct error err = ERROR_INIT;
         size_t looked_at = 0;

@@ -29,10 +29,9 @@
 #include "node/logfile.h"
 #include "node/logindex.h"
 
-#define SCAN_TRIES     8
-#define BACK_BLOCK     (64u * 1024)
-#define LINE_BACK      (64u * 1024) /* how far the beginning of a line is looked for */
-#define TIME_PRECISION USEC_SEC     /* a time record stands for as much, node/logfile.c */
+#define SCAN_TRIES 8
+#define BACK_BLOCK (64u * 1024)
+#define LINE_BACK  (64u * 1024) /* how far the beginning of a line is looked for */
 
 /* An open file of the stream. */
 struct place {
@@ -55,7 +54,9 @@ struct logread {
         uint64_t next;
         uint64_t gap_byte, gap_told; /* of a gap at gap_byte, gap_told bytes were reported */
         bool only_run, ended;
+        bool within_line; /* the last byte given was none that ends a line */
         uint32_t run;
+        usec_t until; /* 0: for ever */
 };
 
 /* Index */
@@ -344,14 +345,19 @@ static ssize_t read_bytes(
         return n < 0 ? error_sys(err, errno, "read %s", r->path) : n;
 }
 
-/* The bytes first, the index second: what the index says of bytes is there before they are. */
+/* The bytes first, the index second: what the index says of bytes is there before they are. Of
+ * bytes before a record that is known already nothing more will be said. */
 static int read_chunk(
         struct logread *r, void *buf, size_t size, struct logread_chunk *ret, struct error *err)
 {
-        uint64_t oldest;
-        ssize_t n = read_bytes(r, buf, MIN(size, (size_t) SSIZE_MAX), &oldest, err);
+        uint64_t oldest, known;
+        ssize_t n;
 
-        if (n < 0 || index_refresh(r, err) < 0)
+        cursor_advance(r);
+        known = cursor_room(r);
+        size = (size_t) MIN((uint64_t) MIN(size, (size_t) SSIZE_MAX), known);
+        n = read_bytes(r, buf, size, &oldest, err);
+        if (n < 0 || ((n == 0 || known == UINT64_MAX) && index_refresh(r, err) < 0))
                 return -1;
         cursor_advance(r);
         *ret = (struct logread_chunk){ .byte = r->next };
@@ -369,6 +375,21 @@ static int read_chunk(
         return ret->len > 0 || ret->gap > 0;
 }
 
+/* What came after the end of the time asked for is left out, but for the rest of a line. */
+static void cut_until(struct logread *r, const char *buf, struct logread_chunk *chunk)
+{
+        const char *end;
+
+        if (r->until == 0 || chunk->wall < r->until)
+                return;
+        end = chunk->len > 0 && r->within_line ? memchr(buf, '\n', chunk->len) : NULL;
+        if (end == NULL && r->within_line && chunk->len > 0)
+                return;
+        r->ended = true;
+        chunk->gap = 0;
+        chunk->len = end == NULL ? 0 : (size_t) (end - buf) + 1;
+}
+
 int logread_next(struct logread *reader, void *buf, size_t size, struct logread_chunk *ret,
         struct error *err)
 {
@@ -384,6 +405,11 @@ int logread_next(struct logread *reader, void *buf, size_t size, struct logread_
                 reader->ended = true;
                 return 0;
         }
+        cut_until(reader, buf, &chunk);
+        if (chunk.len == 0 && chunk.gap == 0)
+                return 0;
+        if (chunk.len > 0)
+                reader->within_line = ((const char *) buf)[chunk.len - 1] != '\n';
         reader->next += chunk.len;
         *ret = chunk;
         return 1;
@@ -428,15 +454,40 @@ static uint64_t start_of_line(const struct places *places, uint64_t byte)
         return back_lines(places, byte, 1, limit);
 }
 
+/* The last moment at which bytes behind time record @i arrived: the next record was made with later
+ * ones. */
+static usec_t mark_ends(const struct logindex_record *v, size_t count, size_t i)
+{
+        usec_t longest = v[i].value == 0 ? LOGFILE_MARK_LONGEST : v[i].value;
+        usec_t end = v[i].wall + MIN(longest, LOGFILE_MARK_LONGEST);
+
+        for (size_t k = i + 1; k < count; k++)
+                if (v[k].type == LOGINDEX_TIME)
+                        return v[k].wall >= v[i].wall ? MIN(end, v[k].wall) : end;
+        return end;
+}
+
 static uint64_t start_since(const struct logread *r, const struct places *places, usec_t since)
 {
         size_t count;
         const struct logindex_record *v = records(r, &count);
 
         for (size_t i = 0; i < count; i++)
-                if (v[i].type == LOGINDEX_TIME && v[i].wall + TIME_PRECISION > since)
+                if (v[i].type == LOGINDEX_TIME && mark_ends(v, count, i) > since)
                         return start_of_line(places, v[i].byte);
         return places_end(places);
+}
+
+/* Where the first record behind @from is that is of @until or later; else @end. */
+static uint64_t end_until(const struct logread *r, uint64_t from, usec_t until, uint64_t end)
+{
+        size_t count;
+        const struct logindex_record *v = records(r, &count);
+
+        for (size_t i = 0; i < count; i++)
+                if (v[i].type == LOGINDEX_TIME && v[i].byte >= from && v[i].wall >= until)
+                        return MIN(end, v[i].byte);
+        return end;
 }
 
 static uint64_t start_run(struct logread *r, const struct places *places, uint32_t run)
@@ -454,6 +505,40 @@ static uint64_t start_run(struct logread *r, const struct places *places, uint32
         return places_end(places);
 }
 
+/* Where the run that is read alone ends, as far as it has written; else @end. */
+static uint64_t end_run(const struct logread *r, uint64_t end)
+{
+        size_t count;
+        const struct logindex_record *v = records(r, &count);
+
+        for (size_t i = 0; i < count; i++)
+                if (v[i].type == LOGINDEX_TIME && v[i].run > r->run)
+                        return MIN(end, v[i].byte);
+        return end;
+}
+
+static uint64_t start_byte(
+        struct logread *r, const struct places *places, const struct logread_from *from)
+{
+        usec_t since = from->start == LOGREAD_SINCE ? from->value : from->since;
+        uint32_t run = from->start == LOGREAD_RUN ? (uint32_t) from->value : from->run;
+        uint64_t first = 0, end = places_end(places);
+
+        if (run != 0)
+                first = start_run(r, places, run);
+        if (since != 0)
+                first = MAX(first, start_since(r, places, since));
+        if (from->start == LOGREAD_BYTE)
+                first = MAX(first, MIN(from->value, (uint64_t) INT64_MAX / 2)); /* is an offset */
+        if (from->start != LOGREAD_LINES)
+                return first;
+        if (run != 0)
+                end = end_run(r, end);
+        if (from->until != 0)
+                end = end_until(r, first, from->until, end);
+        return from->value > 0 && end > first ? back_lines(places, end, from->value, first) : end;
+}
+
 static int reader_start(struct logread *r, struct logread_from from, struct error *err)
 {
         AUTO(places_done) struct places places = { 0 };
@@ -461,22 +546,8 @@ static int reader_start(struct logread *r, struct logread_from from, struct erro
 
         if (places_open(&places, r, err) < 0)
                 return -1;
-        switch (from.start) {
-        case LOGREAD_BYTE:
-                r->next = MIN(from.value, (uint64_t) INT64_MAX / 2); /* an offset that is one */
-                break;
-        case LOGREAD_LINES:
-                r->next = places_end(&places);
-                if (from.value > 0)
-                        r->next = back_lines(&places, r->next, from.value, 0);
-                break;
-        case LOGREAD_SINCE:
-                r->next = start_since(r, &places, from.value);
-                break;
-        case LOGREAD_RUN:
-                r->next = start_run(r, &places, (uint32_t) from.value);
-                break;
-        }
+        r->until = from.until;
+        r->next = start_byte(r, &places, &from);
         place = places_find(&places, r->next);
         if (place != NULL)
                 reader_take_place(r, place);

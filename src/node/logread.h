@@ -22,6 +22,9 @@ enum logread_start {
 struct logread_from {
         enum logread_start start;
         uint64_t value;
+        uint32_t run; /* only what this run wrote; 0: all. As LOGREAD_RUN, with any start */
+        usec_t since; /* only what arrived then or later, as LOGREAD_SINCE; 0: all */
+        usec_t until; /* only what arrived before, in whole lines; 0: all */
 };
 
 enum logread_gap {
@@ -36,7 +39,7 @@ struct logread_chunk {
         uint64_t gap;         /* bytes missing before @byte; then len is 0 */
         enum logread_gap why; /* if gap > 0 */
         uint32_t run;         /* who wrote them; one chunk is of one run */
-        usec_t wall;          /* when the first of them arrived, to about a second */
+        usec_t wall; /* when they arrived, or up to a tenth of a second before: logfile_mark() */
 };
 
 /* Opens stream @name ("stdout") of the task in @directory. A stream that has no files yet is
@@ -53,5 +56,6 @@ int logread_next(struct logread *reader, void *buf, size_t size, struct logread_
 /* The number of the byte that comes next: where a later LOGREAD_BYTE goes on. */
 uint64_t logread_position(const struct logread *reader);
 
-/* True once a run that is read alone was followed by another: nothing will come any more. */
+/* True once a run that is read alone was followed by another, or something came after the time
+ * until which is read: nothing will come any more. */
 bool logread_ended(const struct logread *reader);

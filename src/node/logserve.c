@@ -13,14 +13,14 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "node/logread.h"
+#include "node/logquery.h"
 
-#define FIRST_CREDIT  (256 * 1024)
-#define CHUNK_MAX     (64 * 1024)
-#define QUEUED_MAX    ((size_t) 1024 * 1024)
-#define STREAMS_MAX   4096
-#define CREDIT_MAX    ((int64_t) 1 << 40)
-#define CHUNKS_A_TURN 16
+#define FIRST_CREDIT (256 * 1024)
+#define CHUNK_MAX    (64 * 1024)
+#define QUEUED_MAX   ((size_t) 1024 * 1024)
+#define STREAMS_MAX  4096
+#define CREDIT_MAX   ((int64_t) 1 << 40)
+#define TURN_USEC    (4 * USEC_MSEC) /* then others have their turn: searching takes time */
 
 struct frame_head { /* docs/link.md, binary messages; big-endian */
         uint32_t stream;
@@ -29,12 +29,12 @@ struct frame_head { /* docs/link.md, binary messages; big-endian */
 
 struct log_stream {
         struct logserve *owner;
-        struct logread *reader;
+        struct logquery *query;
         uint32_t number;
         char *task, *name;
         bool follow;
         bool dry; /* nothing more to read until it grows */
-        int64_t credit;
+        int64_t credit, piece_min;
         struct log_stream *next;
 };
 
@@ -54,7 +54,7 @@ static void stream_free(struct log_stream *s)
                 at = &(*at)->next;
         *at = s->next;
         s->owner->streams_len--;
-        logread_free(s->reader);
+        logquery_free(s->query);
         free(s->task);
         free(s->name);
         free(s);
@@ -75,22 +75,22 @@ static void send_end(struct logserve *ls, uint32_t number, const struct error *e
         websocket_send(ls->ws, true, b.data, b.len);
 }
 
-/* Sends one chunk or the end. Returns false if the stream has nothing to do now, or is gone. */
+/* Sends one piece or the end. Returns false if the stream has nothing to do now, or is gone. */
 static bool stream_step(struct log_stream *s)
 {
         static char frame[sizeof(struct frame_head) + CHUNK_MAX];
         struct logserve *ls = s->owner;
         struct error err = ERROR_INIT;
-        struct logread_chunk chunk;
+        struct logquery_piece piece;
         struct frame_head head;
         size_t size = (size_t) MIN(s->credit, (int64_t) CHUNK_MAX);
         int r;
 
-        if (s->dry || s->credit <= 0 || websocket_queued(ls->ws) > QUEUED_MAX)
+        if (s->dry || s->credit < s->piece_min || websocket_queued(ls->ws) > QUEUED_MAX)
                 return false;
-        r = logread_next(s->reader, frame + sizeof head, size, &chunk, &err);
+        r = logquery_next(s->query, frame + sizeof head, size, &piece, &err);
         if (r <= 0) {
-                if (r == 0 && s->follow && !logread_ended(s->reader)) {
+                if (r == 0 && s->follow && !logquery_ended(s->query)) {
                         s->dry = true;
                         return false;
                 }
@@ -99,28 +99,43 @@ static bool stream_step(struct log_stream *s)
                 return false;
         }
         head.stream = htobe32(s->number);
-        head.byte = htobe64(chunk.byte);
+        if (piece.len == 0 && !piece.gap)
+                return true;
+        head.byte = htobe64(piece.byte);
         memcpy(frame, &head, sizeof head);
-        websocket_send(ls->ws, false, frame, sizeof head + chunk.len);
-        s->credit -= (int64_t) chunk.len;
+        websocket_send(ls->ws, false, frame, sizeof head + piece.len);
+        s->credit -= (int64_t) piece.len;
         return true;
+}
+
+/* Who was served last goes to the end when time is up, so that nobody waits for ever. */
+static void rotate(struct logserve *ls, struct log_stream *last)
+{
+        struct log_stream **end = &last->next, *first = last->next;
+
+        if (first == NULL)
+                return;
+        while (*end != NULL)
+                end = &(*end)->next;
+        *end = ls->streams;
+        last->next = NULL;
+        ls->streams = first;
 }
 
 static void on_pump(uv_idle_t *idle)
 {
         struct logserve *ls = idle->data;
-        bool busy = false;
+        usec_t until = time_mono() + TURN_USEC;
 
         for (struct log_stream *s = ls->streams, *next; s != NULL; s = next) {
-                int n = 0;
-
                 next = s->next;
-                while (n < CHUNKS_A_TURN && stream_step(s))
-                        n++;
-                busy |= n == CHUNKS_A_TURN;
+                while (stream_step(s))
+                        if (time_mono() >= until) {
+                                rotate(ls, s);
+                                return;
+                        }
         }
-        if (!busy)
-                uv_idle_stop(&ls->pump);
+        uv_idle_stop(&ls->pump);
 }
 
 static void wake(struct logserve *ls)
@@ -162,14 +177,20 @@ static struct log_stream *find(struct logserve *ls, uint32_t number)
         return s;
 }
 
+static uint64_t read_amount(const json_t *message, const char *name)
+{
+        return (uint64_t) MAX(json_integer_value(json_object_get(message, name)), 0);
+}
+
 static struct logread_from read_from(const json_t *message)
 {
-        const json_t *lines = json_object_get(message, "last_lines");
-        bool by_lines = json_is_integer(lines);
-        json_int_t value = json_integer_value(by_lines ? lines : json_object_get(message, "from"));
+        bool by_lines = json_is_integer(json_object_get(message, "last_lines"));
 
-        return (struct logread_from){ by_lines ? LOGREAD_LINES : LOGREAD_BYTE,
-                (uint64_t) MAX(value, 0) };
+        return (struct logread_from){ .start = by_lines ? LOGREAD_LINES : LOGREAD_BYTE,
+                .value = read_amount(message, by_lines ? "last_lines" : "from"),
+                .run = (uint32_t) MIN(read_amount(message, "run"), (uint64_t) UINT32_MAX),
+                .since = read_amount(message, "since"),
+                .until = read_amount(message, "until") };
 }
 
 /* Whether a task may be read: it is, or was, on this node. Its name becomes part of a path. */
@@ -187,26 +208,32 @@ static int open_stream(
         const char *task = json_string_value(json_object_get(message, "task"));
         const char *name = json_string_value(json_object_get(message, "name"));
         AUTO(mem_freep) char *directory = NULL;
+        struct logquery_config config = { .name = name,
+                .from = read_from(message),
+                .grep = json_string_value(json_object_get(message, "grep")),
+                .follow = json_is_true(json_object_get(message, "follow")),
+                .records = json_is_true(json_object_get(message, "records")) };
         struct log_stream *s;
-        struct logread *reader;
+        struct logquery *query;
 
         if (check_name(task, name, err) < 0)
                 return -1;
         if (ls->streams_len >= STREAMS_MAX)
                 return error_set(
                         err, ERR_TOO_LARGE, "more than %d logs are being read", STREAMS_MAX);
-        directory = task_directory(ls->tasks, task);
-        if (logread_open(directory, name, read_from(message), &reader, err) < 0)
+        config.directory = directory = task_directory(ls->tasks, task);
+        if (logquery_new(&config, &query, err) < 0)
                 return -1;
         s = mem_alloc(sizeof *s);
         *s = (struct log_stream){
                 .owner = ls,
-                .reader = reader,
+                .query = query,
                 .number = number,
                 .task = mem_strdup(task),
                 .name = mem_strdup(name),
-                .follow = json_is_true(json_object_get(message, "follow")),
+                .follow = config.follow,
                 .credit = FIRST_CREDIT,
+                .piece_min = config.records ? (int64_t) LOGQUERY_PIECE_MIN : 1,
                 .next = ls->streams,
         };
         ls->streams = s;

@@ -280,7 +280,8 @@ static struct logread *open_reader(
         struct logread *reader = NULL;
         struct error err = ERROR_INIT;
 
-        if (logread_open(p->dir, name, (struct logread_from){ start, value }, &reader, &err) < 0)
+        if (logread_open(p->dir, name, (struct logread_from){ .start = start, .value = value },
+                    &reader, &err) < 0)
                 fail_msg("%s", err.message);
         return reader;
 }
@@ -513,6 +514,71 @@ static void a_reader_begins_where_it_is_told(void **state)
         expect_text(p, "stdout", LOGREAD_LINES, 2, "13\n14\n");
         expect_text(p, "stdout", LOGREAD_BYTE, 15,
                 "[13]late\n1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n");
+        close(out);
+}
+
+static char *read_part(const struct place *p, struct logread_from from)
+{
+        struct buffer text = { 0 };
+        struct logread *reader;
+        struct logread_chunk chunk;
+        struct error err = ERROR_INIT;
+        char buf[7];
+
+        if (logread_open(p->dir, "stdout", from, &reader, &err) < 0)
+                fail_msg("%s", err.message);
+        while (logread_next(reader, buf, sizeof buf, &chunk, &err) > 0)
+                buffer_put(&text, buf, chunk.len);
+        logread_free(reader);
+        buffer_puts(&text, "");
+        return buffer_take(&text);
+}
+
+#define expect_part(p, expected, ...)                                                              \
+        do {                                                                                       \
+                char *text_ = read_part(p, (struct logread_from){ __VA_ARGS__ });                  \
+                                                                                                   \
+                assert_string_equal(text_, expected);                                              \
+                free(text_);                                                                       \
+        } while (0)
+
+/* Time, run and a number of lines together; times are told apart by tenths of a second. */
+static void a_reader_reads_the_part_it_is_told(void **state)
+{
+        struct place *p = *state;
+        int out = open_fifo(p, "stdout");
+        struct capture_stream *stream;
+        usec_t began, second, third;
+
+        start_capture(p);
+        stream = open_stream(p, "stdout", 24, 9, CAPTURE_FULL_BLOCK);
+        began = time_wall();
+        say(out, "a1\na2\na3");
+        assert_int_equal(capture_stream_drain(stream, NULL), 0);
+        RUN_UNTIL(p, time_wall() > began + 300 * USEC_MSEC);
+        second = time_wall();
+        say(out, " goes on\nb1\nb2\n");
+        capture_stream_set_run(stream, 2);
+        say(out, "c1\n");
+        assert_int_equal(capture_stream_drain(stream, NULL), 0);
+        RUN_UNTIL(p, time_wall() > second + 300 * USEC_MSEC);
+        third = time_wall();
+        say(out, "c2\nc3\n");
+        assert_int_equal(capture_stream_drain(stream, NULL), 0);
+
+        expect_part(p, "a1\na2\na3 goes on\nb1\nb2\nc1\nc2\nc3\n", .since = began);
+        expect_part(p, "c2\nc3\n", .since = third);
+        expect_part(p, "c3\n", .start = LOGREAD_LINES, .value = 1, .since = third);
+        expect_part(p, "c2\nc3\n", .start = LOGREAD_LINES, .value = 9, .since = third);
+        expect_part(p, "a1\na2\na3 goes on\n", .until = second); /* in whole lines */
+        expect_part(p, "a1\na2\na3 goes on\nb1\nb2\nc1\n", .until = third);
+        expect_part(p, "b2\nc1\n", .start = LOGREAD_LINES, .value = 2, .until = third);
+        expect_part(p, "c1\n", .run = 2, .until = third);
+        expect_part(p, "c2\nc3\n", .run = 2, .since = third);
+        expect_part(p, "a1\na2\na3 goes on\nb1\nb2\n", .run = 1);
+        expect_part(p, "b1\nb2\n", .start = LOGREAD_LINES, .value = 2, .run = 1);
+        expect_part(p, "", .run = 1, .since = third);
+        expect_part(p, "", .until = began);
         close(out);
 }
 
@@ -781,6 +847,7 @@ int main(void)
                 TEST(more_streams_than_open_files),
                 TEST(a_callback_may_close_its_stream),
                 TEST(a_reader_begins_where_it_is_told),
+                TEST(a_reader_reads_the_part_it_is_told),
                 TEST(a_run_read_alone_ends),
                 TEST(a_follower_survives_rotation),
                 TEST(a_reader_elsewhere_survives_rotation),

@@ -396,7 +396,7 @@ static void check_bytes(struct house *h, size_t stream, uint64_t *ret_total)
 /* The reader sees the same bytes under contiguous numbers, and runs in order. */
 static void check_reader(struct house *h, size_t stream, uint64_t total)
 {
-        struct logread_from from = { LOGREAD_BYTE, 0 };
+        struct logread_from from = { .start = LOGREAD_BYTE, .value = 0 };
         struct logread_chunk chunk;
         struct logread *reader;
         struct error err = ERROR_INIT;

@@ -2,6 +2,8 @@
 /* Logs over the link: real capture into real files, and a server that reads them as it likes. */
 #include "node/test-link.h"
 
+#include <endian.h>
+
 #include "node/capture.h"
 
 #define FIRST_CREDIT ((size_t) 256 * 1024)
@@ -317,6 +319,170 @@ static void a_follower_waits_for_the_first_byte(void **state)
         end(&a);
 }
 
+/* ---- records */
+
+struct record {
+        uint32_t type, run;
+        uint64_t byte, wall, size;
+};
+
+/* What came on @stream as records: the bytes together, and how many records of each type. */
+static char *unpack(const struct world *w, uint32_t stream, size_t counts[4], uint64_t *ret_place)
+{
+        struct buffer text = { 0 };
+
+        memset(counts, 0, 4 * sizeof *counts);
+        for (size_t i = 0; i < w->frames_len; i++) {
+                const struct frame *f = &w->frames[i];
+                size_t at = 0;
+
+                while (f->stream == stream && at < f->len) {
+                        struct record r;
+
+                        assert_true(f->len - at >= sizeof r);
+                        memcpy(&r, f->bytes + at, sizeof r);
+                        at += sizeof r;
+                        assert_in_range(be32toh(r.type), 0, 3);
+                        counts[be32toh(r.type)]++;
+                        *ret_place = be64toh(r.byte);
+                        if (be32toh(r.type) != 0)
+                                continue;
+                        assert_true(f->len - at >= be64toh(r.size));
+                        assert_int_equal(be32toh(r.run), 1);
+                        assert_true(be64toh(r.wall) <= time_wall());
+                        assert_true(be64toh(r.wall) + USEC_HOUR > time_wall());
+                        buffer_put(&text, f->bytes + at, (size_t) be64toh(r.size));
+                        at += be64toh(r.size);
+                        *ret_place += be64toh(r.size);
+                }
+        }
+        buffer_puts(&text, "");
+        return buffer_take(&text);
+}
+
+/* Line @number as put_lines() writes it. */
+static void put_line(struct buffer *out, unsigned number)
+{
+        buffer_printf(out, "%-63u\n", number);
+}
+
+static void records_say_what_bytes_are(void **state)
+{
+        struct world *w = *state;
+        struct writer a = begin(w, "web.0", 4096, 1);
+        AUTO(mem_freep) char *text = NULL;
+        size_t counts[4];
+        uint64_t place;
+
+        put_lines(w, &a, 1000);
+        open_log(w, 1, "web.0", ",\"records\":true,\"from\":0");
+        expect_end(w, 1, NULL);
+        text = unpack(w, 1, counts, &place);
+        assert_int_equal(counts[1], 1); /* what was rotated */
+        assert_int_equal(place, a.written.len);
+        assert_string_equal(text, a.written.data + a.written.len - strlen(text));
+        end(&a);
+}
+
+static void only_lines_that_match_travel(void **state)
+{
+        static const struct {
+                const char *more;
+                unsigned from, step, count;
+        } rows[] = { { ",\"grep\":\"^[0-9]*000 \"", 1000, 1000, 39 },
+                { ",\"grep\":\"000 \",\"last_lines\":3", 37000, 1000, 3 },
+                { ",\"grep\":\"^3999[0-9] \",\"last_lines\":100", 39990, 1, 10 },
+                { ",\"grep\":\"000 \",\"from\":1279999", 20000, 1000, 20 },
+                { ",\"grep\":\"x\"", 0, 0, 0 }, { ",\"grep\":\"x\",\"last_lines\":3", 0, 0, 0 },
+                { ",\"grep\":\"00 \",\"run\":2", 0, 0, 0 } };
+        struct world *w = *state;
+        struct writer a = begin(w, "web.0", 100000, 100);
+
+        put_lines(w, &a, 40000);
+        for (uint32_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                AUTO(mem_freep) char *more = mem_printf(",\"records\":true%s", rows[i].more);
+                AUTO(buffer_done) struct buffer expected = { 0 };
+                AUTO(mem_freep) char *text = NULL;
+                size_t counts[4];
+                uint64_t place;
+
+                for (unsigned n = 0; n < rows[i].count; n++)
+                        put_line(&expected, rows[i].from + n * rows[i].step);
+                open_log(w, i, "web.0", more);
+                expect_end(w, i, NULL);
+                text = unpack(w, i, counts, &place);
+                assert_string_equal(text, buffer_str(&expected));
+                assert_int_equal(counts[0], rows[i].count);
+                frames_forget(w);
+        }
+        end(&a);
+}
+
+/* What was searched in vain is not searched again after a break of the link. */
+static void a_search_says_where_it_is(void **state)
+{
+        struct world *w = *state;
+        struct writer a = begin(w, "web.0", 0, 0);
+        AUTO(mem_freep) char *text = NULL;
+        size_t counts[4];
+        uint64_t place = 0;
+
+        put_lines(w, &a, 100);
+        open_log(w, 1, "web.0", ",\"records\":true,\"follow\":true,\"grep\":\"^150 \"");
+        wait_for(&w->loop, w->frames_len > 0);
+        free(unpack(w, 1, counts, &place));
+        assert_int_equal(counts[3], 1);
+        assert_int_equal(place, a.written.len);
+        expect_silence(w);
+        put_lines(w, &a, 100);
+        wait_for(&w->loop, arrived(w, 1) > 2 * sizeof(struct record));
+        text = unpack(w, 1, counts, &place);
+        assert_int_equal(counts[0], 1);
+        assert_int_equal(atoi(text), 150);
+        end(&a);
+}
+
+/* Lines that are longer than a piece, and longer than what is searched at once. */
+static void long_lines_are_found(void **state)
+{
+        struct world *w = *state;
+        struct writer a = begin(w, "web.0", 0, 0);
+        AUTO(buffer_done) struct buffer line = { 0 };
+        AUTO(mem_freep) char *text = NULL;
+        size_t counts[4], written = 0;
+        uint64_t place, size = 0;
+
+        put_lines(w, &a, 3);
+        for (int i = 0; i < 50000; i++)
+                buffer_putc(&line, 'x');
+        buffer_puts(&line, "needle\n");
+        while (written < line.len) {
+                ssize_t n = write(a.fd, line.data + written, line.len - written);
+
+                if (n > 0)
+                        written += (size_t) n;
+                turn(&w->loop);
+        }
+        wait_for(&w->loop, capture_stream_size(a.stream, &size, NULL) == 0 &&
+                                   size == a.written.len + line.len);
+        open_log(w, 1, "web.0", ",\"records\":true,\"grep\":\"needle\"");
+        expect_end(w, 1, NULL);
+        text = unpack(w, 1, counts, &place);
+        assert_string_equal(text, buffer_str(&line));
+        end(&a);
+}
+
+static void bad_searches_are_refused(void **state)
+{
+        struct world *w = *state;
+
+        open_log(w, 1, "web.0", ",\"records\":true,\"grep\":\"a(\"");
+        expect_end(w, 1, "invalid");
+        open_log(w, 2, "web.0", ",\"grep\":\"a\"");
+        expect_end(w, 2, "invalid");
+        assert_int_equal(w->frames_len, 0);
+}
+
 static void what_cannot_be_read_is_said(void **state)
 {
         static const char *const bad[] = { "\"task\":\"../x\",\"name\":\"stdout\"",
@@ -418,6 +584,11 @@ int main(void)
                 TEST(a_follower_survives_rotation),
                 TEST(a_follower_that_is_slow_misses_nothing_that_is_kept),
                 TEST(a_follower_waits_for_the_first_byte),
+                TEST(records_say_what_bytes_are),
+                TEST(only_lines_that_match_travel),
+                TEST(a_search_says_where_it_is),
+                TEST(long_lines_are_found),
+                TEST(bad_searches_are_refused),
                 TEST(what_cannot_be_read_is_said),
                 TEST(strange_places_to_begin),
                 TEST(a_number_that_is_used_again_is_another_stream),

@@ -20,6 +20,7 @@ void link_reports_done(struct link_reports *r);
 struct link_hello {
         int64_t protocol_min, protocol;
         int64_t note_seq; /* -1: it does not say */
+        bool log_query;   /* knows the newer members of log-open */
         struct node_status node;
         struct link_reports reports;
 };

@@ -75,6 +75,7 @@ struct connection {
         uint16_t close_code;                /* for a peer that breaks the protocol */
         int64_t agent_pid;                  /* by its hello */
         bool welcomed;
+        bool log_query;                         /* by its hello */
         struct cluster_effects all;             /* what the first assign says, until welcomed */
         struct buffer specs_text, assigns_text; /* gathered, until send_gathered() */
         const struct spec_text **specs;         /* what is in specs_text */
@@ -411,6 +412,13 @@ bool links_is_up(const struct links *l, const char *node)
         return c != NULL && c->welcomed;
 }
 
+bool links_can_query_logs(const struct links *l, const char *node)
+{
+        const struct connection *c = find(l, node);
+
+        return c != NULL && c->log_query;
+}
+
 /* ---- Receiving */
 
 /* The row of the node, or the one of its notes: a number and nothing else. */
@@ -612,6 +620,7 @@ static int hello(struct connection *c, struct link_hello *h, struct error *err)
         c->node = mem_strdup(node->name);
         HASH_ADD_KEYPTR(hh, c->links->by_node, c->node, strlen(c->node), c);
         c->agent_pid = node->agent_pid;
+        c->log_query = h->log_query;
         witness_reports(c->links->server->witness, c->node, reports->reports, reports->len, true);
         return 0;
 }

@@ -43,3 +43,6 @@ void links_send_bytes(struct links *l, const char *node, uint32_t stream, uint64
         const void *bytes, size_t len);
 
 bool links_is_up(const struct links *l, const char *node);
+
+/* Whether @node's agent, which is connected, knows all members of log-open (docs/link.md). */
+bool links_can_query_logs(const struct links *l, const char *node);

@@ -20,6 +20,7 @@
  * goes; then streams that are still open are closed at the agent. */
 #include "server/logs.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,8 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
+#include "model/pattern-scan.h"
 #include "server/api.h"
 #include "server/links.h"
 #include "server/log-lines.h"
@@ -51,6 +54,7 @@ struct stream {
         bool open;    /* at the agent, as far as we know */
         bool started; /* next_offset is known */
         bool ended;
+        bool records; /* that is how it was opened */
         uint64_t next_offset;
         size_t owed; /* credit that was not given back yet */
         struct log_lines lines;
@@ -65,7 +69,12 @@ struct request {
         bool want[STREAMS];
         bool follow, json, prefix, raw, begun;
         int64_t last_lines, from; /* -1: not asked for */
-        char **todo;              /* tasks not opened yet: from todo_next on */
+        int64_t run;              /* 0: all */
+        usec_t since, until;      /* 0: not asked for */
+        char *grep;               /* NULL: all lines */
+        bool timestamps;
+        bool query;  /* something is asked for that older agents do not know */
+        char **todo; /* tasks not opened yet: from todo_next on */
         size_t todo_len, todo_next;
         size_t placed; /* tasks on nodes when the job was last looked through */
         struct stream *streams;
@@ -118,13 +127,58 @@ static void stream_renumber(struct stream *s)
         HASH_ADD(hh, l->by_number, number, sizeof s->number, s);
 }
 
+static void put_query(const struct request *r, struct buffer *text)
+{
+        buffer_puts(text, ",\"records\":true");
+        if (r->run > 0)
+                buffer_printf(text, ",\"run\":%" PRId64, r->run);
+        if (r->since > 0)
+                buffer_printf(text, ",\"since\":%" PRIu64, r->since);
+        if (r->until > 0)
+                buffer_printf(text, ",\"until\":%" PRIu64, r->until);
+        if (r->grep != NULL) {
+                buffer_puts(text, ",\"grep\":");
+                text_put_json_string(text, r->grep);
+        }
+}
+
+static int check_agent(const struct request *r, const char *node, struct error *err)
+{
+        struct links *links = r->logs->server->links;
+
+        if (!r->query || !links_is_up(links, node) || links_can_query_logs(links, node))
+                return 0;
+        return error_set(err, ERR_CONFLICT,
+                "the agent of node %s is of an older version, which does not know since, until, "
+                "run, "
+                "grep and timestamps: upgrade it, or ask without them",
+                node);
+}
+
+static void write_out(struct request *r, struct buffer *out);
+
+/* When the answer has begun already. */
+static void stream_refuse(struct stream *s, const struct error *err)
+{
+        struct buffer out = { 0 };
+
+        s->ended = true;
+        log_lines_problem(&s->lines, err->message, &out);
+        write_out(s->request, &out);
+}
+
 static void stream_open(struct stream *s)
 {
         struct request *r = s->request;
         AUTO(buffer_done) struct buffer text = { 0 };
+        struct error err;
 
         if (s->open || s->ended || !links_is_up(r->logs->server->links, s->node))
                 return;
+        if (check_agent(r, s->node, &err) < 0) {
+                stream_refuse(s, &err);
+                return;
+        }
         stream_renumber(s);
         buffer_printf(&text,
                 "{\"type\":\"log-open\",\"stream\":%" PRIu32 ",\"task\":\"%s\",\"name\":\"%s\"",
@@ -135,6 +189,9 @@ static void stream_open(struct stream *s)
                 buffer_printf(&text, ",\"from\":%" PRId64, r->from);
         else if (r->last_lines >= 0)
                 buffer_printf(&text, ",\"last_lines\":%" PRId64, r->last_lines);
+        s->records = links_can_query_logs(r->logs->server->links, s->node);
+        if (s->records)
+                put_query(r, &text);
         buffer_printf(&text, ",\"follow\":%s}", r->follow ? "true" : "false");
         s->owed = 0;
         s->open = links_send(r->logs->server->links, s->node, buffer_str(&text));
@@ -148,9 +205,11 @@ static void stream_new(struct request *r, const struct task_status *task, int wh
         s->task = mem_strdup(task->id);
         s->node = mem_strdup(task->node);
         s->name = stream_names[which];
-        s->lines = (struct log_lines){
-                .task = s->task, .stream = s->name, .prefix = r->prefix, .json = r->json
-        };
+        s->lines = (struct log_lines){ .task = s->task,
+                .stream = s->name,
+                .prefix = r->prefix,
+                .json = r->json,
+                .timestamps = r->timestamps };
         s->number = ++r->logs->last_number & ~LINK_EXEC_STREAMS;
         DL_APPEND(r->streams, s);
         HASH_ADD(hh, r->logs->by_number, number, sizeof s->number, s);
@@ -189,6 +248,7 @@ static void request_free(void *data)
                 free(r->todo[i]);
         free(r->todo);
         free(r->job);
+        free(r->grep);
         DL_DELETE(r->logs->requests, r);
         uv_close((uv_handle_t *) &r->away, on_timer_closed);
 }
@@ -263,17 +323,29 @@ static void open_task(struct request *r, const char *id)
                         stream_new(r, &task, i);
 }
 
+/* What was refused is not waited for. Of a job that is followed ended ones stay: logs_end(). */
+static void drop_refused(struct request *r)
+{
+        struct stream *s, *next;
+
+        DL_FOREACH_SAFE (r->streams, s, next)
+                if (s->ended && !(r->follow && r->job != NULL))
+                        stream_free(s);
+}
+
 /* Opens what comes next; the answer is complete when there is nothing. */
 static void advance(struct request *r)
 {
+        drop_refused(r);
         while (r->todo_next < r->todo_len && (r->follow || r->streams == NULL)) {
                 AUTO(mem_freep) char *id = r->todo[r->todo_next++];
 
                 open_task(r, id);
+                drop_refused(r);
         }
         if (r->todo_next == r->todo_len)
                 r->todo_len = r->todo_next = 0;
-        if (r->streams == NULL && !r->follow)
+        if (r->streams == NULL && !(r->follow && r->job != NULL))
                 finish(r);
         else
                 watch_away(r);
@@ -287,6 +359,79 @@ static struct stream *stream_of(struct logs *l, const char *node, uint32_t numbe
 
         HASH_FIND(hh, l->by_number, &number, sizeof number, s);
         return s != NULL && s->open && strcmp(s->node, node) == 0 ? s : NULL;
+}
+
+/* A stream that comes byte for byte has no word for a gap. */
+static void take_gap(
+        struct stream *s, uint64_t offset, enum log_gap why, uint64_t missing, struct buffer *out)
+{
+        s->started = true;
+        s->next_offset = offset;
+        if (!s->request->raw)
+                log_lines_gap(&s->lines, offset, why, missing, out);
+}
+
+static int take_bytes(struct stream *s, uint64_t offset, struct log_origin origin,
+        const char *bytes, size_t len, struct buffer *out)
+{
+        if (len == 0) {
+                take_gap(s, offset, LOG_GAP_UNKNOWN, 0, out);
+                return 0;
+        }
+        s->started = true;
+        s->next_offset = offset + len;
+        if (s->request->raw)
+                buffer_put(out, bytes, len);
+        else
+                log_lines_put(&s->lines, offset, origin, bytes, len, out);
+        return 0;
+}
+
+struct record { /* docs/link.md; big-endian */
+        uint32_t type, run;
+        uint64_t offset, wall, size;
+};
+enum { RECORD_BYTES, RECORD_ROTATED, RECORD_DROPPED, RECORD_PLACE };
+
+static struct record read_record(const char *bytes)
+{
+        struct record r;
+
+        memcpy(&r, bytes, sizeof r);
+        return (struct record){ be32toh(r.type), be32toh(r.run), be64toh(r.offset), be64toh(r.wall),
+                be64toh(r.size) };
+}
+
+static int take_records(
+        struct stream *s, const char *bytes, size_t len, struct buffer *out, struct error *err)
+{
+        while (len > 0) {
+                struct record r = { .type = UINT32_MAX };
+
+                if (len >= sizeof r)
+                        r = read_record(bytes);
+                if (r.type > RECORD_PLACE ||
+                        (r.type == RECORD_BYTES && (r.size == 0 || r.size > len - sizeof r)))
+                        return error_set(err, ERR_INVALID,
+                                "node %s sends something else than the logs of %s", s->node,
+                                s->task);
+                bytes += sizeof r;
+                len -= sizeof r;
+                if (r.type == RECORD_BYTES) {
+                        take_bytes(s, r.offset, (struct log_origin){ r.wall, r.run }, bytes,
+                                (size_t) r.size, out);
+                        bytes += r.size;
+                        len -= (size_t) r.size;
+                } else if (r.type == RECORD_PLACE) {
+                        s->started = true;
+                        s->next_offset = r.offset;
+                } else {
+                        take_gap(s, r.offset,
+                                r.type == RECORD_DROPPED ? LOG_GAP_DROPPED : LOG_GAP_ROTATED,
+                                r.size, out);
+                }
+        }
+        return 0;
 }
 
 void logs_data(struct logs *l, const char *node, uint32_t stream, uint64_t offset,
@@ -307,17 +452,14 @@ void logs_data(struct logs *l, const char *node, uint32_t stream, uint64_t offse
                 fail(r, &err);
                 return;
         }
-        if (len == 0) {
-                if (!r->raw)
-                        log_lines_gap(&s->lines, offset, &out);
-        } else if (r->raw) {
-                buffer_put(&out, bytes, len);
-        } else {
-                log_lines_put(&s->lines, offset, bytes, len, &out);
-        }
-        s->started = true;
-        s->next_offset = offset + len;
         s->owed += len;
+        if ((s->records ? take_records(s, bytes, len, &out, &err)
+                        : take_bytes(s, offset, (struct log_origin){ 0 }, bytes, len, &out)) < 0) {
+                log_warning("%s", err.message);
+                buffer_done(&out);
+                fail(r, &err);
+                return;
+        }
         write_out(r, &out);
         give_credit(s);
 }
@@ -361,15 +503,15 @@ void logs_end(struct logs *l, const char *node, uint32_t stream, const struct er
 
 void logs_node_up(struct logs *l, const char *node)
 {
-        struct request *r;
+        struct request *r, *next;
         struct stream *s;
 
-        DL_FOREACH (l->requests, r) {
+        DL_FOREACH_SAFE (l->requests, r, next) {
                 DL_FOREACH (r->streams, s)
                         if (strcmp(s->node, node) == 0)
                                 stream_open(s);
                 uv_timer_stop(&r->away);
-                watch_away(r);
+                advance(r);
         }
 }
 
@@ -460,6 +602,36 @@ static int read_streams(struct request *r, struct error *err)
         return 0;
 }
 
+static int check_query(const struct request *r, struct error *err)
+{
+        struct pattern_scan *scan;
+
+        if (r->follow && r->until != 0)
+                return error_set(err, ERR_INVALID, "until: what is followed has no end");
+        if (r->until != 0 && r->since >= r->until)
+                return error_set(err, ERR_INVALID, "until: expected a time after that of since");
+        if (r->grep == NULL)
+                return 0;
+        if (pattern_scan_new(r->grep, &scan, err) < 0)
+                return error_wrap(err, "grep");
+        pattern_scan_free(scan);
+        return 0;
+}
+
+/* What older agents do not know. */
+static int read_new_query(struct request *r, struct error *err)
+{
+        r->grep = mem_strdup(http_request_query(r->req, "grep"));
+        if (api_query_time(r->req, "since", &r->since, err) < 0 ||
+                api_query_time(r->req, "until", &r->until, err) < 0 ||
+                api_query_int(r->req, "run", 1, UINT32_MAX, &r->run, err) < 0 ||
+                api_query_bool(r->req, "timestamps", &r->timestamps, err) < 0)
+                return -1;
+        r->query =
+                r->grep != NULL || r->since != 0 || r->until != 0 || r->run != 0 || r->timestamps;
+        return check_query(r, err);
+}
+
 static int read_query(struct request *r, struct error *err)
 {
         const char *format = http_request_query(r->req, "format");
@@ -469,7 +641,7 @@ static int read_query(struct request *r, struct error *err)
         if (read_streams(r, err) < 0 ||
                 api_query_int(r->req, "lines", 0, LINES_MAX, &r->last_lines, err) < 0 ||
                 api_query_int(r->req, "from", 0, INT64_MAX, &r->from, err) < 0 ||
-                api_query_bool(r->req, "follow", &r->follow, err) < 0)
+                api_query_bool(r->req, "follow", &r->follow, err) < 0 || read_new_query(r, err) < 0)
                 return -1;
         if (format != NULL && strcmp(format, "json") != 0 && strcmp(format, "text") != 0)
                 return error_set(
@@ -479,7 +651,7 @@ static int read_query(struct request *r, struct error *err)
         if (r->from >= 0 && (!one || r->last_lines >= 0))
                 return error_set(err, ERR_INVALID,
                         "from: only for one stream of one task, and without lines");
-        r->raw = one && !r->json;
+        r->raw = one && !r->json && !r->timestamps;
         return 0;
 }
 
@@ -496,9 +668,26 @@ static struct request *request_new(struct server *server, struct http_request *r
         return r;
 }
 
+/* Before anything is sent. */
+static int check_agents(const struct request *r, struct error *err)
+{
+        struct task_status task;
+
+        for (size_t i = 0; i < r->todo_len; i++)
+                if (cluster_get_task(state_cluster(r->logs->server->state), r->todo[i], &task) &&
+                        task.node != NULL && check_agent(r, task.node, err) < 0)
+                        return -1;
+        return 0;
+}
+
 static void request_run(struct request *r, size_t tasks)
 {
         struct error err;
+
+        if (check_agents(r, &err) < 0) {
+                fail(r, &err);
+                return;
+        }
 
         r->prefix = tasks > 1 || (r->job != NULL && r->follow);
         if (r->follow && tasks * 2 > FOLLOWED_MAX) {

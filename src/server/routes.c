@@ -55,9 +55,10 @@ const struct route api_routes[] = {
         { POST, "/v1/tasks/ID/restart", ROLE_OPERATE, api_task_restart, false, "", "`{index}`" },
         { GET, "/v1/tasks/ID/logs", ROLE_READ, api_task_logs, false,
                 "`?stream=stdout\\|stderr\\|both` (both), `?lines=N` (only the last ones), "
-                "`?follow=true`, `?from=BYTE` (one stream only)",
+                "`?follow=true`, `?from=BYTE` (one stream only), `?since=TIME`, `?until=TIME` (not "
+                "with follow), `?run=N`, `?grep=REGEX`, `?timestamps=true`",
                 "`text/plain`, streamed. With `?format=json`: one object per line "
-                "`{\"task\",\"stream\",\"offset\",\"text\"}`" },
+                "`{\"task\",\"stream\",\"offset\",\"time\",\"run\",\"text\"}`" },
         { POST, "/v1/tasks/ID/signal", ROLE_OPERATE, api_task_signal, false, "`{\"signal\": NAME}`",
                 "`{}`: it was sent to the process group" },
         { GET, "/v1/tasks/ID/exec", ROLE_OPERATE, api_task_exec, false,

@@ -135,9 +135,11 @@ static void test_auth_host(void **state)
 
 /* ---- Log lines */
 
+static const struct log_origin nowhere;
+
 static void put(struct log_lines *l, uint64_t offset, const char *text, struct buffer *out)
 {
-        log_lines_put(l, offset, text, strlen(text), out);
+        log_lines_put(l, offset, nowhere, text, strlen(text), out);
 }
 
 static void test_lines_text(void **state)
@@ -163,19 +165,57 @@ static void test_lines_json(void **state)
         AUTO(buffer_done) struct buffer out = { 0 };
 
         (void) state;
-        log_lines_put(&l, 10, "a\"\0b\n\nc", 7, &out);
+        log_lines_put(&l, 10, nowhere, "a\"\0b\n\nc", 7, &out);
         assert_string_equal(buffer_str(&out),
                 "{\"task\":\"web.0\",\"stream\":\"stderr\",\"offset\":10,\"text\":"
                 "\"a\\\"\\u0000b\"}\n"
                 "{\"task\":\"web.0\",\"stream\":\"stderr\",\"offset\":15,\"text\":\"\"}\n");
         buffer_reset(&out);
-        log_lines_gap(&l, 100, &out);
+        log_lines_gap(&l, 100, LOG_GAP_UNKNOWN, 0, &out);
         put(&l, 100, "d\n", &out);
         assert_string_equal(buffer_str(&out),
                 "{\"task\":\"web.0\",\"stream\":\"stderr\",\"offset\":16,\"text\":\"c\"}\n"
                 "{\"task\":\"web.0\",\"stream\":\"stderr\",\"offset\":100,\"gap\":true}\n"
                 "{\"task\":\"web.0\",\"stream\":\"stderr\",\"offset\":100,\"text\":\"d\"}\n");
         log_lines_finish(&l, &out);
+}
+
+static void test_lines_origin(void **state)
+{
+        const struct log_origin first = { 1000 * USEC_MSEC, 7 }, second = { 2500 * USEC_MSEC, 8 };
+        struct log_lines t = {
+                .task = "web.0", .stream = "stderr", .prefix = true, .timestamps = true
+        };
+        struct log_lines j = { .task = "web.0", .stream = "stderr", .json = true };
+        AUTO(buffer_done) struct buffer out = { 0 };
+
+        (void) state;
+        log_lines_put(&t, 0, first, "on", 2, &out); /* the line is of its first byte */
+        log_lines_put(&t, 2, second, "e\ntwo\n", 6, &out);
+        log_lines_gap(&t, 10, LOG_GAP_ROTATED, 2, &out);
+        log_lines_gap(&t, 10, LOG_GAP_DROPPED, 99, &out);
+        log_lines_problem(&t, "why", &out);
+        assert_string_equal(buffer_str(&out),
+                "web.0 | 1970-01-01T00:00:01.000Z one\n"
+                "web.0 | 1970-01-01T00:00:02.500Z two\n"
+                "web.0 | - [99 bytes were dropped: the disk was full]\n"
+                "web.0 | - [why]\n");
+        log_lines_finish(&t, &out);
+        buffer_reset(&out);
+        log_lines_put(&j, 0, first, "on", 2, &out);
+        log_lines_put(&j, 2, second, "e\n", 2, &out);
+        log_lines_gap(&j, 10, LOG_GAP_DROPPED, 99, &out);
+        log_lines_gap(&j, 12, LOG_GAP_ROTATED, 2, &out);
+        log_lines_problem(&j, "\"", &out);
+        assert_string_equal(buffer_str(&out),
+                "{\"task\":\"web.0\",\"stream\":\"stderr\",\"offset\":0,\"time\":"
+                "\"1970-01-01T00:00:01.000Z\",\"run\":7,\"text\":\"one\"}\n"
+                "{\"task\":\"web.0\",\"stream\":\"stderr\",\"offset\":10,\"gap\":true,\"bytes\":99,"
+                "\"why\":\"dropped\"}\n"
+                "{\"task\":\"web.0\",\"stream\":\"stderr\",\"offset\":12,\"gap\":true,\"bytes\":2,"
+                "\"why\":\"rotated\"}\n"
+                "{\"task\":\"web.0\",\"stream\":\"stderr\",\"offset\":0,\"error\":\"\\\"\"}\n");
+        log_lines_finish(&j, &out);
 }
 
 /* However the bytes are cut into messages, the lines are the same. */
@@ -193,7 +233,8 @@ static void test_lines_cuts(void **state)
                 AUTO(buffer_done) struct buffer out = { 0 };
 
                 for (size_t at = 0; at < sizeof text - 1; at += cut)
-                        log_lines_put(&l, at, text + at, MIN(cut, sizeof text - 1 - at), &out);
+                        log_lines_put(
+                                &l, at, nowhere, text + at, MIN(cut, sizeof text - 1 - at), &out);
                 log_lines_finish(&l, &out);
                 assert_string_equal(buffer_str(&out), buffer_str(&whole));
         }
@@ -208,7 +249,8 @@ static void test_lines_long(void **state)
         (void) state;
         memset(text, 'x', LOG_LINE_MAX);
         for (int i = 0; i < 4; i++)
-                log_lines_put(&l, (uint64_t) i * (LOG_LINE_MAX / 2), text, LOG_LINE_MAX / 2, &out);
+                log_lines_put(&l, (uint64_t) i * (LOG_LINE_MAX / 2), nowhere, text,
+                        LOG_LINE_MAX / 2, &out);
         assert_true(l.partial.len < LOG_LINE_MAX);
         assert_int_equal(out.len, 2 * (LOG_LINE_MAX + 1));
         log_lines_finish(&l, &out);
@@ -223,7 +265,7 @@ static void test_lines_cut(void **state)
 
         (void) state;
         memset(text, 'x', LOG_LINE_MAX);
-        log_lines_put(&l, 0, text, LOG_LINE_MAX, &out);
+        log_lines_put(&l, 0, nowhere, text, LOG_LINE_MAX, &out);
         put(&l, LOG_LINE_MAX, "\n\ny\n", &out);
         assert_int_equal(out.len, LOG_LINE_MAX + strlen("\n\ny\n"));
         log_lines_finish(&l, &out);
@@ -238,6 +280,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_auth_host),
                 cmocka_unit_test(test_lines_text),
                 cmocka_unit_test(test_lines_json),
+                cmocka_unit_test(test_lines_origin),
                 cmocka_unit_test(test_lines_cuts),
                 cmocka_unit_test(test_lines_long),
                 cmocka_unit_test(test_lines_cut),

@@ -353,11 +353,11 @@ static void write_log(void)
 static void fuzz_index(const uint8_t *data, size_t size)
 {
         put_index(data, size);
-        read_log((struct logread_from){ LOGREAD_BYTE, 0 });
-        read_log((struct logread_from){ LOGREAD_BYTE, 1500 });
-        read_log((struct logread_from){ LOGREAD_LINES, 5 });
-        read_log((struct logread_from){ LOGREAD_SINCE, 1000 });
-        read_log((struct logread_from){ LOGREAD_RUN, 1 });
+        read_log((struct logread_from){ .start = LOGREAD_BYTE, .value = 0 });
+        read_log((struct logread_from){ .start = LOGREAD_BYTE, .value = 1500 });
+        read_log((struct logread_from){ .start = LOGREAD_LINES, .value = 5 });
+        read_log((struct logread_from){ .start = LOGREAD_SINCE, .value = 1000 });
+        read_log((struct logread_from){ .start = LOGREAD_RUN, .value = 1 });
         write_log();
 }
 

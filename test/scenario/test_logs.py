@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What `reeve logs` shows: by time, run and expression, with times, of several tasks; real programs write."""
+import datetime
+import json
+import os
+import re
+import subprocess
+import threading
+
+import pytest
+
+from reeve import ApiError, seconds
+
+
+def shell(script):
+    return {'command': ['/bin/sh', '-c', script]}
+
+
+def logs(reeve, *arguments, **more):
+    return reeve.cli('logs', *arguments, **more).stdout
+
+
+def lines_of(reeve, *arguments):
+    return [json.loads(line) for line in logs(reeve, *arguments, '--json').splitlines()]
+
+
+def wall(text):
+    return datetime.datetime.fromisoformat(text.replace('Z', '+00:00')).timestamp()
+
+
+def rfc3339(at):
+    return datetime.datetime.fromtimestamp(at, datetime.timezone.utc).isoformat(timespec='microseconds').replace('+00:00', 'Z')
+
+
+class Follower:
+    """`reeve logs -f`, whose lines are read as they come."""
+
+    def __init__(self, reeve, *arguments):
+        self.process = subprocess.Popen([reeve.reeve, 'logs', '-f', *arguments], stdout=subprocess.PIPE, text=True,
+                                        env={**os.environ, 'REEVE_ADDR': f'unix:{reeve.socket}'})
+        self.lines = []
+        self.thread = threading.Thread(target=self._read)
+        self.thread.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip('\n'))
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(seconds(30))
+        self.thread.join(seconds(30))
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def follow(up):
+    made = []
+
+    def start(*arguments):
+        made.append(Follower(up, *arguments))
+        return made[-1]
+
+    yield start
+    for follower in made:
+        follower.end()
+
+
+# ---- expressions
+
+
+def test_grep_shows_the_lines_that_match(up):
+    """As grep: with words and with expressions, the last N of them, across rotated files, whatever bytes they have."""
+    up.apply({'b': {'kind': 'batch', 'logs': {'size': '16KiB', 'files': 100},
+                    **shell(r'i=0; while [ $i -lt 5000 ]; do echo "line $i of many"; i=$((i+1)); done; '
+                            r'printf "odd \377\000 bytes\n"; printf "no line break"')}})
+    up.wait_tasks('b', state='ended')
+    assert len(up.log_files('b.0', 'stdout')) > 3
+    wrote = up.log_text('b.0').splitlines()
+    assert len(wrote) == 5002
+    for expression in ('line 77', ' 4[0-9]7 of', '(line 12|no line)', '^line 10 ', 'break$', 'many|break', 'none of this'):
+        expected = [line for line in wrote if re.search(expression, line)]
+        assert logs(up, 'b.0', '--grep', expression, '-s', 'stdout').splitlines() == expected, expression
+        assert [line['text'] for line in lines_of(up, 'b.0', '--grep', expression)] == expected, expression
+        assert logs(up, 'b.0', '-g', expression, '-n', '3').splitlines() == expected[-3:], expression
+    assert subprocess.run([up.reeve, 'logs', 'b.0', '-s', 'stdout', '-g', 'odd'], capture_output=True, check=True,
+                          env={**os.environ, 'REEVE_ADDR': f'unix:{up.socket}'}).stdout == b'odd \xff\x00 bytes\n'
+    offsets = [line['offset'] for line in lines_of(up, 'b.0', '--grep', 'line 4999')]
+    assert offsets == [len(''.join(f'line {i} of many\n' for i in range(4999)))]
+
+
+def test_grep_follows(up, follow):
+    """Lines that match come as they are written, those that do not never do; a killed agent or server changes nothing."""
+    up.apply({'web': {**shell('i=0; while :; do echo "$i"; i=$((i+1)); sleep 0.02; done')}})
+    up.wait_running('web', 1)
+    some = follow('web.0', '--grep', '[05]$')
+    up.wait_for(lambda: len(some.lines) > 5, 'lines that match')
+    up.kill('agent')
+    before = len(some.lines)
+    up.wait_for(lambda: len(some.lines) > before + 5, 'lines after the agent was killed')
+    up.kill('server')
+    before = len(some.lines)
+    up.wait_for(lambda: len(some.lines) > before + 5, 'lines after the server was killed')
+    numbers = [int(line) for line in some.lines]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1, 5)) and numbers[0] % 5 == 0
+
+
+# ---- times and runs
+
+
+def test_times_are_right(up):
+    """The time of a line is when it was written, to a tenth of a second; --since and --until leave out nothing."""
+    count = 60
+    up.apply({'b': {'kind': 'batch', **shell(f'i=0; while [ $i -lt {count} ]; do date +"%s.%N $i, and some more words"; '
+                                             'i=$((i+1)); sleep 0.05; done; echo end >&2')}})
+    up.wait_tasks('b', state='ended')
+    lines = lines_of(up, 'b.0', '-s', 'stdout')
+    assert len(lines) == count and {line['run'] for line in lines} == {1}
+    wrote = [float(line['text'].split()[0]) for line in lines]
+    for line, at in zip(lines, wrote):
+        assert -0.11 < wall(line['time']) - at < seconds(1), line
+    late = max(0.1, max(wall(line['time']) - at for line, at in zip(lines, wrote)))
+    for middle in (wrote[count // 3], wrote[count // 2] + 0.01):
+        since = [float(line.split()[0]) for line in logs(up, 'b.0', '-s', 'stdout', '--since', rfc3339(middle)).splitlines()]
+        assert since == wrote[count - len(since):], 'the last ones, in order'
+        assert [at for at in wrote if at >= middle] == [at for at in since if at >= middle], 'none is left out'
+        assert all(at > middle - 1.1 for at in since), 'and none is much too early'
+        until = [float(line.split()[0]) for line in logs(up, 'b.0', '-s', 'stdout', '--until', rfc3339(middle)).splitlines()]
+        assert until == wrote[:len(until)], 'the first ones, in order'
+        assert [at for at in wrote if at < middle - late] == [at for at in until if at < middle - late]
+        assert all(at < middle + 0.11 for at in until)
+        last = logs(up, 'b.0', '-s', 'stdout', '--until', rfc3339(middle), '-n', '2').splitlines()
+        assert [float(line.split()[0]) for line in last] == until[-2:]
+    assert logs(up, 'b.0', '--since', rfc3339(wrote[-1] + seconds(100))) == ''
+    assert logs(up, 'b.0', '--since', '1h') == logs(up, 'b.0')
+
+
+def test_timestamps_stand_in_front(up):
+    up.apply({'b': {'kind': 'batch', 'count': 2, **shell('echo one; echo two >&2')}})
+    up.wait_tasks('b', state='ended')
+    stamp = r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z'
+    assert re.fullmatch(rf'{stamp} one\n', logs(up, 'b.0', '--timestamps', '-s', 'stdout'))
+    both = logs(up, 'b', '-t').splitlines()
+    assert len(both) == 4
+    for line in both:
+        assert re.fullmatch(rf'b\.[01] \| {stamp} (one|two)', line), line
+
+
+def test_one_run_alone(up):
+    """Run N is what this run wrote, with all other options, and following it ends with it."""
+    up.apply({'b': {'kind': 'batch', 'batch': {'retries': 3}, 'restart': {'delay': '10ms'},
+                    **shell('echo "begin $REEVE_RUN"; echo "middle $REEVE_RUN"; printf "end $REEVE_RUN"; exit 1')}})
+    up.wait_tasks('b', state='ended')
+    runs = sorted({line['run'] for line in lines_of(up, 'b.0')})
+    assert runs == [1, 2, 3, 4]
+    for run in runs:
+        assert [line['text'] for line in lines_of(up, 'b.0', '--run', str(run))] == [
+            f'begin {run}', f'middle {run}', f'end {run}']
+    assert logs(up, 'b.0', '--run', '2', '-n', '2').split('\n') == ['middle 2', 'end 2', '']
+    assert logs(up, 'b.0', '--run', '2', '--grep', 'begin') == 'begin 2\n'
+    assert logs(up, 'b.0', '--run', '9') == ''
+    assert logs(up, 'b.0', '-s', 'stdout', '-f', '--run', '2') == 'begin 2\nmiddle 2\nend 2\n'
+
+
+# ---- what makes no sense
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--grep', 'a('], r'grep.*"\)" is missing'),
+    (['--since', 'yesterday'], r'--since: expected a time'),
+    (['--since', '1m', '--until', '2m'], r'until: expected a time after'),
+    (['-f', '--until', '1m'], r'--until and --follow'),
+    (['--run', '0'], r'run.*1'),
+])
+def test_bad_options_are_refused(up, arguments, message):
+    up.apply({'web': {'command': ['sleep', '100000']}})
+    up.wait_running('web', 1)
+    done = up.cli('logs', 'web.0', *arguments, check=False)
+    assert done.returncode != 0 and re.search(message, done.stderr), done.stderr
+
+
+def test_bad_queries_are_refused(up):
+    up.apply({'web': {'command': ['sleep', '100000']}})
+    for query in ('grep=%5B', 'since=x', 'run=0', 'run=-1', 'timestamps=maybe', 'follow=true&until=1m', 'grep=a%0Ab'):
+        with pytest.raises(ApiError) as problem:
+            up.api('GET', f'/v1/tasks/web.0/logs?{query}')
+        assert problem.value.status == 400, query
