@@ -457,6 +457,16 @@ static void why_lost_node(struct answer *a, const struct node *node)
                 s->name);
 }
 
+/* They count until then. */
+static void put_strangers(struct buffer *b, const struct node *node)
+{
+        size_t n = HASH_COUNT(node->strangers);
+
+        if (n > 0)
+                buffer_printf(b, "; it still ends %zu task%s that %s placed elsewhere meanwhile", n,
+                        plural(n), n == 1 ? "was" : "were");
+}
+
 void why_node(struct answer *a, const struct node *node)
 {
         const struct node_status *s = &node->status;
@@ -481,6 +491,7 @@ void why_node(struct answer *a, const struct node *node)
                 s->running, s->tasks, plural((size_t) s->tasks));
         put_used(&a->summary, node);
         put_users(&a->summary, node);
+        put_strangers(&a->summary, node);
         if (node->draining) {
                 put_drain(a, node);
         } else if (node->cordoned) {

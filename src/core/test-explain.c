@@ -462,6 +462,23 @@ static void test_why_lost_waits(void **state)
         kit_free(k);
 }
 
+static void test_why_what_is_left_of_a_loss(void **state)
+{
+        struct kit *k = nodes_ready(2);
+
+        (void) state;
+        kit_apply(k, "web", "{\"command\": [\"x\"], \"count\": 2}");
+        kit_settle(k);
+        kit_disconnect(k, 0);
+        kit_pass(k, CLUSTER_LOST_AFTER + USEC_SEC);
+        kit_connect(k, 0);
+        expect_why(k, "a", "node a is ready: *; it still ends 1 task that was placed elsewhere *",
+                NULL);
+        kit_settle(k);
+        expect_why(k, "a", "node a is ready: connected for 0*, 0 of its 0 tasks run*", NULL);
+        kit_free(k);
+}
+
 static void test_why_killed_at_once(void **state)
 {
         struct kit *k = kit_with_job("web", "{\"command\": [\"web\"], \"stop\": {\"grace\": 0}}");
@@ -741,6 +758,7 @@ int main(void)
                 cmocka_unit_test(test_why_closed),
                 cmocka_unit_test(test_why_drain),
                 cmocka_unit_test(test_why_lost_waits),
+                cmocka_unit_test(test_why_what_is_left_of_a_loss),
                 cmocka_unit_test(test_why_killed_at_once),
                 cmocka_unit_test(test_why_none),
                 cmocka_unit_test(test_why_unknown),

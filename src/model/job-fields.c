@@ -437,7 +437,8 @@ static const struct job_field lost_fields[] = {
                 .has_default = true,
                 .initial = 0,
                 .max = SPAN_MAX,
-                .help = "How long a node must be lost before that happens.",
+                .help = "How long nothing must have been heard of a node before that happens; a "
+                        "lost one in any case.",
                 .example = "5m" },
         { 0 },
 };
