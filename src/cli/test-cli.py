@@ -313,7 +313,7 @@ class With(unittest.TestCase):
         self.assertRegex(text, r'command: \[.*begins.* -> \[.*starts.*\(new run\)')
         self.assertRegex(text, r'web\.2 +start +here')
         self.assertRegex(text, r'web\.0 +replace +here')
-        self.assertIn('web: 1 of its tasks or more run at every moment.', text)
+        self.assertIn('web: 2 of its tasks or more run at every moment.', text)
         self.assertIn('report: unchanged\n', text)
         self.assertIn('No task is started', ok('plan', write('web.yaml', WEB)))
         self.assertEqual(jobs()['web']['version'], 1)

@@ -84,6 +84,11 @@ static int compare_turns(const void *a, const void *b)
         return strcmp(x->name, y->name);
 }
 
+bool queue_will_try(const struct job *job)
+{
+        return job->queued && job_wants(job) > job->unmet;
+}
+
 static bool may_fit(const struct cluster *c, const struct job *job)
 {
         size_t wants = job_wants(job);
@@ -310,6 +315,8 @@ static bool try_job(struct turn *turn, struct job *job, const struct asked *aske
         job->unmet = MIN(job->unmet, job_wants(job)); /* some may have been rejected */
         if (job->unmet > 0)
                 preempt_for(turn, job);
+        if (job->counts[MARK_MOVABLE] > 0) /* the rollout has waited for this */
+                job_touch(turn->c, job);
         return false;
 }
 

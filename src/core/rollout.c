@@ -10,6 +10,10 @@
  * to be promoted by a person before any other task is touched; as many canaries as tasks are a
  * blue/green deployment.
  *
+ * Tasks that are new and wait for a node are placed first, and are in flight then: a rollout that
+ * began before would have more down than it may. Those for which there is no room are not waited
+ * for.
+ *
  * A task is settled when it runs, is ready, and was so for `update.healthy`. Between two steps
  * there is `update.pause`. The rollout halts when a task that was told ends badly or does not
  * settle within `update.deadline`; the former is no flag but follows from the counts, and so ends
@@ -293,7 +297,7 @@ static size_t room_to_move(const struct turn *turn, const struct job *job)
 {
         uint32_t settled = surge_settled(job);
 
-        if (settled < job->surge || job->roll_step_at > turn->now)
+        if (settled < job->surge || job->roll_step_at > turn->now || queue_will_try(job))
                 return 0;
         if (job_current_spec(job)->update.order == UPDATE_START_FIRST && job->surge > 0)
                 return settled;

@@ -654,6 +654,30 @@ static void test_revert_by_hand(void **state)
         kit_free(k);
 }
 
+/* What is new has its place before what runs is taken down, so that no more than update.parallel
+ * are down at a time; where there is no room for it, the others are not held up. */
+#define ASKING(n, version)                                                                         \
+        "{\"command\": [\"" #version "\"], \"count\": " #n ", \"resources\": {\"memory\": \"1GiB\"}}"
+
+static void test_new_tasks_come_first(void **state)
+{
+        struct kit *k = kit_with_job("web", SPEC(2, 1, ""));
+
+        (void) state;
+        apply(k, "web", SPEC(3, 2, ""));
+        assert_int_equal(settle_and_watch(k, "web"), 2);
+        expect_rolled(k, 2, 3);
+        kit_free(k);
+        k = kit_with_nodes("{\"memory\": 2147483648}", NULL);
+        apply(k, "web", ASKING(2, 1));
+        kit_settle(k);
+        apply(k, "web", ASKING(3, 2));
+        assert_int_equal(settle_and_watch(k, "web"), 1);
+        expect_task(k, "web.1", TASK_RUNNING, 2);
+        expect_task(k, "web.2", TASK_QUEUED, 2);
+        kit_free(k);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -682,6 +706,7 @@ int main(void)
                 cmocka_unit_test(test_deadline),
                 cmocka_unit_test(test_reverts_after_the_deadline),
                 cmocka_unit_test(test_revert_by_hand),
+                cmocka_unit_test(test_new_tasks_come_first),
         };
 
         return cmocka_run_group_tests_name("rollout", tests, NULL, NULL);
