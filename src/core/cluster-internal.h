@@ -461,9 +461,9 @@ void node_unmeasure(struct cluster *c, struct node *node);
 /* queue.c: jobs with tasks that wait for a node */
 void queue_update(struct cluster *c, struct job *job); /* its spec or its tasks have changed */
 void queue_leave(struct cluster *c, struct job *job);
-void queue_run(struct turn *turn);         /* places what can be placed */
+void queue_run(struct turn *turn);          /* places what can be placed */
 bool queue_will_try(const struct job *job); /* some of its tasks were not tried yet */
-const char *queue_reason(struct job *job); /* why its tasks wait for a node, in words */
+const char *queue_reason(struct job *job);  /* why its tasks wait for a node, in words */
 
 /* reconcile.c: from what is wanted to desires */
 enum anew { /* which ended tasks a command takes up again */

@@ -148,6 +148,7 @@ struct cluster_write {
 
 /* Reused by the caller: cluster_effects_reset() between events, _done() at the end. */
 struct cluster_effects {
+        bool unstored; /* the caller's, kept by _reset(): it stores nothing, and wants no writes */
         struct cluster_assign *assigns;
         size_t assigns_len, assigns_allocated;
         struct arena names; /* of the assigns */

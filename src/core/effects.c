@@ -137,6 +137,11 @@ void effects_forget(struct cluster_effects *e, const char *node, const char *tas
 
 void effects_write(struct cluster_effects *e, char *key, char *value)
 {
+        if (e->unstored) {
+                free(key);
+                free(value);
+                return;
+        }
         e->writes = grow(e->writes, e->writes_len, &e->writes_allocated, sizeof e->writes[0]);
         e->writes[e->writes_len++] = (struct cluster_write){ .key = key, .value = value };
 }
@@ -160,9 +165,11 @@ void turn_publish(struct turn *turn, const struct event *event)
         if (copy->time == 0)
                 copy->time = turn->now;
 
+        turn->c->changes++;
+        if (e->unstored)
+                return;
         record_write(&event_table, copy, &row);
         effects_write(e, mem_printf("event/%020" PRIi64, copy->index), buffer_take(&row));
-        turn->c->changes++;
 }
 
 void turn_say(

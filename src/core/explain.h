@@ -3,7 +3,7 @@
 
 #include "core/cluster.h"
 
-/* `why` and `plan`: the cluster's decisions in sentences. */
+/* `why`: the cluster's decisions in sentences. */
 
 /* Why @subject (a job, a task or a node by name) is as it is: appends a JSON object
  * {"subject", "kind": "task", "summary": "crasher.0 waits for run 5, due in 3.2s: ...", "chain":
@@ -18,12 +18,3 @@ int explain_why(const struct cluster *c, const char *subject, const struct event
  * to leave it. Nothing if there is nothing to tell. */
 void explain_choice(const struct cluster *c, const char *id, struct buffer *ret);
 void explain_leaving(const struct cluster *c, const char *id, struct buffer *ret);
-
-/* What applying @specs would do, found by running the real scheduler on a copy of the state with
- * agents that do at once what they are told: appends a JSON object {"jobs": [{"job", "action":
- * "create|update|unchanged", "version", "changes": [{"field", "from", "to", "needs_restart"}],
- * "in_place": bool}], "steps": [{"order": 1, "task": "web.0", "node", "action":
- * "start|stop|replace|update-in-place", "reason"}], "least_running": {"web": 2}}. Changes nothing.
- * @source: who applies, as in CLUSTER_APPLY; NULL: each job's own source, "api" if it is new. */
-int explain_plan(const struct cluster *c, struct job_spec *const *specs, size_t specs_len,
-        const char *source, usec_t now_wall, struct buffer *ret, struct error *err);

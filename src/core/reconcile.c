@@ -534,7 +534,8 @@ void turn_advance(struct turn *turn)
 
                 c->unstored = job->unstored_next;
                 job->unstored = false;
-                write_rows(turn, job);
+                if (!turn->effects->unstored)
+                        write_rows(turn, job);
                 if (job->removing && job->counts[MARK_EXISTS] == 0) {
                         turn_say(turn, EVENT_JOB_REMOVED, job, "is gone");
                         rows_delete_job(turn->effects, job);

@@ -657,7 +657,8 @@ static void test_revert_by_hand(void **state)
 /* What is new has its place before what runs is taken down, so that no more than update.parallel
  * are down at a time; where there is no room for it, the others are not held up. */
 #define ASKING(n, version)                                                                         \
-        "{\"command\": [\"" #version "\"], \"count\": " #n ", \"resources\": {\"memory\": \"1GiB\"}}"
+        "{\"command\": [\"" #version "\"], \"count\": " #n                                         \
+        ", \"resources\": {\"memory\": \"1GiB\"}}"
 
 static void test_new_tasks_come_first(void **state)
 {

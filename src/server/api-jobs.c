@@ -10,7 +10,6 @@
 #include <strings.h>
 
 #include "base/mem.h"
-#include "core/explain.h"
 #include "server/api.h"
 #include "server/auth.h"
 #include "server/past.h"
@@ -236,29 +235,18 @@ void api_jobs_apply(struct server *server, struct http_request *req, const char 
         job_file_done(&file);
 }
 
-void api_jobs_plan(struct server *server, struct http_request *req, const char *name)
+bool api_jobs_read(struct server *server, struct http_request *req, struct job_file *ret)
 {
-        struct job_file file = { 0 };
-        struct buffer body = { 0 };
         struct error err;
 
-        (void) name;
-        if (parse_body(req, &file, &err) < 0) {
+        if (parse_body(req, ret, &err) < 0) {
                 api_reply_error(server, req, &err);
-                return;
+                return false;
         }
-        if (!may_all(server, req, &file)) {
-                job_file_done(&file);
-                return;
-        }
-        if (explain_plan(state_cluster(server->state), file.jobs, file.jobs_len, NULL, time_wall(),
-                    &body, &err) < 0) {
-                buffer_done(&body);
-                api_reply_error(server, req, &err);
-        } else {
-                api_reply_json(server, req, &body);
-        }
-        job_file_done(&file);
+        if (may_all(server, req, ret))
+                return true;
+        job_file_done(ret);
+        return false;
 }
 
 /* ---- Commands */

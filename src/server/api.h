@@ -104,6 +104,11 @@ int api_body_number(const json_t *object, const char *name, int64_t *ret, struct
 int api_body_flag(const json_t *object, const char *name, bool *ret, struct error *err);
 int api_body_span(const json_t *object, const char *name, usec_t *ret, struct error *err);
 
+/* The jobs of the body. False: there are none that the request may speak of, and that was answered.
+ */
+struct job_file;
+bool api_jobs_read(struct server *server, struct http_request *req, struct job_file *ret);
+
 /* The handlers, one file per noun. */
 void api_version(struct server *server, struct http_request *req, const char *name);
 void api_schema_job(struct server *server, struct http_request *req, const char *name);
@@ -126,7 +131,7 @@ void api_link(struct server *server, struct http_request *req, const char *name)
 
 void api_jobs_list(struct server *server, struct http_request *req, const char *name);
 void api_jobs_apply(struct server *server, struct http_request *req, const char *name);
-void api_jobs_plan(struct server *server, struct http_request *req, const char *name);
+void api_plan(struct server *server, struct http_request *req, const char *name);
 void api_job_get(struct server *server, struct http_request *req, const char *name);
 void api_job_remove(struct server *server, struct http_request *req, const char *name);
 void api_job_scale(struct server *server, struct http_request *req, const char *name);
@@ -141,6 +146,7 @@ void api_job_restart(struct server *server, struct http_request *req, const char
 
 void api_snapshot(struct server *server, struct http_request *req, const char *name);
 /* After their requests have ended with the HTTP server. */
+void api_plans_end(struct server *server); /* answers none that is being made */
 void api_snapshots_end(struct server *server);
 
 void api_tasks_list(struct server *server, struct http_request *req, const char *name);

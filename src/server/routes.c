@@ -21,8 +21,8 @@ const struct route api_routes[] = {
                 "a job file (`{jobs: {...}}`; JSON, or YAML with `Content-Type: application/yaml`);"
                 " `?if_version=N` when it has one job",
                 "`{index, jobs: [{job, version, action}]}`; all or none" },
-        { POST, "/v1/plan", ROLE_READ, api_jobs_plan, false, "a job file",
-                "what applying it would do (core/explain.h)" },
+        { POST, "/v1/plan", ROLE_READ, api_plan, false, "a job file",
+                "what applying it would do (core/plan.h)" },
         { GET, "/v1/jobs/NAME", ROLE_READ, api_job_get, true, "`?version=N`, `?at=TIME`",
                 "the job with its `spec`" },
         { DELETE, "/v1/jobs/NAME", ROLE_OPERATE, api_job_remove, false,

@@ -17,6 +17,7 @@ struct identity;
 struct jobfiles;
 struct links;
 struct logs;
+struct plan_making;
 struct snapshot_stream;
 struct tokens;
 struct witness;
@@ -51,6 +52,7 @@ struct server {
         struct jobfiles *jobfiles;
         struct links *links;
         struct logs *logs;
+        struct plan_making *plans;         /* under way; api-plan.c */
         struct snapshot_stream *snapshots; /* under way; api-snapshot.c */
         struct tokens *tokens;
         struct witness *witness;

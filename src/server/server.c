@@ -140,6 +140,7 @@ static void end_now(struct program *p)
         links_free(take_ptr(s->links));
         exec_relays_free(take_ptr(s->exec_relays));
         http_server_free(take_ptr(s->http));
+        api_plans_end(s);
         api_snapshots_end(s);
         logs_free(take_ptr(s->logs));
         feeds_free(take_ptr(s->feeds));

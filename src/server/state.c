@@ -499,17 +499,17 @@ static void on_commit(void *data, uint64_t revision, const struct error *err)
 /* ---- Time zones */
 
 /* The core reads no files: the zone that a spec names is there before the spec is. */
-static int add_zone_of(struct state *s, const struct cluster_event *event, struct error *err)
+int state_know_zone(struct state *s, const struct job_spec *spec, struct error *err)
 {
-        const char *name = event->spec == NULL ? NULL : event->spec->schedule.zone;
+        const char *name = spec == NULL ? NULL : spec->schedule.zone;
         struct error why = ERROR_INIT;
         struct zone *zone;
 
         if (name == NULL || cluster_knows_zone(s->cluster, name))
                 return 0;
         if (zone_file_load(NULL, name, &zone, &why) < 0)
-                return error_set(err, ERR_INVALID, "jobs.%s.schedule.zone: %s", event->spec->name,
-                        why.message);
+                return error_set(
+                        err, ERR_INVALID, "jobs.%s.schedule.zone: %s", spec->name, why.message);
         cluster_add_zone(s->cluster, name, zone);
         return 0;
 }
@@ -603,7 +603,7 @@ int state_submit(struct state *s, const struct cluster_event *event, state_done_
                         *err = s->degraded_error;
                 return -1;
         }
-        if (add_zone_of(s, event, err) < 0)
+        if (state_know_zone(s, event->spec, err) < 0)
                 return -1;
         e = last_open(s->open);
         if (e == NULL)
@@ -748,6 +748,11 @@ static void on_check(uv_check_t *handle)
 /* ---- Life */
 
 const struct cluster *state_cluster(const struct state *s)
+{
+        return s->cluster;
+}
+
+struct cluster *state_cluster_copy(struct state *s)
 {
         return s->cluster;
 }

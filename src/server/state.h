@@ -77,6 +77,12 @@ void state_when_durable(struct state *s, state_done_cb *done, void *data);
 /* For reading; borrowed, and only until the next event. */
 const struct cluster *state_cluster(const struct state *s);
 
+/* The same for a process that has just been forked and has all of it to itself. */
+struct cluster *state_cluster_copy(struct state *s);
+
+/* Has the time zone that the spec names read, if it names one. ERR_INVALID: there is none. */
+int state_know_zone(struct state *s, const struct job_spec *spec, struct error *err);
+
 /* How new the state is: grows with each visible change, and from one start of the server to the
  * next. Below 2^53. */
 uint64_t state_index(const struct state *s);
