@@ -478,7 +478,9 @@ const struct command command_logs = {
         .operands = "JOB|TASK",
         .summary = "show what tasks wrote",
         .details =
-                "Both streams, in the order in which they come, on standard output; lines of a "
+                "Both streams of all tasks in the order of time (of more than 64 tasks one after "
+                "the "
+                "other; with -f as they come), on standard output; lines of a "
                 "job with several tasks\n"
                 "begin with the task, in a colour of its own on a terminal. With -f it goes on "
                 "until Ctrl-C, also over restarts of "

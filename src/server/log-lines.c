@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/macros.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -64,7 +65,18 @@ static void put_text_head(const struct log_lines *l, usec_t wall, struct buffer 
                 buffer_printf(out, "%s ", wall != 0 ? time_format_wall(time, wall) : "-");
 }
 
-static void put_line(struct log_lines *l, uint64_t offset, struct log_origin origin,
+/* What was appended since @out was @before bytes long is a line of @wall. */
+static void mark(struct log_lines *l, usec_t wall, size_t before, const struct buffer *out)
+{
+        struct log_line_mark m = { .len = out->len - before };
+
+        if (l->marks == NULL || m.len == 0)
+                return;
+        m.key = l->key = MAX(l->key, wall);
+        buffer_put(l->marks, &m, sizeof m);
+}
+
+static void put_any_line(const struct log_lines *l, uint64_t offset, struct log_origin origin,
         const char *bytes, size_t len, struct buffer *out)
 {
         if (l->json) {
@@ -74,6 +86,15 @@ static void put_line(struct log_lines *l, uint64_t offset, struct log_origin ori
         put_text_head(l, origin.wall, out);
         buffer_put(out, bytes, len);
         buffer_putc(out, '\n');
+}
+
+static void put_line(struct log_lines *l, uint64_t offset, struct log_origin origin,
+        const char *bytes, size_t len, struct buffer *out)
+{
+        size_t before = out->len;
+
+        put_any_line(l, offset, origin, bytes, len, out);
+        mark(l, origin.wall, before, out);
 }
 
 static void put_partial(struct log_lines *l, struct buffer *out)
@@ -119,11 +140,9 @@ void log_lines_put(struct log_lines *l, uint64_t offset, struct log_origin origi
         }
 }
 
-void log_lines_gap(struct log_lines *l, uint64_t offset, enum log_gap why, uint64_t missing,
+static void put_gap(const struct log_lines *l, uint64_t offset, enum log_gap why, uint64_t missing,
         struct buffer *out)
 {
-        put_partial(l, out);
-        l->cut = false;
         if (!l->json) {
                 if (why != LOG_GAP_DROPPED)
                         return;
@@ -140,9 +159,20 @@ void log_lines_gap(struct log_lines *l, uint64_t offset, enum log_gap why, uint6
         buffer_puts(out, "}\n");
 }
 
-void log_lines_problem(struct log_lines *l, const char *why, struct buffer *out)
+void log_lines_gap(struct log_lines *l, uint64_t offset, enum log_gap why, uint64_t missing,
+        struct buffer *out)
 {
+        size_t before;
+
         put_partial(l, out);
+        l->cut = false;
+        before = out->len;
+        put_gap(l, offset, why, missing, out);
+        mark(l, 0, before, out);
+}
+
+static void put_problem(const struct log_lines *l, const char *why, struct buffer *out)
+{
         if (!l->json) {
                 put_text_head(l, 0, out);
                 buffer_printf(out, "[%s]\n", why);
@@ -152,6 +182,16 @@ void log_lines_problem(struct log_lines *l, const char *why, struct buffer *out)
         buffer_puts(out, ",\"error\":");
         text_put_json_string(out, why);
         buffer_puts(out, "}\n");
+}
+
+void log_lines_problem(struct log_lines *l, const char *why, struct buffer *out)
+{
+        size_t before;
+
+        put_partial(l, out);
+        before = out->len;
+        put_problem(l, why, out);
+        mark(l, 0, before, out);
 }
 
 void log_lines_finish(struct log_lines *l, struct buffer *out)

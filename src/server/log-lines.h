@@ -14,6 +14,12 @@ struct log_origin {
         uint32_t run; /* that wrote them; of no meaning if wall is 0 */
 };
 
+/* Of each line that was given out, in their order. */
+struct log_line_mark {
+        usec_t key; /* when it arrived; never before the line before it */
+        size_t len; /* of what was appended for it */
+};
+
 /* Cuts one stream's bytes into lines, so that several streams can be merged without tearing one.
  * Embedded by its owner. */
 struct log_lines {
@@ -24,7 +30,9 @@ struct log_lines {
         struct buffer partial;     /* the beginning of a line whose end has not come yet */
         uint64_t partial_offset;
         struct log_origin partial_origin;
-        bool cut; /* the last thing given out was a part of a line */
+        struct buffer *marks; /* of struct log_line_mark; NULL: of no interest */
+        usec_t key;           /* of the last one */
+        bool cut;             /* the last thing given out was a part of a line */
 };
 
 /* A line longer than this is given out in parts. */

@@ -3,9 +3,10 @@
  *
  * A request has one or more streams (a task has two, a job two per task); each stream is opened at
  * the task's agent over the link under a number of ours. One stream alone passes byte for byte.
- * Several are cut into lines and merged as the lines come. To follow, all streams are open at once;
- * otherwise the tasks are read one after the other, so that neither their number nor their size
- * matters.
+ * Several are cut into lines. To follow, all streams are open at once and lines come as they come.
+ * Otherwise up to MERGED_MAX streams are open at once and merged by time: a line is given out when
+ * every other stream has shown one that is not earlier. More than that are read one task after the
+ * other, so that their number does not matter.
  *
  * Flow: an agent sends what it has credit for, 256 KiB at first. Credit is given back when the
  * bytes were handed to the HTTP server and little is queued there; so a client that reads slowly
@@ -35,6 +36,7 @@
 #include "server/api.h"
 #include "server/links.h"
 #include "server/log-lines.h"
+#include "server/log-merge.h"
 
 #define CREDIT       (256 * 1024) /* docs/link.md */
 #define CREDIT_STEP  (64 * 1024)  /* less is not worth a message */
@@ -42,6 +44,9 @@
 #define AWAY_MSEC    5000
 #define FOLLOWED_MAX 4000 /* streams in one request */
 #define LINES_MAX    1000000
+#define MERGED_MAX   128          /* streams; each has CREDIT bytes waiting at most */
+#define MERGE_PIECE  (128 * 1024) /* given out in one go */
+#define WAITING_FEW  (64 * 1024)  /* of a stream: more can come */
 
 enum { STDOUT, STDERR, STREAMS };
 static const char *const stream_names[STREAMS] = { "stdout", "stderr" };
@@ -58,6 +63,7 @@ struct stream {
         uint64_t next_offset;
         size_t owed; /* credit that was not given back yet */
         struct log_lines lines;
+        struct log_source waiting; /* when lines are merged by time */
         struct stream *next, *prev;
         UT_hash_handle hh;
 };
@@ -68,6 +74,7 @@ struct request {
         char *job; /* of a request for a whole job, else NULL */
         bool want[STREAMS];
         bool follow, json, prefix, raw, begun;
+        bool merge; /* all streams are open at once, and their lines come in the order of time */
         int64_t last_lines, from; /* -1: not asked for */
         int64_t run;              /* 0: all */
         usec_t since, until;      /* 0: not asked for */
@@ -107,6 +114,7 @@ static void stream_free(struct stream *s)
         HASH_DEL(s->request->logs->by_number, s);
         DL_DELETE(s->request->streams, s);
         buffer_done(&s->lines.partial);
+        log_source_done(&s->waiting);
         free(s->task);
         free(s->node);
         free(s);
@@ -162,8 +170,8 @@ static void stream_refuse(struct stream *s, const struct error *err)
 {
         struct buffer out = { 0 };
 
-        s->ended = true;
-        log_lines_problem(&s->lines, err->message, &out);
+        s->ended = s->waiting.ended = true;
+        log_lines_problem(&s->lines, err->message, s->request->merge ? &s->waiting.text : &out);
         write_out(s->request, &out);
 }
 
@@ -209,7 +217,8 @@ static void stream_new(struct request *r, const struct task_status *task, int wh
                 .stream = s->name,
                 .prefix = r->prefix,
                 .json = r->json,
-                .timestamps = r->timestamps };
+                .timestamps = r->timestamps,
+                .marks = r->merge ? &s->waiting.marks : NULL };
         s->number = ++r->logs->last_number & ~LINK_EXEC_STREAMS;
         DL_APPEND(r->streams, s);
         HASH_ADD(hh, r->logs->by_number, number, sizeof s->number, s);
@@ -220,7 +229,8 @@ static void give_credit(struct stream *s)
 {
         char text[96];
 
-        if (!s->open || s->owed < CREDIT_STEP || http_request_queued(s->request->req) > QUEUE_MARK)
+        if (!s->open || s->owed < CREDIT_STEP || log_source_len(&s->waiting) > WAITING_FEW ||
+                http_request_queued(s->request->req) > QUEUE_MARK)
                 return;
         snprintf(text, sizeof text, "{\"type\":\"log-more\",\"stream\":%" PRIu32 ",\"bytes\":%zu}",
                 s->number, s->owed);
@@ -323,28 +333,54 @@ static void open_task(struct request *r, const char *id)
                         stream_new(r, &task, i);
 }
 
-/* What was refused is not waited for. Of a job that is followed ended ones stay: logs_end(). */
-static void drop_refused(struct request *r)
+/* What has ended and was given out is not waited for. Of a job that is followed ended ones stay:
+ * logs_end(). */
+static void drop_ended_streams(struct request *r)
 {
         struct stream *s, *next;
 
         DL_FOREACH_SAFE (r->streams, s, next)
-                if (s->ended && !(r->follow && r->job != NULL))
+                if (s->ended && log_source_len(&s->waiting) == 0 && !(r->follow && r->job != NULL))
                         stream_free(s);
+}
+
+/* Gives out the lines whose turn has come, as long as the client takes them. */
+static void give_merged(struct request *r)
+{
+        struct log_source *sources[MERGED_MAX];
+        size_t count = 0;
+        struct stream *s;
+        bool more = true;
+
+        DL_FOREACH (r->streams, s)
+                if (count < MERGED_MAX)
+                        sources[count++] = &s->waiting;
+        while (more && http_request_queued(r->req) <= QUEUE_MARK) {
+                struct buffer out = { 0 };
+
+                more = log_merge(sources, count, MERGE_PIECE, &out);
+                write_out(r, &out);
+        }
+        DL_FOREACH (r->streams, s)
+                give_credit(s);
 }
 
 /* Opens what comes next; the answer is complete when there is nothing. */
 static void advance(struct request *r)
 {
-        drop_refused(r);
-        while (r->todo_next < r->todo_len && (r->follow || r->streams == NULL)) {
+        drop_ended_streams(r);
+        while (r->todo_next < r->todo_len && (r->follow || r->merge || r->streams == NULL)) {
                 AUTO(mem_freep) char *id = r->todo[r->todo_next++];
 
                 open_task(r, id);
-                drop_refused(r);
+                drop_ended_streams(r);
         }
         if (r->todo_next == r->todo_len)
                 r->todo_len = r->todo_next = 0;
+        if (r->merge) {
+                give_merged(r);
+                drop_ended_streams(r);
+        }
         if (r->streams == NULL && !(r->follow && r->job != NULL))
                 finish(r);
         else
@@ -438,7 +474,7 @@ void logs_data(struct logs *l, const char *node, uint32_t stream, uint64_t offse
         const char *bytes, size_t len)
 {
         struct stream *s = stream_of(l, node, stream);
-        struct buffer out = { 0 };
+        struct buffer out = { 0 }, *to;
         struct request *r;
         struct error err;
 
@@ -453,15 +489,19 @@ void logs_data(struct logs *l, const char *node, uint32_t stream, uint64_t offse
                 return;
         }
         s->owed += len;
-        if ((s->records ? take_records(s, bytes, len, &out, &err)
-                        : take_bytes(s, offset, (struct log_origin){ 0 }, bytes, len, &out)) < 0) {
+        to = r->merge ? &s->waiting.text : &out;
+        if ((s->records ? take_records(s, bytes, len, to, &err)
+                        : take_bytes(s, offset, (struct log_origin){ 0 }, bytes, len, to)) < 0) {
                 log_warning("%s", err.message);
                 buffer_done(&out);
                 fail(r, &err);
                 return;
         }
         write_out(r, &out);
-        give_credit(s);
+        if (r->merge)
+                advance(r);
+        else
+                give_credit(s);
 }
 
 static void on_drain(void *data)
@@ -469,6 +509,10 @@ static void on_drain(void *data)
         struct request *r = data;
         struct stream *s;
 
+        if (r->merge) {
+                advance(r);
+                return;
+        }
         DL_FOREACH (r->streams, s)
                 give_credit(s);
 }
@@ -483,8 +527,8 @@ void logs_end(struct logs *l, const char *node, uint32_t stream, const struct er
                 return;
         r = s->request;
         s->open = false;
-        s->ended = true;
-        log_lines_finish(&s->lines, &out);
+        s->ended = s->waiting.ended = true;
+        log_lines_finish(&s->lines, r->merge ? &s->waiting.text : &out);
         write_out(r, &out);
         /* A task that has not begun, or whose logs are cleaned up, has written nothing that is
          * there. */
@@ -494,6 +538,10 @@ void logs_end(struct logs *l, const char *node, uint32_t stream, const struct er
         }
         if (r->follow && r->job != NULL)
                 return; /* stays, so that it is not opened again while the task is there */
+        if (r->merge) {
+                advance(r);
+                return;
+        }
         stream_free(s);
         if (r->follow && r->streams == NULL)
                 finish(r);
@@ -690,6 +738,8 @@ static void request_run(struct request *r, size_t tasks)
         }
 
         r->prefix = tasks > 1 || (r->job != NULL && r->follow);
+        r->merge = !r->follow && !r->raw &&
+                   r->todo_len * (size_t) (r->want[STDOUT] + r->want[STDERR]) <= MERGED_MAX;
         if (r->follow && tasks * 2 > FOLLOWED_MAX) {
                 error_set(&err, ERR_TOO_LARGE,
                         "job %s has %zu tasks: at most %d can be followed at once", r->job, tasks,

@@ -17,6 +17,7 @@
 #include "server/api.h"
 #include "server/auth.h"
 #include "server/log-lines.h"
+#include "server/log-merge.h"
 
 static const char *page_path;
 
@@ -218,6 +219,63 @@ static void test_lines_origin(void **state)
         log_lines_finish(&j, &out);
 }
 
+/* ---- Merging */
+
+struct merged {
+        struct log_source source;
+        struct log_lines lines;
+};
+
+static void say(struct merged *m, const char *task, usec_t wall, const char *text)
+{
+        const struct log_origin origin = { wall, 1 };
+
+        m->lines.task = task;
+        m->lines.prefix = true;
+        m->lines.marks = &m->source.marks;
+        log_lines_put(&m->lines, 0, origin, text, strlen(text), &m->source.text);
+}
+
+static void test_merge(void **state)
+{
+        struct merged a = { 0 }, b = { 0 }, c = { 0 };
+        struct log_source *const sources[] = { &a.source, &b.source, &c.source };
+        AUTO(buffer_done) struct buffer out = { 0 };
+
+        (void) state;
+        c.source.ended = true; /* without a line */
+        say(&a, "a", 10, "10\n10 again\n");
+        say(&b, "b", 10, "10\n");
+        say(&b, "b", 5, "the clock was set back\n");
+        say(&b, "b", 20, "20\n");
+        assert_false(log_merge(sources, 3, 1000, &out)); /* a may have one that is earlier */
+        assert_string_equal(buffer_str(&out), "a | 10\na | 10 again\n");
+        assert_int_equal(log_source_len(&a.source), 0);
+        buffer_reset(&out);
+        say(&a, "a", 15, "1");
+        assert_false(log_merge(sources, 3, 1000, &out)); /* no whole line */
+        assert_int_equal(out.len, 0);
+        say(&a, "a", 16, "5\n");
+        say(&a, "a", 30, "30\n");
+        assert_false(log_merge(sources, 3, 1000, &out));
+        assert_string_equal(
+                buffer_str(&out), "b | 10\nb | the clock was set back\na | 15\nb | 20\n");
+        buffer_reset(&out);
+        b.source.ended = true;
+        for (int i = 0; i < 3; i++)
+                say(&a, "a", 40, "40\n");
+        assert_true(log_merge(sources, 3, 8, &out)); /* as many bytes, and the rest of a line */
+        assert_string_equal(buffer_str(&out), "a | 30\na | 40\n");
+        buffer_reset(&out);
+        a.source.ended = true;
+        assert_false(log_merge(sources, 3, 1000, &out));
+        assert_string_equal(buffer_str(&out), "a | 40\na | 40\n");
+        log_lines_finish(&a.lines, &out);
+        log_lines_finish(&b.lines, &out);
+        for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
+                log_source_done(sources[i]);
+}
+
 /* However the bytes are cut into messages, the lines are the same. */
 static void test_lines_cuts(void **state)
 {
@@ -281,6 +339,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_lines_text),
                 cmocka_unit_test(test_lines_json),
                 cmocka_unit_test(test_lines_origin),
+                cmocka_unit_test(test_merge),
                 cmocka_unit_test(test_lines_cuts),
                 cmocka_unit_test(test_lines_long),
                 cmocka_unit_test(test_lines_cut),

@@ -162,6 +162,60 @@ def test_one_run_alone(up):
     assert logs(up, 'b.0', '-s', 'stdout', '-f', '--run', '2') == 'begin 2\nmiddle 2\nend 2\n'
 
 
+# ---- several streams
+
+
+def check_merged(reeve, job, tasks, count):
+    """What tasks wrote with its time comes in the order of time, right to a tenth of a second, and whole."""
+    lines = lines_of(reeve, job)
+    assert len(lines) == tasks * count * 2
+    for task in range(tasks):
+        for stream in ('stdout', 'stderr'):
+            own = [line['text'].split()[1] for line in lines if (line['task'], line['stream']) == (f'{job}.{task}', stream)]
+            assert own == [str(i) for i in range(count)], 'the lines of one stream keep their order'
+    order = [wall(line['time']) for line in lines]
+    assert order == sorted(order)
+    assert [line.split(' | ')[1] for line in logs(reeve, job).splitlines()] == [line['text'] for line in lines]
+    turns = sum(a['task'] != b['task'] for a, b in zip(lines, lines[1:]))
+    assert turns > count / 2, 'not one task after the other'
+
+
+def times(count):
+    return shell(f'i=0; while [ $i -lt {count} ]; do echo "$(date +%s.%N) $i out"; echo "$(date +%s.%N) $i err" >&2; '
+                 'i=$((i+1)); sleep 0.15; done')
+
+
+def test_tasks_and_streams_are_merged_by_time(up):
+    up.apply({'b': {'kind': 'batch', 'count': 3, **times(12)}})
+    up.wait_tasks('b', state='ended')
+    check_merged(up, 'b', 3, 12)
+    one = lines_of(up, 'b.1')
+    assert {line['stream'] for line in one} == {'stdout', 'stderr'} and len(one) == 24
+    assert [line['stream'] for line in one] != sorted((line['stream'] for line in one), reverse=True)
+    last = lines_of(up, 'b', '-n', '2', '-s', 'stdout')
+    assert sorted(line['text'].split()[1] for line in last) == ['10'] * 3 + ['11'] * 3, 'the last ones of each stream'
+
+
+def test_tasks_of_several_nodes_are_merged(cluster):
+    cluster.begin(['a', 'b'])
+    cluster.server.apply({'b': {'kind': 'batch', 'count': 2, 'place': {'spread': 'node'}, **times(10)}})
+    cluster.server.wait_tasks('b', state='ended')
+    assert set(cluster.where('b').values()) == {'a', 'b'}
+    check_merged(cluster.server, 'b', 2, 10)
+
+
+def test_much_is_merged_in_bounded_memory(up):
+    """More than may wait in the server, of streams that do not begin at the same time."""
+    up.apply({'b': {'kind': 'batch', 'count': 4, 'logs': {'size': '100MiB'},
+                    **shell('sleep 0.$((REEVE_TASK_INDEX * 3)); i=0; while [ $i -lt 40000 ]; do '
+                            'echo "$i and words that make the line longer than it would be without them"; i=$((i+1)); done')}})
+    up.wait_tasks('b', state='ended')
+    lines = [line.split(' | ', 1) for line in logs(up, 'b').splitlines()]
+    for task in range(4):
+        own = [text.split()[0] for name, text in lines if name == f'b.{task}']
+        assert own == [str(i) for i in range(40000)]
+
+
 # ---- what makes no sense
 
 
