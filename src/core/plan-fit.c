@@ -563,13 +563,24 @@ static size_t count_nodes(struct plan *p, struct waiting *w, const struct node *
         return before == 0 ? n : 0;
 }
 
-/* Told if one kind of node is enough for all that waits. */
+static size_t count_waiting(const struct plan *p)
+{
+        struct waiting w;
+        size_t n = 0;
+
+        for (const struct plan_job *j = p->jobs; j != NULL; j = j->hh.next)
+                n += find_waiting(p, j, &w);
+        return n;
+}
+
+/* Told if one kind of node is enough for all that waits, and that is not too much to try. */
 void plan_put_more_nodes(struct plan *p, struct buffer *out)
 {
         const struct node *like = NULL;
         size_t count = 0;
+        bool few = count_waiting(p) <= JOBS_TRIED;
 
-        for (const struct plan_job *j = p->jobs; j != NULL; j = j->hh.next) {
+        for (const struct plan_job *j = p->jobs; j != NULL && few; j = j->hh.next) {
                 struct waiting w;
                 size_t more;
 

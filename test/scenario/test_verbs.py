@@ -2,6 +2,7 @@
 """People's verbs for the cluster: nodes, drain, cordon, promote, revert, versions, dispatch, and what ps and why say of
 it. One node, and where tasks have to move, two."""
 import fcntl
+import json
 import os
 import pty
 import re
@@ -235,3 +236,45 @@ def test_dispatch(up):
         up.api('POST', '/v1/jobs/report/dispatch', {'sets': {}})
     assert 'sets: unknown; did you mean "set"?' in caught.value.problem['detail']
     assert len(up.jobs()) == 3
+
+
+def plan_of(reeve, jobs):
+    return reeve.ask('POST', '/v1/plan', {'jobs': jobs})
+
+
+def runs_of(reeve, job):
+    return {t['id']: (t['node'], t['runs']) for t in reeve.ask('GET', '/v1/tasks') if t['job'] == job and t['state'] == 'running'}
+
+
+def test_plan_comes_true(two):
+    """What a plan says of moves, new runs and a canary is what then happens."""
+    before = {'web': {**SLEEPER, 'count': 3, 'place': {'node': 'here'}}}
+    two.ask('POST', '/v1/jobs', {'jobs': before})
+    two.wait_for(lambda: len(runs_of(two, 'web')) == 3, 'all run')
+    after = {'web': {'command': ['sleep', '99999'], 'count': 3, 'place': {'node': 'there'}, 'update': {'canary': 1}}}
+    plan = plan_of(two, after)
+    assert [(s['action'], s['task'], s['from'], s['node']) for s in plan['steps']] == [
+        ('start', 'web.3', None, 'there'), ('promote', None, None, None),
+        ('move', 'web.0', 'here', 'there'), ('move', 'web.1', 'here', 'there'), ('move', 'web.2', 'here', 'there'),
+        ('stop', 'web.3', None, 'there')], plan['steps']
+    assert plan['least_running'] == {'web': 3} and plan['waits'] == []
+    assert {n for n, _ in runs_of(two, 'web').values()} == {'here'}
+    two.ask('POST', '/v1/jobs', {'jobs': after})
+    two.wait_for(lambda: runs_of(two, 'web').get('web.3', ('',))[0] == 'there', 'the canary is there')
+    two.wait_for(lambda: two.cli('promote', 'web', check=False).returncode == 0, 'it can be promoted')
+    two.wait_for(lambda: {i: n for i, (n, _) in runs_of(two, 'web').items()} ==
+                 {'web.0': 'there', 'web.1': 'there', 'web.2': 'there'}, 'all have moved and the canary is gone')
+
+
+def test_plan_fits_a_terminal(two):
+    """A hundred equal steps are one line, what has no room is told with what would help, and nothing is too wide."""
+    jobs = {'many': {**SLEEPER, 'count': 100, 'update': {'parallel': 50, 'pause': '10s'}},
+            'big': {**SLEEPER, 'resources': {'memory': '900TiB'}}}
+    path = os.path.join(two.dir, 'plan.json')
+    with open(path, 'w', encoding='utf-8') as file:
+        json.dump({'jobs': jobs}, file)
+    text = on_terminal(two, 'plan', path)
+    assert re.search(r'1-100 +many\.0 \(100\) +start ', text), text
+    assert 'big.0 waits for a node: ' in text and 'resources.memory at most ' in text, text
+    assert max(len(line) for line in text.splitlines()) <= 80, text
+    assert two.cli_json('plan', path)['steps'][99]['order'] == 100
