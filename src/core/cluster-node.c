@@ -202,6 +202,16 @@ static void handle_stranger(
                 stranger_add(turn->c, node, r);
 }
 
+/* What we hold for ended runs there by an older wish: nobody names it, and its agent drops it. */
+static void handle_stale(
+        struct turn *turn, struct node *node, const struct cluster_report *r, bool all)
+{
+        if (r->status.state == TASK_ENDED)
+                stranger_drop(turn->c, node, r->status.id);
+        else if (all && turn->tells_ends)
+                stranger_add(turn->c, node, r);
+}
+
 /* @all: the agent tells all it has, at the beginning of a link. */
 static void handle_report(
         struct turn *turn, struct node *node, const struct cluster_report *r, bool all)
@@ -220,8 +230,11 @@ static void handle_report(
                 return;
         }
         past_settle(turn, job, task, r);
-        if (is_stale(task, r, all))
+        if (is_stale(task, r, all)) {
+                handle_stale(turn, node, r, all);
                 return;
+        }
+        stranger_drop(turn->c, node, r->status.id); /* it was taken up again: it counts itself */
         task->answered = true;
         task->namesake = false;
         take_status(turn, job, task, r);

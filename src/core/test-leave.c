@@ -527,6 +527,34 @@ static void test_room_of_strangers(void **state)
         kit_free(k);
 }
 
+/* What has failed with its node, and was restarted before, still runs there by the older wish when
+ * that is back: it takes what it takes until it has ended. */
+static void test_room_of_what_is_called_ended(void **state)
+{
+        struct kit *k = kit_with_nodes(ONE_CORE, NULL);
+        struct kit_agent *a = &k->agents[0];
+
+        (void) state;
+        kit_apply(k, "web",
+                "{\"command\": [\"web\"], \"resources\": {\"cpu\": 1},"
+                " \"lost\": {\"then\": \"end\"}}");
+        kit_settle(k);
+        kit_disconnect(k, 0);
+        assert_int_equal(kit_command(k, CLUSTER_RESTART, "web.0"), 0);
+        kit_pass(k, CLUSTER_LOST_AFTER + USEC_SEC);
+        expect_task(k, "web.0", TASK_ENDED, 1);
+        kit_apply(k, "db", "{\"command\": [\"db\"], \"resources\": {\"cpu\": 1}}");
+        kit_connect(k, 0);
+        while (kit_deliver_to_agent(a))
+                continue;
+        expect_nodes(k, "db", "-");
+        kit_settle(k);
+        expect_nodes(k, "db", "a");
+        expect_task(k, "db.0", TASK_RUNNING, 1);
+        expect_task(k, "web.0", TASK_ENDED, 1);
+        kit_free(k);
+}
+
 /* The link breaks before it has said so: the next connect tells what is still there. */
 static void test_stranger_ends_while_away(void **state)
 {
@@ -694,6 +722,7 @@ int main(void)
                 cmocka_unit_test(test_drain_is_called_off),
                 cmocka_unit_test(test_lost_waits),
                 cmocka_unit_test(test_lost_ends),
+                cmocka_unit_test(test_room_of_what_is_called_ended),
                 cmocka_unit_test(test_lost_for_a_while),
                 cmocka_unit_test(test_lost_for_a_while_over_a_restart),
                 cmocka_unit_test(test_a_longer_lease_of_an_older_version_counts),
