@@ -114,7 +114,8 @@ static int check_wanted(struct sim *s, const struct wish *w, const struct fact *
         return status->state == TASK_RUNNING ? check_running(f, status, err) : 0;
 }
 
-/* One that was to stand in for others has no room, so that its rollout waits or has halted. */
+/* One that was to stand in for others has no room, alone or with its gang, so that its rollout
+ * waits or has halted. */
 static bool may_stay(
         struct sim *s, const struct wish *w, uint32_t index, const struct task_status *status)
 {
@@ -123,7 +124,7 @@ static bool may_stay(
                 return false;
         return ((status->state == TASK_QUEUED && status->node == NULL) ||
                        status->result == RESULT_REJECTED) &&
-               sim_room_find(s, w->live.spec) == NULL;
+               (w->live.spec->place.gang || sim_room_find(s, w->live.spec) == NULL);
 }
 
 static int check_task(
