@@ -50,6 +50,8 @@ static void task_send(struct turn *turn, const struct task *task)
 static void task_set_desire(
         struct turn *turn, struct job *job, struct task *task, const struct task_desire *desire)
 {
+        if (task->node == NULL && task->desire.version != desire->version)
+                job->unmet = 0; /* the newer version was not tried on any node */
         if (!task_desire_equal(&task->desire, desire)) {
                 task->going |=
                         task->state == TASK_RUNNING && desire_takes_down(desire, &task->desire);

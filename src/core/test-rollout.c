@@ -388,6 +388,25 @@ static void test_canary_that_asks_for_more(void **state)
         kit_free(k);
 }
 
+/* What waits has been tried with the older version only. */
+static void test_promoted_without_a_node(void **state)
+{
+        struct kit *k = kit_with_nodes("{\"cpu\": 2000}", NULL);
+
+        (void) state;
+        apply(k, "web", "{\"command\": [\"1\"], \"resources\": {\"cpu\": 4}}");
+        kit_settle(k);
+        apply(k, "web",
+                "{\"command\": [\"2\"], \"resources\": {\"cpu\": 1}, "
+                "\"update\": {\"canary\": 1}}");
+        kit_settle(k);
+        expect_nodes(k, "web", "-");
+        assert_int_equal(kit_command(k, CLUSTER_PROMOTE, "web"), 0);
+        kit_settle(k);
+        expect_rolled(k, 2, 1);
+        kit_free(k);
+}
+
 static void test_canary_and_scale(void **state)
 {
         struct kit *k = kit_with_canary();
@@ -696,6 +715,7 @@ int main(void)
                 cmocka_unit_test(test_canary_is_reverted),
                 cmocka_unit_test(test_canary_holds_what_is_new),
                 cmocka_unit_test(test_canary_that_asks_for_more),
+                cmocka_unit_test(test_promoted_without_a_node),
                 cmocka_unit_test(test_canary_and_scale),
                 cmocka_unit_test(test_canary_is_changed_in_place),
                 cmocka_unit_test(test_canary_fails),
