@@ -108,6 +108,11 @@ static int check_wanted(struct sim *s, const struct wish *w, const struct fact *
                 return error_set(err, ERR_TIMEOUT, "%s has not ended yet", status->id);
         if (status->state == TASK_ENDED && live_processes(f) > 0)
                 return error_set(err, ERR_SYSTEM, "%s has ended, and has a process", status->id);
+        /* it runs on, and its rollout waits until there is room for what it shall be */
+        if (!is_newest(s, w, status) && sim_room_find_beside(s, w->live.spec, f) == NULL) {
+                ++*waiting;
+                return 0;
+        }
         if (!is_newest(s, w, status))
                 return error_set(err, ERR_UNAVAILABLE, "%s has version %" PRIi64 " of %" PRIu32,
                         status->id, status->version, w->live.version);

@@ -69,7 +69,8 @@ static void add_demand(struct room *room, const struct job_spec *spec)
         room->disk += (int64_t) spec->resources.disk;
 }
 
-static struct room used_on(const struct sim *s, const struct sim_node *n)
+static struct room used_on(
+        const struct sim *s, const struct sim_node *n, const struct fact *without)
 {
         struct room used = { 0 };
         const struct fact *f;
@@ -77,7 +78,7 @@ static struct room used_on(const struct sim *s, const struct sim_node *n)
         DL_FOREACH2 (n->placed, f, placed_next) {
                 const struct job_spec *spec = spec_of(s, f);
 
-                if (spec != NULL)
+                if (spec != NULL && f != without)
                         add_demand(&used, spec);
         }
         return used;
@@ -91,12 +92,12 @@ static bool is_over(const struct sim_node *n, const struct room *used)
 
 static void check_room(struct sim *s, struct sim_node *n, const struct fact *f)
 {
-        struct room used = used_on(s, n);
+        struct room used = used_on(s, n, NULL);
 
         if (!is_over(n, &used))
                 return;
         refresh(s, n);
-        used = used_on(s, n);
+        used = used_on(s, n, NULL);
         if (is_over(n, &used))
                 sim_break_rule(s,
                         "room: with %s what is placed on %s asks for cpu %" PRIi64 " of %" PRIi64
@@ -239,31 +240,39 @@ void sim_room_began(struct sim *s, const struct sim_task *t)
 
 /* ---- At rest */
 
-/* Whether one more task of the spec would have room on @n. */
-static bool fits(struct sim *s, struct sim_node *n, const struct job_spec *spec)
+/* Whether one more task of the spec would have room on @n, beside all but @without. */
+static bool fits(
+        struct sim *s, struct sim_node *n, const struct job_spec *spec, const struct fact *without)
 {
+        bool its = without != NULL && without->placed_on == n; /* it may stay where it is */
         struct room used;
         struct fact *f;
 
-        if (n->for_good || n->closed != 0 || !is_in_zones(spec->place.zones, n->status.zone) ||
+        if (n->for_good || (n->closed != 0 && !its) ||
+                !is_in_zones(spec->place.zones, n->status.zone) ||
                 (spec->place.node != NULL && strcmp(spec->place.node, n->status.name) != 0))
                 return false;
         refresh(s, n);
-        used = used_on(s, n);
+        used = used_on(s, n, without);
         add_demand(&used, spec);
         if (is_over(n, &used))
                 return false;
-        DL_FOREACH2 (n->placed, f, placed_next) {
-                if (same_tag(spec, spec_of(s, f)))
+        DL_FOREACH2 (n->placed, f, placed_next)
+                if (f != without && same_tag(spec, spec_of(s, f)))
                         return false;
-        }
         return true;
+}
+
+const char *sim_room_find_beside(
+        struct sim *s, const struct job_spec *spec, const struct fact *without)
+{
+        for (size_t i = 0; i < s->nodes_len; i++)
+                if (fits(s, s->nodes[i], spec, without))
+                        return s->nodes[i]->status.name;
+        return NULL;
 }
 
 const char *sim_room_find(struct sim *s, const struct job_spec *spec)
 {
-        for (size_t i = 0; i < s->nodes_len; i++)
-                if (fits(s, s->nodes[i], spec))
-                        return s->nodes[i]->status.name;
-        return NULL;
+        return sim_room_find_beside(s, spec, NULL);
 }

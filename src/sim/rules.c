@@ -10,7 +10,8 @@
  *   two processes   a task has one process, and none on a second node unless the first was lost
  *   singleton       never has a second process, whatever is lost
  *   forgotten       every job that was accepted and stored is there, with the spec it was given
- *   unwanted        nothing is told to run that nobody wants
+ *   unwanted        nothing is told to run that nobody wants, nor more stand-ins than an update of
+ *                   the job may have
  *   rollout         no more than update.parallel running tasks are down for a rollout
  *   done            a batch that ended well is not begun again, unless somebody asked for it
  *   room and more   what is placed on a node fits there, and what runs there (room.c)
@@ -392,7 +393,8 @@ static bool is_up(const struct fact *f)
 
 static bool may_surge(const struct wish_state *w, uint32_t index)
 {
-        return w->exists && !w->stopped && index >= w->count && index - w->count < w->surge;
+        return w->exists && !w->stopped && index >= w->count &&
+               index - w->count < surge_of(w->spec);
 }
 
 static void check_wanted(struct sim *s, const struct fact *f, const struct cluster_assign *a)
@@ -599,22 +601,52 @@ static void hear_node_command(struct sim *s, const struct cluster_event *event, 
                 n->lost_at = n->down_at = s->now;
 }
 
-static void hear_command(struct sim *s, const struct cluster_event *event, struct entry *e)
+static void remember_wish(struct entry *e, struct wish *w)
 {
-        struct wish *w = accept_command(s->rules, event, &e->effects);
+        struct wish_change *change;
 
-        remember_asked(s->rules, event);
-        if (w == NULL)
-                return;
+        e->wishes = mem_resize(e->wishes, e->wishes_len + 1, sizeof e->wishes[0]);
+        change = &e->wishes[e->wishes_len++];
+        *change = (struct wish_change){ .wish = w };
+        state_copy(&change->state, &w->live);
         for (size_t i = 0; i < w->facts_len; i++) { /* who stops is not down for a rollout */
                 struct fact *f = w->facts[i];
 
                 if (f != NULL && !sim_wish_wants(&w->live, f->index))
                         f->moved = f->up = f->told.run = false;
         }
-        e->wish = mem_alloc(sizeof *e->wish);
-        e->wish->wish = w;
-        state_copy(&e->wish->state, &w->live);
+}
+
+static void hear_command(struct sim *s, const struct cluster_event *event, struct entry *e)
+{
+        struct wish *w = accept_command(s->rules, event, &e->effects);
+
+        remember_asked(s->rules, event);
+        if (w != NULL)
+                remember_wish(e, w);
+}
+
+/* By a person, or by itself: people get what they wished before. */
+static void hear_reverts(struct sim *s, const struct cluster_event *event, struct entry *e)
+{
+        for (size_t i = 0; i < e->effects.events_len; i++) {
+                const struct event *said = &e->effects.events[i];
+                struct job_status status;
+                struct wish *w;
+
+                if (said->kind != EVENT_JOB_REVERTED || said->job == NULL)
+                        continue;
+                w = wish_get(s->rules, said->job);
+                if (!cluster_get_job(s->server.cluster, w->job, &status))
+                        continue;
+                if (event->type == CLUSTER_REVERT)
+                        start_all(&w->live);
+                accept_scale(&w->live, cluster_get_spec(s->server.cluster, w->job, 0),
+                        (uint32_t) status.count);
+                w->live.version = (uint32_t) status.version;
+                s->counts.reverts++;
+                remember_wish(e, w);
+        }
 }
 
 void sim_rules_handled(struct sim *s, const struct cluster_event *event, struct entry *e)
@@ -631,6 +663,7 @@ void sim_rules_handled(struct sim *s, const struct cluster_event *event, struct 
         if (event->type == CLUSTER_NOTE)
                 check_note(s, event, e);
         hear_command(s, event, e);
+        hear_reverts(s, event, e);
         hear_node_command(s, event, e);
         for (size_t i = 0; i < event->reports_len && reports; i++)
                 hear_report(s, e, &event->reports[i], event->node->name,
@@ -650,8 +683,8 @@ void sim_rules_stored(struct sim *s, struct entry *e)
         s->rules->stored_until = e->decided;
         if (e->closes != NULL)
                 e->closes->closed_stored = e->closed;
-        if (e->wish != NULL)
-                state_copy(&e->wish->wish->stored, &e->wish->state);
+        for (size_t i = 0; i < e->wishes_len; i++)
+                state_copy(&e->wishes[i].wish->stored, &e->wishes[i].state);
         for (size_t i = 0; i < e->well_len; i++)
                 if (e->well[i]->done && e->well[i]->done_stored_at == USEC_NEVER)
                         e->well[i]->done_stored_at = s->now;
@@ -659,9 +692,9 @@ void sim_rules_stored(struct sim *s, struct entry *e)
 
 void sim_rules_entry_free(struct entry *e)
 {
-        if (e->wish != NULL)
-                state_done(&e->wish->state);
-        free(e->wish);
+        for (size_t i = 0; i < e->wishes_len; i++)
+                state_done(&e->wishes[i].state);
+        free(e->wishes);
         free(e->well);
 }
 

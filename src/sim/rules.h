@@ -24,7 +24,9 @@ struct wish {
         UT_hash_handle hh;
 };
 
-struct wish_change { /* a wish as it is once the entry is committed */
+/* A wish as it is once the entry is committed: of a command, or of an update that took itself back.
+ */
+struct wish_change {
         struct wish *wish;
         struct wish_state state;
 };
@@ -83,5 +85,8 @@ void sim_room_forget(struct sim *s, struct fact *f);
 /* A process is there. */
 void sim_room_began(struct sim *s, const struct sim_task *t);
 const char *sim_room_find(struct sim *s, const struct job_spec *spec);
+/* The same, for one that takes the place of @without. */
+const char *sim_room_find_beside(
+        struct sim *s, const struct job_spec *spec, const struct fact *without);
 
 bool sim_wish_wants(const struct wish_state *w, uint32_t index);

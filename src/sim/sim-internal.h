@@ -215,8 +215,9 @@ struct entry { /* one event that was handled */
         uint64_t notes_seq; /* of the hello: of the newest that the agent knows */
         struct sim_node *note_node;
         uint64_t command;
-        struct wish_change *wish; /* of a command, for the rules; NULL: none */
-        struct sim_node *closes;  /* of a command that closes or opens a node */
+        struct wish_change *wishes; /* for the rules */
+        size_t wishes_len;
+        struct sim_node *closes; /* of a command that closes or opens a node */
         unsigned closed;
         struct fact **well; /* tasks that were told to have ended well */
         size_t well_len;

@@ -145,7 +145,7 @@ uint64_t sim_hash(const struct sim *s);
 
 struct sim_counts {
         uint64_t steps, messages, runs, ends, commits, commands, faults, reloads, lost_nodes, moves,
-                second_processes;
+                second_processes, reverts;
 };
 const struct sim_counts *sim_counts(const struct sim *s);
 

@@ -27,7 +27,7 @@ struct options {
 };
 
 struct total {
-        uint64_t failed, steps, runs, messages, faults, commands, moves, lost, second;
+        uint64_t failed, steps, runs, messages, faults, commands, moves, lost, second, reverts;
         uint64_t hash;
 };
 
@@ -53,6 +53,7 @@ static void add(struct total *t, const struct scenario_result *r)
         t->moves += r->counts.moves;
         t->lost += r->counts.lost_nodes;
         t->second += r->counts.second_processes;
+        t->reverts += r->counts.reverts;
         t->hash = t->hash * 31 + r->hash;
 }
 
@@ -185,10 +186,10 @@ int main(int argc, char **argv)
         }
         printf("%" PRIu64 " seeds from %" PRIu64 " in %.1f s: %" PRIu64 " failed; %" PRIu64
                " steps, %" PRIu64 " messages, %" PRIu64 " commands, %" PRIu64 " faults, %" PRIu64
-               " runs, %" PRIu64 " moved in rollouts, %" PRIu64 " nodes lost, %" PRIu64
-               " second processes; hash %016" PRIx64 "\n",
+               " runs, %" PRIu64 " moved in rollouts, %" PRIu64 " taken back, %" PRIu64
+               " nodes lost, %" PRIu64 " second processes; hash %016" PRIx64 "\n",
                 o.seeds, o.scenario.seed, (double) (time_mono() - begun) / (double) USEC_SEC,
                 total.failed, total.steps, total.messages, total.commands, total.faults, total.runs,
-                total.moves, total.lost, total.second, total.hash);
+                total.moves, total.reverts, total.lost, total.second, total.hash);
         return total.failed > 0 ? 1 : 0;
 }

@@ -34,7 +34,8 @@ struct scenario {
         uint32_t nodes, jobs, tasks_max;
         usec_t time, command_every, fault_every;
         bool faults[SIM_FAULT_COUNT];
-        bool bad_programs, places, drains, deaths, singles, short_leases, surges, queues, calm;
+        bool bad_programs, places, drains, deaths, singles, short_leases, surges, queues, reverts,
+                calm;
 };
 
 static uint64_t below(struct scenario *w, uint64_t n)
@@ -101,6 +102,7 @@ static void draw_faults(struct scenario *w, struct sim_faults *f)
         w->short_leases = percent(w, 30);
         w->surges = percent(w, 40);
         w->queues = percent(w, 30);
+        w->reverts = w->config->seed % 3 == 0;
 }
 
 static void draw_world(struct scenario *w, struct sim_faults *f)
@@ -251,6 +253,10 @@ static void draw_update(struct scenario *w, json_t *spec, uint32_t number)
         json_object_set_new(update, "pause", json_string(spans[below(w, 4)]));
         if (percent(w, 60))
                 json_object_set_new(update, "order", json_string("start-first"));
+        if (w->reverts && percent(w, 50))
+                json_object_set_new(update, "revert", json_true());
+        if (w->reverts && percent(w, 30))
+                json_object_set_new(update, "deadline", json_string("5s"));
         if (percent(w, 30))
                 json_object_set_new(update, "canary",
                         json_integer((json_int_t) below(w, (uint64_t) MIN(count, 4) + 1)));
@@ -340,7 +346,7 @@ static void close_node(struct scenario *w, enum cluster_event_type type, uint32_
                 &(struct cluster_event){ .type = type,
                         .target = sim_node_name(w->sim, node),
                         .on = on,
-                        .deadline = w->config->harder && percent(w, 50)
+                        .deadline = (w->config->harder || w->reverts) && percent(w, 50)
                                             ? skewed(w, 0, 20 * USEC_SEC)
                                             : 0 },
                 &err);
@@ -355,6 +361,8 @@ static void do_something(struct scenario *w)
                         (uint32_t) below(w, w->nodes), percent(w, 50));
         else if (w->surges && percent(w, 10))
                 command(w, CLUSTER_PROMOTE, false);
+        else if (w->reverts && percent(w, 10))
+                command(w, CLUSTER_REVERT, false);
         else if (w->singles && percent(w, 5)) /* is refused if it is connected */
                 close_node(w, CLUSTER_FORGET, (uint32_t) below(w, w->nodes), true);
         else if (dice < 40)
