@@ -323,6 +323,22 @@ static void fill_report(struct plan *p, const struct task *task, const struct ta
                 s->since = s->started_at = p->now;
 }
 
+/* What was not counted when it was told, since it was not so yet. */
+static void count_reported(struct plan *p, const struct task *task, const struct plan_message *m)
+{
+        struct plan_job *job = get_job(p, task->job->name);
+        bool up = task->state == TASK_RUNNING && !m->told->down;
+
+        if (up && task->going) {
+                count_ready(job, -1);
+                up = false;
+        }
+        if (m->desire.run && !up) {
+                count_ready(job, 1);
+                m->told->down = false;
+        }
+}
+
 /* The message that was sent first. */
 static int report(struct plan *p, struct plan_message *m, struct error *err)
 {
@@ -339,9 +355,8 @@ static int report(struct plan *p, struct plan_message *m, struct error *err)
         told->due--;
         if (cluster_look_up(p->c, told->id, &job, &task) && task != NULL && task->node != NULL &&
                 strcmp(task->node->status.name, m->node) == 0 && task->node->connected) {
-                if (p->recording && told->due == 0 && m->desire.run &&
-                        (told->down || task->state != TASK_RUNNING || task->going))
-                        count_ready(get_job(p, job->name), 1);
+                if (p->recording)
+                        count_reported(p, task, m);
                 fill_report(p, task, &m->desire, &r);
                 if (told->due == 0)
                         drop_task(&p->told, told);
