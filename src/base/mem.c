@@ -25,6 +25,16 @@ void *mem_alloc(size_t size)
         return p;
 }
 
+void *mem_alloc_aligned(size_t size, size_t alignment)
+{
+        size_t whole = (size + alignment - 1) & ~(alignment - 1);
+        void *p = aligned_alloc(alignment, whole);
+
+        if (p == NULL)
+                out_of_memory();
+        return memset(p, 0, whole);
+}
+
 void *mem_resize(void *old, size_t count, size_t size)
 {
         void *p = reallocarray(old, count > 0 ? count : 1, size);

@@ -144,9 +144,8 @@ struct stranger {
 };
 
 struct node {
-        struct node_status status; /* own strings; tasks and running are counted here */
-
-        /* What a placement asks of every node stands together. */
+        /* What a placement asks of every node stands together, in two lines of the cache with the
+         * beginning of `status`. */
         bool connected;
         bool awaited;  /* has not come back since the cluster was loaded */
         bool cordoned; /* gets no new tasks */
@@ -155,8 +154,9 @@ struct node {
         bool freed; /* in cluster.freed: something has become free since the queue was looked at */
         struct node_class *class;
         struct amounts capacity, used; /* by tasks and strangers */
-        struct job *kept_for; /* which had tasks stopped there to make room; NULL: nobody */
-        struct tag **tags;    /* held by tasks and strangers */
+        struct job *kept_for;      /* which had tasks stopped there to make room; NULL: nobody */
+        struct node_status status; /* own strings; tasks and running are counted here */
+        struct tag **tags;         /* held by tasks and strangers */
         size_t tags_len;
         size_t ports_used;
         uint16_t ports_first, ports_last;

@@ -570,7 +570,7 @@ struct node *node_get(struct cluster *c, const char *name)
 
         if (node != NULL)
                 return node;
-        node = mem_alloc(sizeof *node);
+        node = mem_alloc_aligned(sizeof *node, MEM_LINE);
         node->status = (struct node_status){ .name = mem_strdup(name),
                 .state = NODE_READY,
                 .cores = RECORD_NULL,
