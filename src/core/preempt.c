@@ -15,6 +15,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/preempt.h"
 
@@ -29,10 +30,18 @@ static uint32_t priority_of(const struct task *task)
         return job_current_spec(task->job)->priority;
 }
 
+/* Without that job's tasks there it would not be wanted there itself. */
+static bool goes_with(const struct job *job, const struct job *other)
+{
+        const char *with = job_current_spec(job)->place.with;
+
+        return with != NULL && strcmp(with, other->name) == 0;
+}
+
 static bool is_victim(const struct job *job, const struct task *task)
 {
-        return task->held != NULL && task->desire.run && !task->moving &&
-               priority_of(task) < job_current_spec(job)->priority &&
+        return !goes_with(job, task->job) && task->held != NULL && task->desire.run &&
+               !task->moving && priority_of(task) < job_current_spec(job)->priority &&
                !job_spec_per_node(job_current_spec(task->job));
 }
 

@@ -519,6 +519,7 @@ static void test_plans_come_true(void **state)
         print_message("seed %" PRIu64 "\n", first_seed);
         for (unsigned i = 0; i < walks; i++)
                 walk(first_seed + i);
+        walk(322); /* a job made room for itself by ending what it goes with, for ever */
 }
 
 int main(int argc, char **argv)
