@@ -111,9 +111,11 @@ const char *restart_format_end(char text[RESTART_REASON_MAX], const struct resta
         else if (end->failed != NULL)
                 put_text(text, "%s", end->failed);
         else if (has_exit_code(end))
-                put_text(text, "exit code %d", end->exit_code);
+                put_text(text, "exit code %d%s%s", end->exit_code, end->detail != NULL ? ", " : "",
+                        end->detail != NULL ? end->detail : "");
         else if (has_signal(end))
-                put_text(text, "signal %s", text_signal_name(end->signal));
+                put_text(text, "signal %s%s%s", text_signal_name(end->signal),
+                        end->detail != NULL ? ", " : "", end->detail != NULL ? end->detail : "");
         else
                 put_text(text, "exit status unknown because agent and keeper were both gone");
         return text;

@@ -22,6 +22,7 @@ struct restart_end { /* how the run ended */
         int32_t signal;
         usec_t lasted;       /* duration of the run */
         const char *message; /* why it could not even begin (a failure); NULL: it began */
+        const char *detail;  /* more of why it ended: "out of memory: ..."; NULL: nothing to add */
         const char *failed;  /* why it was ended: a failure, however it ended; NULL: it was not */
 };
 

@@ -9,6 +9,9 @@
 /* task_machine.killed */
 enum { KILLED_NOT, KILLED, KILLED_STUCK };
 
+/* task_machine.failing */
+enum { FAILING = 1, FAILING_FOR_GOOD };
+
 static inline bool task_is_out_of_date(const struct task_machine *m)
 {
         return m->desire.generation > m->run_generation ||

@@ -82,7 +82,7 @@ bool task_machine_is_valid(const struct task_machine *m)
                (!m->killed || m->state == TASK_STOPPING) && m->lapsed <= 1 && m->grant.spare == 0 &&
                m->grant.fence <= INT64_MAX && m->run_fence <= INT64_MAX &&
                (m->next_run_wall == 0 || m->state == TASK_QUEUED) && m->restarts <= m->runs &&
-               m->ready <= 1 && m->unhealthy <= 1 && m->failing <= 1 && m->spare == 0 &&
+               m->ready <= 1 && m->unhealthy <= 1 && m->failing <= 2 && m->spare == 0 &&
                ((!m->ready && !m->unhealthy) || m->state == TASK_RUNNING) &&
                (!m->failing || m->state == TASK_STOPPING) &&
                memchr(m->status, '\0', sizeof m->status) != NULL && m->exit_code >= -1 &&

@@ -327,7 +327,7 @@ static void begin_stop(struct step *s)
 static void fail_run(struct step *s, int signal, const char *why)
 {
         stop_run(s, signal, why);
-        s->m->failing = 1;
+        s->m->failing = FAILING;
 }
 
 /* @what is over, and the group lives. */
@@ -396,24 +396,47 @@ static void kill_again(struct step *s)
 
 /* ---- The end of a run */
 
+#define USAGE_MAX 80
+
+/* What the run has used, as far as it is known; begins with a comma. */
+static const char *format_usage(char text[USAGE_MAX], const struct task_event *event)
+{
+        char span[TIME_TEXT_MAX];
+        int len = 0;
+
+        text[0] = '\0';
+        if (event->memory_peak != 0)
+                len = snprintf(text, USAGE_MAX, ", peak %.1fMiB",
+                        (double) event->memory_peak / (1024 * 1024));
+        if (event->cpu != 0)
+                snprintf(text + len, USAGE_MAX - (size_t) len, ", CPU %s",
+                        time_format_span(span, event->cpu));
+        return text;
+}
+
 static void note_end(struct step *s, const struct restart_end *end)
 {
-        char how[RESTART_REASON_MAX], lasted[TIME_TEXT_MAX];
+        char how[RESTART_REASON_MAX], lasted[TIME_TEXT_MAX], usage[USAGE_MAX];
+        const char *detail = end->detail != NULL ? end->detail : "";
+        const char *colon = end->detail != NULL ? ": " : "";
         uint64_t run = s->m->runs;
 
         time_format_span(lasted, end->lasted);
         restart_format_end(how, end);
+        format_usage(usage, s->event);
         if (end->message != NULL)
                 note(s, EVENT_TASK_ENDED, "run %" PRIu64 " could not begin: %s", run, how);
         else if (end->failed != NULL)
-                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended after %s: %s", run, lasted, how);
+                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended after %s%s: %s", run, lasted,
+                        usage, how);
         else if (!end->known)
                 note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: %s", run, how);
         else if (end->exit_code < 0)
-                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: killed by %s after %s", run,
-                        text_signal_name(end->signal), lasted);
+                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: killed by %s after %s%s%s%s", run,
+                        text_signal_name(end->signal), lasted, usage, colon, detail);
         else
-                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: %s after %s", run, how, lasted);
+                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: exit code %d after %s%s%s%s", run,
+                        (int) end->exit_code, lasted, usage, colon, detail);
 }
 
 static void park(struct step *s, const struct restart_decision *d)
@@ -504,6 +527,8 @@ static void end_run(struct step *s, const struct restart_end *end, usec_t ended_
         note_end(s, end);
         if (task_must_stop(m) || (m->state == TASK_STOPPING && !m->failing))
                 follow_stop(s);
+        else if (m->failing == FAILING_FOR_GOOD)
+                end_task(s, RESULT_FAILED, end->failed);
         else
                 decide_next(s, end, ended_mono);
 }
@@ -706,6 +731,8 @@ static void on_unfit(struct step *s)
 {
         if (s->m->state == TASK_RUNNING)
                 fail_run(s, s->spec->stop.signal, s->event->message);
+        if (s->m->failing && s->event->final)
+                s->m->failing = FAILING_FOR_GOOD;
 }
 
 /* Nobody listened for a while: what was said meanwhile is still to be heard, and nothing may be
@@ -796,7 +823,9 @@ static void on_exited(struct step *s)
 {
         const struct task_event *ev = s->event;
         struct task_machine *m = s->m;
-        struct restart_end end = { .known = ev->known, .exit_code = -1 };
+        struct restart_end end = {
+                .known = ev->known, .exit_code = -1, .detail = ev->known ? ev->detail : NULL
+        };
         usec_t ended = ev->ended_mono != 0 ? MIN(ev->ended_mono, s->now_mono) : s->now_mono;
         char why[TASK_REASON_MAX];
 

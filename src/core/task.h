@@ -80,7 +80,8 @@ struct task_machine {
         uint32_t ready;       /* RUNNING: it is ready to do its work */
         uint32_t unhealthy;   /* RUNNING: a health check says so, and the spec has it run on */
         uint32_t failing;     /* STOPPING: nobody asked for it; the run has failed, and its end is
-                                 a failure whatever its exit status. The reason says why */
+                                 a failure whatever its exit status. The reason says why. 2:
+                                 there is no further run */
         uint32_t spare;       /* fills the word; 0 */
         usec_t ready_by_mono; /* RUNNING and not ready: it has failed then; 0: no deadline */
         usec_t alive_by_mono; /* RUNNING: no sign of life until then is a failure; 0: none is due */
@@ -105,8 +106,8 @@ enum task_event_type {
         TASK_EV_NOTICE, /* notice: the program said something, or what was asked of it was answered
                          */
         TASK_EV_HEALTH, /* healthy, message: a check that only marks has turned */
-        TASK_EV_UNFIT,  /* message: the run has failed although its process lives: it is stopped,
-                           and that counts as a failure */
+        TASK_EV_UNFIT,  /* message, final: the run has failed although its process lives: it is
+                           stopped, and that counts as a failure */
 };
 
 /* An event that does not fit the state (the end of a run that was told already, a timer that came
@@ -140,6 +141,10 @@ struct task_event {
         usec_t ended_mono; /* EXITED: when, as the keeper saw it; 0: now. Counts for a healthy run
                               and for the burst window */
         const char *message;
+        bool final;           /* UNFIT: there is no further run, whatever the restart policy says */
+        const char *detail;   /* EXITED: more of why, in a few words; NULL: nothing to add */
+        uint64_t memory_peak; /* EXITED: bytes that the run had at most; 0: unknown */
+        usec_t cpu;           /* EXITED: CPU time that it used; 0: unknown */
         const char *id; /* the task's name for texts ("`reeve restart web.0`"); NULL: the job's name
                            stands there */
 };

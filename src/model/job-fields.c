@@ -642,6 +642,16 @@ const struct job_field job_fields[] = {
                 .without = "all that the agent may use",
                 .help = "The CPUs that it may run on, by number.",
                 .example = "0-3,6" },
+        { .name = "max_run_time",
+                .path = "max_run_time",
+                .type = FIELD_SPAN,
+                .offset = AT(max_run_time),
+                .has_default = true,
+                .max = SPAN_MAX,
+                .help = "A run that lasts longer is stopped, and counts as a failure of its own. "
+                        "0: "
+                        "there is no limit.",
+                .example = "1h" },
         { .name = "directory",
                 .path = "directory",
                 .type = FIELD_PATH,

@@ -97,6 +97,18 @@ const struct job_field job_limits_fields[] = {
                 .max = WEIGHT_MAX,
                 .help = "Its share when a disk is busy.",
                 .example = "50" },
+        { .name = "over",
+                .path = "limits.over",
+                .type = FIELD_ENUM,
+                .names = restart_action_names,
+                .offset = AT(limits.over),
+                .has_default = true,
+                .initial = RESTART_ACTION_RESTART,
+                .help = "Where the kernel does not limit memory for us, the agent looks every "
+                        "second; what processes share counts for each. A run that is over the "
+                        "limit is stopped; then the restart policy counts a failure (`restart`), "
+                        "or there is no further run (`end`).",
+                .example = "end" },
         { .name = "files",
                 .path = "limits.files",
                 .type = FIELD_LIMIT,

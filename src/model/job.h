@@ -144,6 +144,7 @@ struct job_spec {
                 enum io_class class; /* the values are the kernel's. Default: none */
                 uint32_t level;      /* 0..7, default 4 */
         } io;
+        usec_t max_run_time; /* of one run; 0: as long as it likes */
 
         /* What the kernel enforces for all processes of a task together, and (from `files` on) for
          * each of them. JOB_LIMIT_NONE: not given, JOB_LIMIT_UNLIMITED. */
@@ -154,6 +155,8 @@ struct job_spec {
                 uint32_t cpu_weight, io_weight; /* 1..10000, default 100 */
                 uint64_t pids;
                 uint64_t files, core, stack, file_size, locked_memory, processes, address_space;
+                enum restart_action over; /* when memory is only watched and was over its limit.
+                                             Default: restart */
         } limits;
 
         struct {

@@ -23,7 +23,7 @@ struct row {
 
 #define FIELDS                                                                                     \
         "there are kind, template, count, command, user, group, groups, umask, nice, oom_score, "  \
-        "cpus, "                                                                                   \
+        "cpus, max_run_time, "                                                                     \
         "directory, env, success_codes, priority, owner, singleton, lease, "                       \
         "resources, limits, io, "                                                                  \
         "place, queue, lost, restart, stop, ready, health, watchdog, logs, "                       \

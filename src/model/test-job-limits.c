@@ -45,6 +45,7 @@ static void nothing_given_is_nothing_limited(void **state)
         assert_int_equal(s->oom_score, JOB_NICE_NONE);
         assert_null(s->cpus);
         assert_int_equal(s->io.class, IO_CLASS_NONE);
+        assert_int_equal(s->max_run_time, 0);
         assert_true(s->limits.memory == JOB_LIMIT_NONE);
         assert_true(s->limits.swap == JOB_LIMIT_NONE);
         assert_true(s->limits.pids == JOB_LIMIT_NONE);
@@ -52,15 +53,16 @@ static void nothing_given_is_nothing_limited(void **state)
         assert_int_equal(s->limits.cpu, 0);
         assert_int_equal(s->limits.cpu_weight, 100);
         assert_int_equal(s->limits.io_weight, 100);
+        assert_int_equal(s->limits.over, RESTART_ACTION_RESTART);
 }
 
 static const char all[] =
         "limits: {memory: 512MiB, swap: 0, cpu: 1.5, cpu_weight: 200, pids: 64, io_weight: 1, "
-        "files: 1024, core: unlimited, stack: 8MiB, file_size: 1GiB, locked_memory: 0, "
+        "over: end, files: 1024, core: unlimited, stack: 8MiB, file_size: 1GiB, locked_memory: 0, "
         "processes: 5, address_space: 4GiB}\n"
         "    umask: 027\n    nice: -20\n    oom_score: 1000\n    cpus: 0-3,6\n    groups: [adm, "
         "5]\n"
-        "    io: {class: best-effort, level: 7}";
+        "    io: {class: best-effort, level: 7}\n    max_run_time: 1h30m";
 
 static void every_limit_is_read(void **state)
 {
@@ -73,6 +75,7 @@ static void every_limit_is_read(void **state)
         assert_int_equal(s->limits.cpu_weight, 200);
         assert_true(s->limits.pids == 64);
         assert_int_equal(s->limits.io_weight, 1);
+        assert_int_equal(s->limits.over, RESTART_ACTION_END);
         assert_true(s->limits.files == 1024);
         assert_true(s->limits.core == JOB_LIMIT_UNLIMITED);
         assert_true(s->limits.stack == 8 << 20);
@@ -87,6 +90,7 @@ static void every_limit_is_read(void **state)
         assert_string_equal(s->groups[1], "5");
         assert_int_equal(s->io.class, IO_CLASS_BEST_EFFORT);
         assert_int_equal(s->io.level, 7);
+        assert_true(s->max_run_time == 90 * USEC_MINUTE);
 }
 
 static void what_is_written_is_read_back(void **state)
@@ -115,13 +119,13 @@ static void no_limit_needs_a_new_run(void **state)
 {
         AUTO(job_spec_unrefp) struct job_spec *a = parse("limits: {memory: 1GiB, files: 100}");
         AUTO(job_spec_unrefp)
-        struct job_spec *b = parse("limits: {cpu: 1, pids: 3}");
+        struct job_spec *b = parse("limits: {cpu: 1, pids: 3}\n    max_run_time: 5s");
         AUTO(job_spec_unrefp) struct job_spec *c = parse("nice: 5");
         struct job_diff diff;
 
         (void) state;
         job_spec_diff(a, b, &diff);
-        assert_int_equal(diff.len, 4);
+        assert_int_equal(diff.len, 5);
         assert_false(diff.needs_restart);
         job_diff_done(&diff);
         job_spec_diff(a, c, &diff);

@@ -25,7 +25,8 @@
  * holds them together.
  *
  * A group of an earlier run in which somebody still is makes the next run wait: two runs of a task
- * never overlap. What cannot be limited here is passed over; who asks is told by cgroups_lack().
+ * never overlap. What cannot be limited here is passed over; who asks is told by cgroups_lack(),
+ * and memory is watched instead (task-watch.c).
  *
  * Loop thread only. Nothing is remembered of single tasks: the files are the truth. */
 #include "node/cgroup.h"
@@ -477,11 +478,13 @@ static void say_lack(struct cgroups *cs)
         unsigned missing = CGROUP_ALL & ~cgroups_enforced(cs);
         char words[CGROUP_WORDS_MAX];
 
-        if (missing == 0 && cgroups_tracked(cs))
+        if (missing == 0)
                 return;
-        snprintf(cs->lack, sizeof cs->lack, "%s%s is not limited here%s%s",
-                missing != 0 ? "" : "nothing but each process ", cgroup_words(words, missing),
-                cs->why.message[0] != '\0' ? ": " : ": the kernel offers no more", cs->why.message);
+        snprintf(cs->lack, sizeof cs->lack, "limits that are not enforced on this node: %s%s: %s",
+                cgroup_words(words, missing),
+                missing & CGROUP_MEMORY ? " (memory is watched instead)" : "",
+                cs->why.message[0] != '\0' ? cs->why.message
+                                           : "the kernel, or who mounted its cgroups, has no more");
 }
 
 struct cgroups *cgroups_new(const char *root, const char *directory, pid_t keeper)

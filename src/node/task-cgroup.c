@@ -7,10 +7,14 @@
  * leaves the group; the next one finds it by its name (tasks_sweep_cgroups()). */
 #include "node/task-internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "node/limits.h"
 
 #define LOOK_MIN_MS   1
@@ -131,6 +135,39 @@ void task_end_cgroup(struct task *t)
 void task_kill(struct task *t)
 {
         cgroups_kill(t->owner->config.cgroups, t->id);
+}
+
+static uint64_t known(uint64_t number)
+{
+        return number != CGROUP_UNKNOWN ? number : 0;
+}
+
+void task_look_at_end(struct task *t, struct task_event *event, char detail[TASK_DETAIL_MAX])
+{
+        const struct job_spec *spec = t->spec->job;
+        struct cgroups *cs = t->owner->config.cgroups;
+        struct cgroup_victim victim;
+        struct cgroup_usage usage;
+        char limit[TEXT_SIZE_MAX];
+
+        if ((cgroup_needs(spec) & cgroups_enforced(cs) & CGROUP_MEMORY) == 0)
+                return;
+        cgroups_usage(cs, t->id, &usage);
+        if (known(usage.memory_peak) != 0)
+                event->memory_peak = usage.memory_peak;
+        event->cpu = MAX(event->cpu, known(usage.cpu_usec));
+        if (usage.oom_kills == 0)
+                return;
+        text_format_size(limit, spec->limits.memory);
+        if (cgroups_victim(cs, t->id, &victim))
+                snprintf(detail, TASK_DETAIL_MAX,
+                        "out of memory: %s (pid %d) was killed at the limit of %s", victim.name,
+                        (int) victim.pid, limit);
+        else
+                snprintf(detail, TASK_DETAIL_MAX,
+                        "out of memory: %" PRIu64 " of its processes %s killed at the limit of %s",
+                        usage.oom_kills, usage.oom_kills == 1 ? "was" : "were", limit);
+        event->detail = detail;
 }
 
 /* ---- while it runs */

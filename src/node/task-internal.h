@@ -24,8 +24,9 @@ struct tasks {
         unsigned handles;
         struct remains *remains; /* of runs that are over */
         uv_timer_t reaper;       /* looks after them; active while there are some */
-        bool any_lapsed;         /* a singleton may wait for the server's word */
-        uv_timer_t lease;        /* when the next lease may come to its end */
+        uv_timer_t watcher; /* looks at the limits of task-watch.c; active while there are some */
+        bool any_lapsed;    /* a singleton may wait for the server's word */
+        uv_timer_t lease;   /* when the next lease may come to its end */
 };
 
 /* ---- task.c */
@@ -87,6 +88,11 @@ int task_begin_cgroup(struct task *t, struct cgroup_birth *ret, struct error *er
 /* The run is over: kills whoever is left of it. */
 void task_end_cgroup(struct task *t);
 
+/* What the run has used goes into @event, and in @detail whether it ended for lack of memory, and
+ * who was killed. */
+#define TASK_DETAIL_MAX 120
+void task_look_at_end(struct task *t, struct task_event *event, char detail[TASK_DETAIL_MAX]);
+
 /* Kills all processes of the run. */
 void task_kill(struct task *t);
 
@@ -98,6 +104,12 @@ void task_leave_remains(struct task *t);
 
 /* Ends the groups in which no run is that is known here. */
 void tasks_sweep_cgroups(struct tasks *ts);
+
+/* ---- task-watch.c: limits that the agent looks after itself */
+
+/* A run has begun, or its limits have changed: it may have to be watched. */
+void task_watch(struct task *t);
+void tasks_watch_init(struct tasks *ts);
 
 /* ---- task-streams.c: FIFOs and what is captured from them */
 

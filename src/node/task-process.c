@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -112,6 +113,9 @@ void task_detach(struct task *t)
 /* The run ended: first its last log bytes, then the news. */
 static bool handle_end(struct task *t, struct task_event *event)
 {
+        char detail[TASK_DETAIL_MAX];
+
+        task_look_at_end(t, event, detail);
         task_drain_streams(t);
         task_health_drain(t);
         event->type = TASK_EV_EXITED;
@@ -231,6 +235,16 @@ void tasks_heard_witness(struct tasks *ts)
                         on_orphan_retry(&t->orphan->retry);
 }
 
+/* A child that borrowed our memory until it executed its program is said to have had as much as we:
+ * less than that says nothing of the program. In bytes; 0: unknown. */
+static uint64_t own_peak(uint64_t max_rss_kib)
+{
+        struct rusage ours;
+
+        getrusage(RUSAGE_SELF, &ours);
+        return max_rss_kib > (uint64_t) ours.ru_maxrss ? max_rss_kib * 1024 : 0;
+}
+
 bool tasks_record(struct tasks *ts, const struct keeper_record *record)
 {
         struct task_event event = { .known = true, .exit_code = -1 };
@@ -248,6 +262,8 @@ bool tasks_record(struct tasks *ts, const struct keeper_record *record)
                 return false; /* what to do next is decided when the server has told the spec again
                                */
         event.ended_mono = record->end_mono;
+        event.memory_peak = own_peak(record->max_rss_kib);
+        event.cpu = record->user_usec + record->system_usec;
         if (record->code == CLD_EXITED)
                 event.exit_code = record->status;
         else

@@ -142,6 +142,7 @@ void task_judge(struct task *t)
         if (m->pid <= 0)
                 return;
         task_find_process(t);
+        task_watch(t);
         if (m->run_version != m->desire.version && m->run_version >= m->desire.restart_version)
                 task_change_limits(t); /* the agent before us may not have come to it */
         task_apply(t, &(struct task_event){ .type = TASK_EV_FOUND });

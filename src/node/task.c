@@ -343,6 +343,7 @@ static void spawn(struct task *t)
         task_attach(t, pid, pidfd);
         if (t->owner->keeper == KEEPER_GONE)
                 task_watch_orphan(t);
+        task_watch(t);
         task_apply(t, &(struct task_event){ .type = TASK_EV_SPAWNED, .pid = pid });
 }
 
@@ -394,8 +395,9 @@ struct tasks *tasks_new(const struct tasks_config *config)
         uv_idle_init(config->loop, &ts->spawner);
         uv_timer_init(config->loop, &ts->lease);
         uv_timer_init(config->loop, &ts->reaper);
+        tasks_watch_init(ts);
         ts->spawner.data = ts->lease.data = ts->reaper.data = ts;
-        ts->handles = 3;
+        ts->handles = 4;
         return ts;
 }
 
@@ -446,6 +448,7 @@ void tasks_free(struct tasks *ts)
         uv_close((uv_handle_t *) &ts->spawner, on_handle_closed);
         uv_close((uv_handle_t *) &ts->lease, on_handle_closed);
         uv_close((uv_handle_t *) &ts->reaper, on_handle_closed);
+        uv_close((uv_handle_t *) &ts->watcher, on_handle_closed);
 }
 
 static void put_report(const struct task *t, const struct task_machine *m, struct buffer *out);
@@ -523,6 +526,7 @@ static void change_spec(struct task *t, struct spec *spec, const struct task_des
         task_configure_streams(t);
         if (desire->restart_version <= table_machine(t->slot)->run_version)
                 task_change_limits(t);
+        task_watch(t);
 }
 
 int tasks_desire(struct tasks *ts, const char *job, uint32_t index,

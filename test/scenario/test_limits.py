@@ -209,6 +209,19 @@ def test_down_leaves_no_group(up):
     assert [p for p in left if p not in roots] == []
 
 
+EXAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../examples/limits.yaml')
+
+
+def test_the_example_runs(up):
+    """examples/limits.yaml is taken as it is, and does what its comments say."""
+    up.cli('apply', EXAMPLE)
+    pid = running(up, 'worker')
+    with open(f'/proc/{pid}/limits') as f:
+        assert re.search(r'Max open files +256 +256', f.read())
+    up.wait_tasks('report', state='ended', result='succeeded')
+    assert 'done' in up.log_text('report.0')
+
+
 # ---- live change
 
 
@@ -254,3 +267,110 @@ def test_the_first_limit_comes_to_a_run_without_any(up):
                 'both are limited')
     stop(up, 'first')
     up.wait_for(lambda: not alive(pid) and not alive(other), 'nobody is left')
+
+
+# ---- out of memory, and out of time
+
+
+def why(up, task):
+    return up.cli('why', task).stdout
+
+
+def test_out_of_memory_is_named(up):
+    """Reason, event and `reeve why` say that memory was the cause, who was killed, and how much it had."""
+    need(up, 'memory')
+    up.apply({'eat': {'command': [EATER, str(200 << 20)], 'limits': {'memory': '32MiB', 'swap': 0},
+                      'restart': {'policy': 'never'}}})
+    task = up.wait_tasks('eat', state='ended')[0]
+    assert task['signal'] == 'KILL' and 'out of memory' in task['reason'] and '32MiB' in task['reason'], task
+    ended = [e['message'] for e in up.events() if e['kind'] == 'task-ended']
+    assert len(ended) == 1 and 'out of memory' in ended[0], ended
+    peak = float(re.search(r'peak ([0-9.]+)MiB', ended[0])[1])
+    assert 24 <= peak <= 33, ended
+    assert 'out of memory' in why(up, 'eat.0')
+    if os.access('/dev/kmsg', os.R_OK):
+        assert re.search(r'out of memory: eater \(pid \d+\) was killed at the limit of 32MiB', ended[0]), ended
+
+
+def test_out_of_memory_of_a_child_is_named(up):
+    """The kernel kills a child, its parent ends by itself: that is told as well."""
+    need(up, 'memory')
+    up.apply({'eat': {'command': [EATER, str(200 << 20), 'child'], 'limits': {'memory': '32MiB', 'swap': 0},
+                      'restart': {'policy': 'never'}}})
+    task = up.wait_tasks('eat', state='ended')[0]
+    assert task['exit_code'] == 7 and 'exit code 7, out of memory' in task['reason'], task
+
+
+def test_what_a_run_has_used_is_told(up):
+    """Peak of memory and CPU time of a run that has ended stand in its event, without any limit, too."""
+    up.apply({'use': {'command': [EATER, str(300 << 20)], 'restart': {'policy': 'never'}, 'stop': {'signal': 'KILL'}}})
+    up.wait_for(lambda: 'full' in up.log_text('use.0'), 'it has its memory')
+    stop(up, 'use')
+    ended = [e['message'] for e in up.events() if e['kind'] == 'task-ended']
+    found = re.fullmatch(r'run 1 ended: killed by KILL after [^,]+, peak ([0-9.]+)MiB, CPU [^,:]+', ended[0])
+    assert found and 300 <= float(found[1]) < 400, ended
+
+
+def test_a_run_has_only_so_much_time(up):
+    """A run that lasts longer than it may is stopped, which is a failure; another agent counts on."""
+    up.apply({'long': {**SLEEPER, 'max_run_time': '1s', 'restart': {'delay': '10ms', 'burst': 2}}})
+    pid = running(up, 'long')
+    up.kill('agent')
+    task = up.wait_tasks('long', state='ended')[0]
+    assert task['runs'] == 2 and 'lasted longer than max_run_time of 1s' in task['reason'], task
+    assert not alive(pid)
+
+
+def test_the_time_a_run_has_changes_while_it_runs(up):
+    up.apply({'long': {**SLEEPER, 'restart': {'policy': 'never'}}})
+    running(up, 'long')
+    up.apply({'long': {**SLEEPER, 'max_run_time': '200ms', 'restart': {'policy': 'never'}}})
+    assert 'max_run_time of 200ms' in up.wait_tasks('long', state='ended')[0]['reason']
+
+
+# ---- without rights
+
+
+@pytest.fixture
+def rootless(reeve):
+    """A Reeve of a user who may make no cgroups."""
+    if os.geteuid() != 0:
+        reeve.up()
+        return reeve
+    for path in (reeve.dir, reeve.notes, reeve.bin):
+        os.chown(path, 65534, 65534)
+    real = reeve.reeve
+    reeve.reeve = os.path.join(reeve.bin, 'as-nobody')
+    with open(reeve.reeve, 'w') as f:
+        f.write(f'#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups {real} "$@"\n')
+    os.chmod(reeve.reeve, 0o755)
+    reeve.up()
+    reeve.reeve = real
+    return reeve
+
+
+def test_without_rights_it_is_said_and_watched(rootless):
+    """What cannot be limited is said once at the start; memory is watched, and who is over the limit is stopped."""
+    up = rootless
+    if 'memory' in cgroups.enforced(up):
+        pytest.skip('this user has writable cgroup controllers')
+    up.wait_log(r'limits that are not enforced on this node: memory.*memory is watched instead')
+    up.apply({'again': {'command': [EATER, str(64 << 20)], 'limits': {'memory': '16MiB'},
+                        'restart': {'delay': '10ms', 'burst': 2}},
+              'once': {'command': [EATER, str(64 << 20), 'child'], 'limits': {'memory': '16MiB', 'over': 'end'}},
+              'small': {**SLEEPER, 'limits': {'memory': '16MiB'}}})
+    task = up.wait_tasks('again', state='ended')[0]
+    assert task['runs'] == 2 and re.search(r'has \d+\.\dMiB of memory, the limit is 16MiB', task['reason']), task
+    task = up.wait_tasks('once', state='ended')[0]
+    assert task['runs'] == 1 and task['result'] == 'failed' and 'the limit is 16MiB' in task['reason'], task
+    assert up.task('small.0')['state'] == 'running' and up.task('small.0')['runs'] == 1
+
+
+def test_the_session_is_killed_without_cgroups(rootless):
+    """Where no cgroup can be made, the process group is what ends with a task, as ever."""
+    up = rootless
+    up.apply({'run': {'command': ['sh', '-c', 'sleep 100010 & exec sleep 100011']}})
+    running(up, 'run')
+    up.wait_for(lambda: marked(up, '100010'), 'it has a child')
+    stop(up, 'run')
+    up.wait_for(lambda: not marked(up, '100010') and not marked(up, '100011'), 'nobody is left')
