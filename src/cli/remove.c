@@ -5,6 +5,7 @@
 #include "cli/await.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/waves.h"
 
 static bool purge, no_wait;
 static usec_t timeout = AWAIT_TIMEOUT;
@@ -25,16 +26,21 @@ static int remove_job(const char *name, struct error *err)
         return client_request("DELETE", path, NULL, NULL, 0, NULL, err);
 }
 
+static int remove_all(const char *const *names, struct error *err)
+{
+        for (const char *const *name = names; *name != NULL; name++)
+                if (remove_job(*name, err) < 0)
+                        return -1;
+        return no_wait ? 0 : await_all(names, AWAIT_GONE, timeout, err);
+}
+
 static int run(const char *const *operands, struct error *err)
 {
         for (const char *const *name = operands; *name != NULL; name++)
                 if (client_is_task(*name))
                         return error_set(err, ERR_INVALID,
                                 "%s is a task: `reeve scale` changes how many there are", *name);
-        for (const char *const *name = operands; *name != NULL; name++)
-                if (remove_job(*name, err) < 0)
-                        return -1;
-        if (!no_wait && await_all(operands, AWAIT_GONE, timeout, err) < 0)
+        if ((no_wait ? remove_all(operands, err) : waves_each(operands, remove_all, err)) < 0)
                 return -1;
         for (; *operands != NULL; operands++)
                 printf("%s: %s\n", *operands, no_wait ? "is being removed" : "removed");

@@ -5,6 +5,7 @@
 #include "cli/await.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/waves.h"
 
 static bool no_wait;
 static usec_t timeout = AWAIT_TIMEOUT;
@@ -17,15 +18,20 @@ static const struct option_row options[] = {
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
 
-static int run(const char *const *operands, struct error *err)
+static int stop(const char *const *names, struct error *err)
 {
-        for (const char *const *name = operands; *name != NULL; name++) {
+        for (const char *const *name = names; *name != NULL; name++) {
                 AUTO(mem_freep) char *path = client_subject_path(*name, "/stop");
 
                 if (client_request("POST", path, NULL, "{}", 2, NULL, err) < 0)
                         return -1;
         }
-        if (!no_wait && await_all(operands, AWAIT_ENDED, timeout, err) < 0)
+        return no_wait ? 0 : await_all(names, AWAIT_ENDED, timeout, err);
+}
+
+static int run(const char *const *operands, struct error *err)
+{
+        if ((no_wait ? stop(operands, err) : waves_each(operands, stop, err)) < 0)
                 return -1;
         for (; *operands != NULL; operands++)
                 printf("%s: %s\n", *operands, no_wait ? "is being stopped" : "stopped");
@@ -38,7 +44,9 @@ const struct command command_stop = {
         .summary = "stop jobs or single tasks",
         .details = "Sends the stop signal of the spec, and kills what is left after its grace "
                    "period. What is stopped stays\n"
-                   "stopped, and known, until `reeve restart` or `reeve apply` starts it again.",
+                   "stopped, and known, until `reeve restart` or `reeve apply` starts it again. Of "
+                   "several jobs those end first\n"
+                   "that begin after the others (`after`), unless nobody waits (--no-wait).",
         .options = options,
         .operands_min = 1,
         .operands_max = -1,

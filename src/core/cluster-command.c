@@ -303,12 +303,13 @@ int cluster_command_apply(struct turn *turn, const struct cluster_event *event, 
 {
         struct job *job = job_find(turn->c, event->spec->name);
         const char *source = source_of(event);
+        struct job_spec *spec = event->spec;
         struct job_diff diff;
         bool taken_up;
 
         if (job != NULL && !job->removing && check_source(job, source, "change it", err) < 0)
                 return -1;
-        if (check_version(event, job, err) < 0)
+        if (check_version(event, job, err) < 0 || cluster_check_order(turn->c, &spec, 1, err) < 0)
                 return -1;
         if (job == NULL) {
                 cluster_command_make(turn, event->spec, source);

@@ -218,8 +218,10 @@ struct task {
         bool reported : 1; /* the state is known: from the agent or because it has ended */
         bool synced : 1;   /* the agent works on `desire` */
         bool ready : 1;
-        bool unhealthy : 1; /* a health check says so */
-        bool going : 1;     /* runs, but was told to end or to be replaced */
+        bool unhealthy : 1;      /* a health check says so */
+        bool broke : 1;          /* a run of it failed in this turn ... */
+        bool broke_for_good : 1; /* ... and there will be no other */
+        bool going : 1;          /* runs, but was told to end or to be replaced */
         bool parked : 1;
         bool has_exit_code : 1;
         bool namesake : 1; /* the agent has still an older one of this name: that must go first */
@@ -249,6 +251,9 @@ struct job {
         uint64_t command;   /* the event of the last command that tasks may have to be moved for */
         usec_t since;
         bool stopped, removing, purge;
+        bool held;      /* order.c: its tasks are not placed ... */
+        char *held_why; /* ... since it waits for others */
+        bool broke;     /* a run of one of its tasks failed in this turn */
 
         struct task **tasks; /* by index; NULL where there is none */
         size_t tasks_len, tasks_allocated;
@@ -330,6 +335,9 @@ struct cluster {
         struct job *dirty, *unstored; /* touched in this turn */
         uint64_t index, changes;
         bool clock_was_set; /* times in the rows of nodes are to be written */
+        size_t ordered;     /* jobs with `after` */
+        bool order_due;     /* what one of them waits for may have changed */
+        bool order_recount; /* `ordered` is to be counted */
         bool purge_due;     /* an agent that just came back is to be told to delete logs */
 };
 
@@ -338,6 +346,7 @@ struct turn {
         struct cluster *c;
         usec_t now;
         struct cluster_effects *effects;
+        bool loaded;                  /* LOADED: nothing is news */
         const struct node *answering; /* NODE_UP: it is told everything by cluster_assigns_of() */
         bool tells_ends;              /* NODE_UP: see struct cluster_event */
 };
@@ -391,6 +400,7 @@ bool task_wanted(const struct job *job, const struct task *task);
 uint32_t task_retries(const struct task *task);
 void task_recount(struct job *job, struct task *task);
 void job_recount(struct job *job);
+bool task_last_run_failed(const struct job *job, const struct task *task);
 /* Whether an agent that is told @ours ends what runs by @theirs, to replace it or for good. */
 bool desire_takes_down(const struct task_desire *ours, const struct task_desire *theirs);
 void text_replace(char **text, const char *with); /* NULL and "" are the same: nothing */

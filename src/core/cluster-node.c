@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/order.h"
 #include "core/preempt.h"
 
 static int fail_no_node(const char *name, struct error *err)
@@ -141,6 +142,22 @@ static bool told_same(const struct task *a, const struct task *b)
                same_text(a->status, b->status);
 }
 
+/* For the jobs that come after it. What has happened while its agent was away is known only as far
+ * as it has ended. */
+static void note_failure(
+        const struct turn *turn, struct job *job, const struct task *before, struct task *task)
+{
+        bool ended = task->state == TASK_ENDED && before->state != TASK_ENDED &&
+                     (task->result == RESULT_FAILED || task->result == RESULT_UNKNOWN);
+        bool again = turn->answering == NULL && task_last_run_failed(job, task) &&
+                     before->state != TASK_QUEUED &&
+                     (task->restarts > before->restarts ||
+                             (task->state == TASK_QUEUED && task->next_run_at != 0));
+
+        if (ended || again)
+                order_note_failure(job, task, ended);
+}
+
 /* Brings @task up to date. What has to survive the server is that a task has ended, and how. */
 static void take_status(
         struct turn *turn, struct job *job, struct task *task, const struct cluster_report *r)
@@ -155,6 +172,7 @@ static void take_status(
         copy_report(task, r);
         if (before.runs != task->runs)
                 task->ready_at = turn->now;
+        note_failure(turn, job, &before, task);
         if (!told_same(&before, task)) {
                 if (had_ended || task->state == TASK_ENDED)
                         task_touch(turn->c, job, task);
@@ -311,6 +329,14 @@ static void settle_absent(struct turn *turn, struct job *job, struct task *task)
                 task_place_again(turn, job, task);
 }
 
+/* Its agent was begun anew with its machine, and has not begun it since its job comes after others.
+ */
+static bool waits_for_word(const struct task *task)
+{
+        return task->state == TASK_QUEUED && task->next_run_at == 0 && task->desire.run &&
+               !task->moving && order_must_wait(task->job);
+}
+
 static void end_answers(struct turn *turn, struct node *node)
 {
         struct task *task, *next;
@@ -319,6 +345,8 @@ static void end_answers(struct turn *turn, struct node *node)
                 job_touch(turn->c, task->job);
                 if (!task->answered)
                         settle_absent(turn, task->job, task);
+                else if (waits_for_word(task))
+                        task_queue_anew(turn, task);
                 task_recount(task->job, task);
                 task_let_go(turn, task->job, task);
         }

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/order.h"
 #include "core/share.h"
 
 /* ---- Writing */
@@ -528,5 +529,6 @@ int rows_loaded(struct turn *turn, struct error *err)
                 node->leased = turn->now;
                 node_set_due(c, node);
         }
+        order_spec_changed(c);
         return 0;
 }

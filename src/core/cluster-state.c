@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/order.h"
 #include "core/preempt.h"
 #include "core/share.h"
 
@@ -94,6 +95,7 @@ void job_free(struct cluster *c, struct job *job)
 {
         struct task *task;
 
+        order_spec_changed(c);
         queue_leave(c, job);
         preempt_release_all(job);
         pins_leave(c, job);
@@ -107,6 +109,7 @@ void job_free(struct cluster *c, struct job *job)
         free(job->tasks);
         free(job->chunk_dirty);
         free(job->name);
+        free(job->held_why);
         free(job->source);
         timers_set(&c->timers, &job->due, USEC_NEVER);
         free(job->roll_failed);
@@ -160,6 +163,7 @@ void job_add_version(struct job *job, uint32_t number, struct job_spec *spec)
                         version_done(job, &job->versions[i]);
         }
         job->versions_len = kept;
+        order_spec_changed(job->cluster);
 }
 
 bool job_runs(const struct job *job)
@@ -316,7 +320,7 @@ static bool task_is_up(const struct task *task)
         return !task->node->connected || (task->state == TASK_RUNNING && !task->going);
 }
 
-static bool task_last_run_failed(const struct job *job, const struct task *task)
+bool task_last_run_failed(const struct job *job, const struct task *task)
 {
         const struct job_spec *spec = job_current_spec(job);
 
@@ -435,6 +439,8 @@ static void count_marks(struct task *task, unsigned marks)
                         job->counts[mark] += (marks & BIT(mark)) != 0 ? (size_t) 1 : (size_t) -1;
                 differ &= ~BIT(mark);
         }
+        if (job->cluster->ordered > 0 && marks != task->marks)
+                job->cluster->order_due = true;
         if ((marks & ~task->marks & BIT(MARK_MOVABLE)) != 0)
                 job->roll_next = MIN(job->roll_next, task->index);
         task->marks = marks;

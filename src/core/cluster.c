@@ -204,7 +204,9 @@ static int handle(struct turn *turn, const struct cluster_event *event, struct e
 int cluster_handle(struct cluster *c, const struct cluster_event *event, usec_t now_wall,
         struct cluster_effects *ret, struct error *err)
 {
-        struct turn turn = { .c = c, .now = now_wall, .effects = ret };
+        struct turn turn = {
+                .c = c, .now = now_wall, .effects = ret, .loaded = event->type == CLUSTER_LOADED
+        };
 
         /* the clock was set back, and nobody has said so */
         if (now_wall < c->now && event->type != CLUSTER_CLOCK)

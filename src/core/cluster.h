@@ -171,6 +171,11 @@ void cluster_effects_done(struct cluster_effects *e);
 int cluster_handle(struct cluster *c, const struct cluster_event *event, usec_t now_wall,
         struct cluster_effects *ret, struct error *err);
 
+/* What APPLY would refuse because of `after`, if all of these were applied: ERR_INVALID names jobs
+ * that would wait for each other. */
+int cluster_check_order(
+        const struct cluster *c, struct job_spec *const *specs, size_t len, struct error *err);
+
 /* Wall clock time at which CLUSTER_TICK is due; 0: now; USEC_NEVER: not at all. */
 usec_t cluster_next_deadline(const struct cluster *c);
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/order.h"
 #include "core/place.h"
 
 #define USERS_TOLD   3 /* jobs that use most of a node */
@@ -222,6 +223,12 @@ void why_unplaced(struct answer *a, const struct task *task, const char *id)
         AUTO(buffer_done) struct buffer refusals = { 0 };
         size_t wanted = MAX(job->counts[MARK_UNPLACED], (size_t) 1), found;
 
+        if (job->held) {
+                buffer_printf(&a->summary, "%s ", id);
+                order_put_why(&a->summary, job);
+                buffer_puts(&a->next, "it is placed as soon as that is so");
+                return;
+        }
         buffer_printf(&a->summary, "%s waits for a node: ", id);
         if (put_none_ready(a))
                 return;

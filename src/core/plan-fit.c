@@ -507,7 +507,7 @@ void plan_put_waits(struct plan *p, struct buffer *out)
                 if (!find_waiting(p, j, &w))
                         continue;
                 buffer_puts(out, told++ == 0 ? "" : ",");
-                put_waiting(p, &w, told <= JOBS_TRIED, out);
+                put_waiting(p, &w, told <= JOBS_TRIED && !w.job->held, out);
         }
 }
 

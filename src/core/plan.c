@@ -314,6 +314,7 @@ static void fill_report(struct plan *p, const struct task *task, const struct ta
         s->state = desire->run ? TASK_RUNNING : TASK_ENDED;
         s->result = desire->run ? RESULT_NONE : RESULT_STOPPED;
         s->ready = desire->run;
+        s->healthy = true;
         s->version = desire->version;
         s->runs = (int64_t) (task->runs - task->runs_before) + new_run;
         s->restarts = (int64_t) (task->restarts - task->restarts_before);

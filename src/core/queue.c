@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/order.h"
 #include "core/preempt.h"
 #include "core/share.h"
 
@@ -31,6 +32,8 @@ static size_t job_wants(const struct job *job)
         const struct job_spec *spec = job_current_spec(job);
         size_t waiting = job->counts[MARK_UNPLACED], active;
 
+        if (job->held)
+                return 0;
         if (!job_spec_is_batch(spec) || spec->batch.parallel == 0)
                 return waiting;
         active = job->counts[MARK_ACTIVE] - waiting;
@@ -329,6 +332,8 @@ const char *queue_reason(struct job *job)
         struct met met = { .wanted = job_wants(job) };
         size_t len;
 
+        if (job->held)
+                return order_reason(job);
         if (met.wanted == 0)
                 return "batch.parallel tasks of the job are there already";
         if (job->waits_at != c->changes && !job_per_node(job)) {

@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "core/order.h"
 #include "core/preempt.h"
 
 static void say_task(struct turn *turn, enum event_kind kind, const struct job *job, uint32_t index,
@@ -157,7 +158,8 @@ static bool task_stays(struct turn *turn, const struct task *task)
 {
         const struct job_spec *spec = job_current_spec(task->job);
 
-        if (task->node == NULL || (job_spec_is_batch(spec) && spec->batch.parallel > 0))
+        if (task->node == NULL || (job_spec_is_batch(spec) && spec->batch.parallel > 0) ||
+                order_must_wait(task->job))
                 return false;
         return task->state != TASK_ENDED ||
                place_refusal(turn->c, task->job, task->node, NULL) == REFUSAL_NONE;
@@ -528,8 +530,9 @@ void turn_advance(struct turn *turn)
                         rollout_retry(turn);
                 }
                 pins_run(turn);
+                order_run(turn);
                 queue_run(turn);
-        } while (c->dirty != NULL || c->freed != NULL || c->pins_due != NULL);
+        } while (c->order_due || c->dirty != NULL || c->freed != NULL || c->pins_due != NULL);
 
         while (c->unstored != NULL) {
                 struct job *job = c->unstored;

@@ -504,7 +504,9 @@ static void hold_back(struct step *s)
 {
         task_set_state(s, TASK_QUEUED, USEC_NEVER, "%s",
                 s->m->halted ? "the node went down"
-                             : "its lease is over: it waits until the server wants it here again");
+                : s->spec->after_len > 0 && !s->spec->singleton
+                        ? "it waits for the server's word, since its job comes after others"
+                        : "its lease is over: it waits until the server wants it here again");
 }
 
 /* The run had to go, and has. */

@@ -786,6 +786,28 @@ const struct job_field job_fields[] = {
                         "this often, or its run has failed: it gets `ABRT`, and after the grace "
                         "period it is killed. 0: it need not.",
                 .example = "30s" },
+        { .name = "after",
+                .path = "after",
+                .type = FIELD_AFTER,
+                .offset = AT(after),
+                .offset2 = AT(after_len),
+                .names = after_condition_names,
+                .without = "none",
+                .help = "Jobs or tasks that it waits for before it is begun, and which are "
+                        "stopped after it: each with `started`, `ready`, `succeeded` or `ended`.",
+                .example = "{db: ready, migrate: succeeded}" },
+        { .name = "after_failure",
+                .path = "after_failure",
+                .type = FIELD_ENUM,
+                .names = after_failure_names,
+                .offset = AT(after_failure),
+                .has_default = true,
+                .initial = AFTER_FAILURE_NOTHING,
+                .help = "When a run of what stands in `after` fails: `nothing`; `restart`: the "
+                        "job's tasks are stopped, and begun when it is there again; `stop`: when "
+                        "it "
+                        "has failed for good the job is stopped.",
+                .example = "restart" },
         { .name = "logs",
                 .path = "logs",
                 .type = FIELD_SECTION,

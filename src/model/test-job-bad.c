@@ -26,7 +26,8 @@ struct row {
         "cpus, max_run_time, "                                                                     \
         "directory, env, success_codes, priority, owner, singleton, lease, "                       \
         "resources, limits, io, "                                                                  \
-        "place, queue, lost, restart, stop, ready, health, watchdog, logs, "                       \
+        "place, queue, lost, restart, stop, ready, health, watchdog, after, "                      \
+        "after_failure, logs, "                                                                    \
         "update, batch and schedule"
 
 static const struct row yaml_rows[] = {

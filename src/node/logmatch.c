@@ -3,9 +3,10 @@
  *
  * It reads the files that log capture writes, not the FIFOs: bytes may have gone from the one to
  * the other without passing through us, and an agent that takes over finds the line that was
- * written before its time. Reading begins where the run does. What was rotated away before it could
- * be read is not looked at. A line longer than LINE_MAX_LEN is looked at up to there; a NUL in it
- * counts as a blank. */
+ * written before its time. Reading begins where the run does, by the number of the byte: that of
+ * the run is given again to a task that has left the node and come back. What was rotated away
+ * before it could be read is not looked at. A line longer than LINE_MAX_LEN is looked at up to
+ * there; a NUL in it counts as a blank. */
 #include "node/logmatch.h"
 
 #include <stdlib.h>
@@ -23,20 +24,21 @@
 struct logmatch {
         char *directory;
         const char *stream;
-        uint64_t run;
+        uint64_t begin;
         const struct pattern *pattern;
         struct logread *reader; /* NULL: the stream has no files yet */
         struct buffer line;
 };
 
 struct logmatch *logmatch_new(
-        const char *directory, const char *stream, uint64_t run, const struct pattern *pattern)
+        const char *directory, const char *stream, uint64_t begin, const struct pattern *pattern)
 {
         struct logmatch *m = mem_alloc(sizeof *m);
 
-        *m = (struct logmatch){
-                .directory = mem_strdup(directory), .stream = stream, .run = run, .pattern = pattern
-        };
+        *m = (struct logmatch){ .directory = mem_strdup(directory),
+                .stream = stream,
+                .begin = begin,
+                .pattern = pattern };
         return m;
 }
 
@@ -90,7 +92,7 @@ static bool look_at(struct logmatch *m, const char *bytes, size_t len)
 enum logmatch_answer logmatch_look(struct logmatch *m)
 {
         static char bytes[CHUNK];
-        struct logread_from from = { .start = LOGREAD_RUN, .value = m->run };
+        struct logread_from from = { .start = LOGREAD_BYTE, .value = m->begin };
         struct logread_chunk chunk;
         struct error err = ERROR_INIT;
         size_t looked_at = 0;

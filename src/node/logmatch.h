@@ -9,9 +9,10 @@
 /* Looks for a line in what one run has written to one of its streams. */
 struct logmatch;
 
-/* @directory: of the task's logs. @pattern: borrowed until logmatch_free(). */
+/* @directory: of the task's logs. @begin: the byte number at which the run began. @pattern:
+ * borrowed until logmatch_free(). */
 struct logmatch *logmatch_new(
-        const char *directory, const char *stream, uint64_t run, const struct pattern *pattern);
+        const char *directory, const char *stream, uint64_t begin, const struct pattern *pattern);
 void logmatch_free(struct logmatch *m); /* NULL is fine */
 
 enum logmatch_answer {

@@ -639,6 +639,7 @@ int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struc
         clock_gettime(CLOCK_BOOTTIME, &ts);
         *run->record = (struct table_run){
                 .before_ns = (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec,
+                .log_begin = { run->log_begin[0], run->log_begin[1] },
         };
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &old);

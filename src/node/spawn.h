@@ -96,6 +96,7 @@ struct spawn_run {
         int cgroup_fd;    /* a directory of version 2 to be born in; -1: none */
         char *const *cgroup_procs; /* files to write the child into, ended by NULL, that of
                                       cgroup_fd first; NULL: none */
+        uint64_t log_begin[2];     /* for the record */
         struct table_run *record;  /* in a shared mapping; the child fills it before exec */
 };
 

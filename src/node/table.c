@@ -81,7 +81,8 @@ struct table {
 _Static_assert(
         sizeof(struct task_machine) == offsetof(struct task_machine, status) + TASK_STATUS_MAX,
         "the machine ends with its last field");
-_Static_assert(sizeof(struct table_run) == offsetof(struct table_run, parent) + sizeof(int32_t),
+_Static_assert(
+        sizeof(struct table_run) == offsetof(struct table_run, log_begin) + 2 * sizeof(uint64_t),
         "the run record ends with its last field");
 _Static_assert(sizeof(struct task_machine) % 8 == 0 && sizeof(struct table_run) % 8 == 0,
         "both are whole words, as layout_of() has it");

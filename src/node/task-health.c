@@ -450,7 +450,7 @@ static void ask_ready(struct task *t)
                 return;
         for (int i = 0; i < TASK_STREAMS; i++)
                 h->match[i] = logmatch_new(directory, i == TASK_STDOUT ? "stdout" : "stderr",
-                        table_machine(t->slot)->runs, &h->pattern);
+                        table_run_record(t->slot)->log_begin[i], &h->pattern);
         look_later(t);
 }
 

@@ -21,6 +21,7 @@ struct tasks {
         struct task *changed_first, **changed_last;
         struct buffer last_reports; /* see task.h */
         size_t processes;
+        bool halts_in_order; /* while it halts: some are not told yet, since others come first */
         unsigned handles;
         struct remains *remains; /* of runs that are over */
         uv_timer_t reaper;       /* looks after them; active while there are some */
@@ -177,6 +178,9 @@ size_t task_health_deposits(const struct task *t, struct task_deposit ret[2]);
 /* Whether the lease of the task is over, or so near its end that nothing may be begun.
  * @ret_kill: when its group must be killed. */
 bool task_lease_lapsed(const struct task *t, usec_t *ret_kill);
+
+/* Whether the task, after a boot, waits until the server says again that it wants it here. */
+bool task_boot_lapsed(const struct task *t);
 
 /* Tells all singletons how they stand, and comes again when one of their leases may end. */
 void tasks_check_leases(struct tasks *ts);

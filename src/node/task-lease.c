@@ -41,6 +41,12 @@ bool task_lease_lapsed(const struct task *t, usec_t *ret_kill)
         return true;
 }
 
+/* The order in which jobs begin is the server's to know. */
+bool task_boot_lapsed(const struct task *t)
+{
+        return task_lease_lapsed(t, NULL) || (t->spec != NULL && t->spec->job->after_len > 0);
+}
+
 /* Returns when the task's lease may end; USEC_NEVER: not by itself. */
 static usec_t check_one(struct task *t)
 {

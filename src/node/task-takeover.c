@@ -173,7 +173,7 @@ static void begin_one(struct task *t)
                 task_drop_witness(t);
                 task_detach(t);
                 task_apply(t, &(struct task_event){
-                                      .type = TASK_EV_BOOT, .lapsed = task_lease_lapsed(t, NULL) });
+                                      .type = TASK_EV_BOOT, .lapsed = task_boot_lapsed(t) });
         } else {
                 task_judge(t);
                 task_take_up_again(t);

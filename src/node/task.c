@@ -163,6 +163,7 @@ static bool write_notes(
 }
 
 static void forget(struct task *t);
+static void halt_on(struct tasks *ts);
 
 void task_take_up_again(struct task *t)
 {
@@ -170,7 +171,7 @@ void task_take_up_again(struct task *t)
 
         if (m->halted && !t->owner->halting && (m->state == TASK_QUEUED || m->state == TASK_ENDED))
                 task_apply(t, &(struct task_event){
-                                      .type = TASK_EV_BOOT, .lapsed = task_lease_lapsed(t, NULL) });
+                                      .type = TASK_EV_BOOT, .lapsed = task_boot_lapsed(t) });
 }
 
 /* Handles one event; see the essay above. Returns false if nothing happened, because it could not
@@ -181,6 +182,7 @@ bool task_apply(struct task *t, struct task_event *event)
         struct task_machine m = *table_machine(t->slot);
         struct task_effects effects = { 0 };
         uint64_t seq = 0;
+        bool halts;
 
         event->id = t->id;
         task_handle(&m, t->spec->job, event, time_mono(), time_wall(), random_seed(ts), &effects);
@@ -209,10 +211,13 @@ bool task_apply(struct task *t, struct task_event *event)
                 mark_changed(t);
         if (m.state == TASK_ENDED)
                 task_close_streams(t);
+        halts = ts->halts_in_order && event->type == TASK_EV_EXITED;
         if (t->forget && m.state == TASK_ENDED)
                 forget(t);
         else
                 task_take_up_again(t);
+        if (halts)
+                halt_on(ts);
         return true;
 }
 
@@ -285,6 +290,9 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
         for (int i = 0; i < TASK_STREAMS; i++) {
                 capture_stream_set_run(t->streams[i], (uint32_t) m->runs);
                 run.fifos[i] = capture_stream_get_fifo(t->streams[i]);
+                if (t->spec->job->ready.log != NULL &&
+                        capture_stream_size(t->streams[i], &run.log_begin[i], err) < 0)
+                        return -1;
                 if (run.plan->change_user &&
                         chown(run.fifo_paths[i], run.plan->uid, run.plan->gid) < 0)
                         log_warning("task %s: owner of %s: %s", t->id, run.fifo_paths[i],
@@ -616,15 +624,98 @@ struct task *tasks_find(struct tasks *ts, const char *id)
         return t;
 }
 
-void tasks_halt(struct tasks *ts)
+/* A name that stands in `after` of a task whose process is there. */
+struct awaited {
+        const char *name; /* borrowed from the spec */
+        UT_hash_handle hh;
+};
+
+static void add_awaited(const struct task *t, struct awaited **all)
+{
+        const struct job_spec *spec = t->spec->job;
+
+        for (size_t i = 0; i < spec->after_len; i++) {
+                struct awaited *a;
+
+                HASH_FIND_STR(*all, spec->after[i].name, a);
+                if (a != NULL)
+                        continue;
+                a = mem_alloc(sizeof *a);
+                a->name = spec->after[i].name;
+                HASH_ADD_KEYPTR(hh, *all, a->name, strlen(a->name), a);
+        }
+}
+
+static bool is_awaited(const struct task *t, struct awaited *all)
+{
+        const char *job = table_slot_job(t->slot);
+        struct awaited *a;
+
+        HASH_FIND_STR(all, job, a);
+        if (a == NULL)
+                HASH_FIND_STR(all, t->id, a);
+        return a != NULL;
+}
+
+static bool is_there(const struct task *t)
+{
+        return t->pid != 0 || table_machine(t->slot)->state == TASK_STARTING;
+}
+
+/* Ends those that nobody who is there comes after. Returns how many are left to be told. */
+static size_t halt_some(struct tasks *ts)
+{
+        struct awaited *all = NULL, *a, *after;
+        struct task *t, *next;
+        size_t left = 0, going = 0;
+
+        HASH_ITER (hh, ts->by_id, t, next)
+                if (t->spec != NULL && is_there(t))
+                        add_awaited(t, &all);
+        HASH_ITER (hh, ts->by_id, t, next) {
+                if (t->spec == NULL || table_machine(t->slot)->halted) {
+                        going += is_there(t);
+                        continue;
+                }
+                if (is_there(t) && is_awaited(t, all)) {
+                        left++;
+                        continue;
+                }
+                task_apply(t, &(struct task_event){ .type = TASK_EV_HALT });
+                going++;
+        }
+        HASH_ITER (hh, all, a, after) {
+                HASH_DEL(all, a);
+                free(a);
+        }
+        return going > 0 ? left : 0;
+}
+
+static void halt_rest(struct tasks *ts)
 {
         struct task *t, *next;
 
+        HASH_ITER (hh, ts->by_id, t, next)
+                if (t->spec != NULL && !table_machine(t->slot)->halted)
+                        task_apply(t, &(struct task_event){ .type = TASK_EV_HALT });
+}
+
+/* In the reverse of the order in which jobs begin; those that come after each other all the same,
+ * by specs of different times, at last all at once. */
+static void halt_on(struct tasks *ts)
+{
+        ts->halts_in_order = false; /* not from within */
+        if (halt_some(ts) > 0)
+                ts->halts_in_order = true;
+        else
+                halt_rest(ts);
+}
+
+void tasks_halt(struct tasks *ts)
+{
         ts->halting = true;
         table_set_going_down(ts->config.table);
-        HASH_ITER (hh, ts->by_id, t, next)
-                if (t->spec != NULL)
-                        task_apply(t, &(struct task_event){ .type = TASK_EV_HALT });
+        halt_on(ts);
 }
 
 bool tasks_any_process(const struct tasks *ts)

@@ -130,7 +130,7 @@ static int check_all(struct server *server, const struct job_file *file, struct 
                                 job.name,
                                 strncmp(job.source, "file:", 5) == 0 ? job.source + 5 : job.source);
         }
-        return 0;
+        return cluster_check_order(c, file->jobs, file->jobs_len, err);
 }
 
 /* False: one of them is not the token's affair, and that was answered. */

@@ -333,6 +333,9 @@ def test_kills_while_tasks_become_ready(up, part):
     ({'health': [{'interval': '1s'}]}, 'jobs.web.health[0]: one of "http", "tcp" and "command" is missing'),
     ({'health': [{'tcp': 'a:1', 'http': 'http://a'}]}, 'jobs.web.health[0]: only one of'),
     ({'health': [{'tcp': 'a:1', 'then': 'end'}]}, 'jobs.web.health[0].then: '),
+    ({'after': {'web': 'ready'}}, 'jobs.web.after.web: a job cannot wait for itself'),
+    ({'after': {'db': 'running'}}, 'jobs.web.after.db: '),
+    ({'after': {'d b': 'ready'}}, 'jobs.web.after.'),
 ])
 def test_wrong_input(up, spec, message):
     """The field is named."""
