@@ -10,7 +10,9 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import machine
@@ -226,3 +228,46 @@ def apply(kind, tools, parent, options):
                 raise Failed(f"job{i} was applied and did not come up within 10 s")
             times.append((record[1] - begin) / 1e6)
         return {"apply": times}
+
+
+class Answers:
+    """Answers every HTTP request on a port of its own, and counts them."""
+
+    def __init__(self):
+        self.asked = 0
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/"
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            self.asked += 1
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join()
+
+
+def health(kind, tools, parent, options):
+    """CPU and context switches while each task is asked over HTTP every 5 seconds."""
+    with contextlib.closing(Answers()) as answers, running(kind, tools, parent) as run:
+        run.peer.prepare_health(options.tasks, run.reports.path, answers.url)
+        run.launch(options.tasks)
+        deadline = time.monotonic() + 30
+        while answers.asked < options.tasks:
+            if time.monotonic() > deadline:
+                raise Failed(f"{answers.asked} checks of {options.tasks} tasks within 30 s")
+            time.sleep(0.1)
+        before = answers.asked
+        result = idle(run, options.idle)
+        result["rate"] = (answers.asked - before) / options.idle
+        return result

@@ -190,6 +190,11 @@ class Reeve(Peer):
         job = self.job([self.tools.child, reports], count)
         self.jobs = self.job_file("jobs.json", {"bench": job} if count > 0 else {})
 
+    def prepare_health(self, count, reports, url):
+        checks = [{"http": url, "interval": "5s"}]
+        job = self.job([self.tools.child, reports], count, health=checks)
+        self.jobs = self.job_file("jobs.json", {"bench": job})
+
     def prepare_log(self, command, file_bytes, files):
         logs = {"size": f"{file_bytes}B", "files": files}
         self.jobs = self.job_file("jobs.json", {"bench": self.job(command, logs=logs)})
