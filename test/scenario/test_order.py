@@ -158,3 +158,27 @@ def test_kills(up, part):
     up.kill(part)
     up.wait_tasks('app', state='ended')
     assert up.task('app.0')['runs'] == 1
+
+
+def test_order_and_updates_over_nodes(cluster):
+    """On the nodes of a cluster: what comes after waits for all tasks, wherever they are; an update goes on only when
+    the new task is ready there."""
+    cluster.begin(['a', 'b'])
+    server = cluster.server
+    db = dict(ready_when(server, 'ready-$REEVE_TASK_INDEX'), count=2, update={'deadline': '1h'})
+    db['ready'] = dict(db['ready'], command=f'test -e {server.dir}/ready-$REEVE_TASK_INDEX')
+    server.apply({'app': dict(SLEEPER, after={'db': 'ready'}), 'db': db})
+    server.wait_running('db', 2)
+    assert set(cluster.where('db').values()) == {'a', 'b'}
+    touch(server, 'ready-0')
+    server.wait_for(lambda: server.jobs()['db']['ready'] == 1, 'one is ready')
+    assert reason(server, 'app.0') == 'waits for db to be ready'
+    touch(server, 'ready-1')
+    server.wait_running('app', 1)
+    os.unlink(f'{server.dir}/ready-0')
+    server.apply({'db': dict(db, command=['sleep', '100001'])})
+    server.wait_for(lambda: server.task('db.0')['version'] == 2 and server.task('db.0')['state'] == 'running', 'the first')
+    assert server.task('db.1')['version'] == 1 and not server.task('db.0')['ready']
+    touch(server, 'ready-0')
+    server.wait_for(lambda: all(t['version'] == 2 and t['ready'] for t in server.ps('db')), 'the whole update')
+    assert server.task('app.0')['runs'] == 1
