@@ -229,6 +229,8 @@ struct job_spec {
                 uint64_t size;  /* of one log file before it is rotated. Default 10MiB, minimum 4KiB
                                  */
                 uint32_t files; /* rotated files kept beside the current one. Default 5 */
+                usec_t age;     /* of rotated files; 0: any */
+                usec_t keep;    /* after the task is gone. Default 1d */
                 enum logs_when_full when_full;
         } logs;
 

@@ -522,7 +522,7 @@ static void a_spec_is_written_in_full(void **state)
                 "null,\"http\":null,\"tcp\":null,\"command\":null,\"interval\":\"1s\","
                 "\"timeout\":\"5s\",\"successes\":1,\"start_period\":\"0s\",\"deadline\":\"0s\"},"
                 "\"health\":[],\"watchdog\":\"0s\",\"after\":{},\"after_failure\":\"nothing\","
-                "\"logs\":{\"size\":\"10MiB\",\"files\":5,"
+                "\"logs\":{\"size\":\"10MiB\",\"files\":5,\"age\":\"0s\",\"keep\":\"1d\","
                 "\"when_full\":\"block\"},\"update\":{\"parallel\":1,\"order\":\"stop-first\","
                 "\"healthy\":\"0s\",\"pause\":\"0s\","
                 "\"deadline\":\"10m\",\"revert\":false,\"canary\":0},\"batch\":{\"retries\":"

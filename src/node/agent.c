@@ -14,13 +14,11 @@
  * child, so that new tasks are its children, too. */
 #include "node/agent.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 #include <uv.h>
@@ -36,6 +34,7 @@
 #include "node/fifos.h"
 #include "node/keeper-client.h"
 #include "node/link.h"
+#include "node/logsweep.h"
 #include "node/machine.h"
 #include "node/outbox.h"
 #include "node/process.h"
@@ -44,9 +43,8 @@
 #include "node/table.h"
 #include "node/task.h"
 
-#define OLD_LOGS_AGE     (24 * 3600) /* seconds that the logs of a forgotten task are kept */
-#define SWEEP_EVERY_MS   (3600 * 1000)
-#define RETRY_MS         250 /* of a record that could not be written down */
+#define SWEEP_EVERY_MS   (10 * 1000) /* for logs that are too old */
+#define RETRY_MS         250         /* of a record that could not be written down */
 #define RELAUNCH_MS      1000
 #define DOWN_PATIENCE_MS 1000 /* for the server to acknowledge the last events */
 #define TERM_PATIENCE_MS 500
@@ -317,27 +315,12 @@ static void on_flow(
                 task_note_flow(t, stream, flow, why);
 }
 
-/* Deletes the logs of tasks that were forgotten a day ago. */
 static void on_sweep(uv_timer_t *timer)
 {
         struct agent *a = timer->data;
         AUTO(mem_freep) char *path = mem_printf("%s/tasks", a->node_directory);
-        DIR *directory = opendir(path);
-        struct stat st;
 
-        if (directory == NULL)
-                return;
-        for (const struct dirent *e; (e = readdir(directory)) != NULL;) {
-                AUTO(mem_freep) char *task = mem_printf("%s/%s", path, e->d_name);
-                struct error err = ERROR_INIT;
-
-                if (e->d_name[0] == '.' || tasks_find(a->tasks, e->d_name) != NULL ||
-                        stat(task, &st) < 0 || st.st_mtime + OLD_LOGS_AGE > time(NULL))
-                        continue;
-                if (file_remove_tree(task, &err) < 0)
-                        log_warning("old logs: %s", err.message);
-        }
-        closedir(directory);
+        logsweep_run(path, a->tasks, time_wall());
 }
 
 /* ---- what the link asks */

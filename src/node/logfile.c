@@ -670,3 +670,25 @@ int logfile_rotate(struct logfile *lf, struct error *err)
                 log_warning("shorten log index: %s", ignored.message);
         return 0;
 }
+
+unsigned logfile_remove_older(const char *path, usec_t wall, uint64_t *bytes)
+{
+        size_t count;
+        AUTO(mem_freep) uint32_t *numbers = logfile_numbers(path, &count);
+        unsigned removed = 0;
+
+        while (count-- > 0) { /* the oldest first, up to one that is young */
+                char name[PATH_MAX];
+                struct stat st;
+
+                if (!stat_number(path, numbers[count], &st))
+                        continue;
+                if ((usec_t) st.st_mtim.tv_sec * USEC_SEC >= wall)
+                        break;
+                if (!logfile_name(name, sizeof name, path, numbers[count]) || unlink(name) < 0)
+                        break;
+                *bytes += (uint64_t) st.st_size;
+                removed++;
+        }
+        return removed;
+}

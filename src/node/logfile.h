@@ -85,3 +85,8 @@ uint32_t *logfile_numbers(const char *path, size_t *ret_count);
 
 /* The name of old file @number, or of the file itself for 0. Returns false if it is too long. */
 bool logfile_name(char *ret, size_t size, const char *path, uint32_t number);
+
+/* Removes the old files of the stream @path to which nothing was written since @wall. Anybody may
+ * do it at any time: the rest of a chain is what a rotation finds after its own removals. Returns
+ * how many, and adds their bytes to @bytes. */
+unsigned logfile_remove_older(const char *path, usec_t wall, uint64_t *bytes);

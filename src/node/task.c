@@ -31,6 +31,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "model/variables.h"
+#include "node/logsweep.h"
 #include "node/process.h"
 
 #define SPAWNS_PER_TURN 32 /* then the loop looks after everybody else */
@@ -483,6 +484,8 @@ static void forget(struct task *t)
                 tell_end(t);
         task_close_streams(t);
         task_remove_fifos(t);
+        if (t->spec != NULL)
+                logsweep_keep(directory, t->spec->job->logs.keep);
         table_drop(ts->config.table, t->slot);
         if (t->purge && file_remove_tree(directory, &err) < 0)
                 log_warning("logs of task %s: %s", t->id, err.message);

@@ -216,6 +216,51 @@ def test_much_is_merged_in_bounded_memory(up):
         assert own == [str(i) for i in range(40000)]
 
 
+# ---- how long logs stay
+
+
+def test_old_files_go(up):
+    """`age` removes rotated files that nothing was written to for so long; the current one and others' stay."""
+    many = shell('i=0; while [ $i -lt 2000 ]; do echo "line $i of many"; i=$((i+1)); done; exec sleep 100000')
+    up.apply({'short': {**many, 'logs': {'size': '4KiB', 'files': 50, 'age': '2s'}},
+              'long': {**many, 'logs': {'size': '4KiB', 'files': 50, 'age': '1h'}}})
+    for job in ('short', 'long'):
+        up.wait_for(lambda: up.log_text(f'{job}.0').endswith('line 1999 of many\n'), 'all is written')
+    before = up.log_text('long.0')
+    up.wait_for(lambda: len(up.log_files('short.0', 'stdout')) == 1, 'only the current file is left')
+    assert up.log_text('long.0') == before and len(up.log_files('long.0', 'stdout')) > 3
+    first, *lines = lines_of(up, 'short.0')
+    assert first['gap'] and first['why'] == 'rotated' and first['bytes'] == first['offset'] == before.index(lines[0]['text'])
+    assert lines[-1]['text'] == 'line 1999 of many'
+
+
+def test_logs_of_removed_tasks_stay_as_long_as_asked(up):
+    """`keep` is counted from when a task was removed, by an agent that does not know its job any more."""
+    folder = {name: f'{up.data}/node/tasks/{name}.0' for name in ('now', 'soon', 'day', 'other')}
+    script = shell('echo written; exec sleep 100000')
+    up.apply({'now': {**script, 'logs': {'keep': 0}}, 'soon': {**script, 'logs': {'keep': '4s'}}, 'day': script,
+              'other': {**script, 'logs': {'keep': '1h'}}})
+    for job in folder:
+        up.wait_for(lambda: up.log_text(f'{job}.0') == 'written\n', 'it has written')
+    for job in folder:
+        up.cli('remove', job)
+    up.wait_for(lambda: up.ps() == [], 'all are gone')
+    up.kill('agent')
+    up.wait_for(lambda: not os.path.exists(folder['now']), 'the logs that are not kept are gone')
+    up.wait_for(lambda: not os.path.exists(folder['soon']), 'those kept for 4 s are gone')
+    for job in ('day', 'other'):
+        assert os.path.exists(f'{folder[job]}/stdout'), job
+
+
+def test_the_example(up):
+    """examples/logs.yaml, with the commands that it names."""
+    up.cli('apply', os.path.join(os.path.dirname(__file__), '../../examples/logs.yaml'))
+    up.wait_for(lambda: logs(up, 'talker', '--grep', 'number [0-9]*7$').count('| number 7\n') == 2, 'both talkers talk')
+    assert logs(up, 'talker', '--since', '10s', '--timestamps')
+    up.wait_tasks('oops', state='ended')
+    assert logs(up, 'oops', '--run', '2') == 'attempt 2\n'
+
+
 # ---- what makes no sense
 
 
