@@ -43,7 +43,7 @@ const char *cgroup_read(const char *path, const char *file, struct buffer *text)
 {
         AUTO(mem_freep) char *name = join(path, file);
 
-        if (file_read(name, FILE_MAX, text, NULL) < 0)
+        if (file_read(name, FILE_MAX, text, NULL) < 0 || text->len == 0)
                 return "";
         return buffer_str(text);
 }

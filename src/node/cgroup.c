@@ -202,8 +202,8 @@ static bool find_mount(const struct cgroups *cs, const char *controller, struct 
         AUTO(mem_freep) char *own = NULL;
         char *line, *rest = NULL, *root, *point;
 
-        if (file_read(mounts_path, 1 << 20, &mounts, NULL) < 0 ||
-                file_read(groups_path, 1 << 20, &groups, NULL) < 0)
+        if (file_read(mounts_path, 1 << 20, &mounts, NULL) < 0 || mounts.len == 0 ||
+                file_read(groups_path, 1 << 20, &groups, NULL) < 0 || groups.len == 0)
                 return false;
         own = machine_cgroup_path(buffer_str(&groups), controller);
         buffer_str(&mounts);
@@ -224,7 +224,7 @@ static char *recorded_base(const struct cgroups *cs, const char *point)
         size_t len = strlen(point);
         char *rest = NULL;
 
-        if (file_read(cs->record, 1 << 16, &text, NULL) < 0)
+        if (file_read(cs->record, 1 << 16, &text, NULL) < 0 || text.len == 0)
                 return NULL;
         buffer_str(&text);
         for (char *line = strtok_r(text.data, "\n", &rest); line != NULL;
