@@ -510,7 +510,9 @@ void job_say_created(struct turn *turn, struct job *job, uint64_t generation);
 
 /* rollout.c: how tasks come to the newest version */
 enum timer_owner { TIMER_OF_NODE, TIMER_OF_JOB };
-bool job_holds(const struct job *job);                 /* a canary is there and not promoted */
+bool job_holds(const struct job *job); /* a canary is there and not promoted */
+void rollout_proves(struct job *job, const struct task *task); /* time alone will tell of it */
+void rollout_told(struct job *job, const struct task *task); /* and of it, if it does not settle */
 void rollout_scan(struct turn *turn, struct job *job); /* what time alone has brought; first */
 void rollout_advance(struct turn *turn, struct job *job);
 void rollout_set_clock(struct job *job, int64_t by);

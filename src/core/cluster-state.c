@@ -423,11 +423,12 @@ static void count_marks(struct task *task, unsigned marks)
                 ((marks & BIT(MARK_HOLDS)) != 0 ? node_take : node_give)(task);
         if ((differ & BIT(MARK_RUNNING)) != 0 && task->node != NULL)
                 task->node->status.running += (marks & BIT(MARK_RUNNING)) != 0 ? 1 : -1;
-        if ((marks & ~task->marks & BIT(MARK_PROVING)) != 0)
+        if ((marks & ~task->marks & BIT(MARK_PROVING)) != 0) {
                 task->ready_at = job->cluster->now;
-        if ((marks & ~task->marks &
-                    (BIT(MARK_PROVING) | BIT(MARK_INFLIGHT) | BIT(MARK_UNPLACED))) != 0)
-                job->roll_scan_at = 0;
+                rollout_proves(job, task);
+        }
+        if ((marks & ~task->marks & (BIT(MARK_INFLIGHT) | BIT(MARK_UNPLACED))) != 0)
+                rollout_told(job, task);
         if (job->followed && task->node != NULL &&
                 (differ & (BIT(MARK_HOLDS) | BIT(MARK_RUNNING) | BIT(MARK_SETTLED) |
                                   BIT(MARK_INFLIGHT))) != 0)

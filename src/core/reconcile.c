@@ -59,6 +59,7 @@ static void task_set_desire(
                 task->desire = *desire;
                 task->synced = task->proven = false;
                 task->told_at = turn->now;
+                rollout_told(job, task);
                 if (task->held != NULL && task->held != task_demand(task))
                         node_retake(task);
                 task_touch(turn->c, job, task);

@@ -45,10 +45,31 @@ bool job_holds(const struct job *job)
 
 /* ---- What time brings */
 
+static usec_t proven_at(const struct job *job, const struct task *task)
+{
+        return task->ready_at + job_current_spec(job)->update.healthy;
+}
+
+static usec_t overdue_at(const struct job *job, const struct task *task)
+{
+        return task->told_at + job_current_spec(job)->update.deadline;
+}
+
+void rollout_proves(struct job *job, const struct task *task)
+{
+        job->roll_scan_at = MIN(job->roll_scan_at, proven_at(job, task));
+}
+
+void rollout_told(struct job *job, const struct task *task)
+{
+        if (is_rolling(job) && job->roll_failed == NULL)
+                job->roll_scan_at = MIN(job->roll_scan_at, overdue_at(job, task));
+}
+
 /* Ready for long enough? Returns when it will be, or USEC_NEVER. */
 static usec_t prove(struct turn *turn, struct job *job, struct task *task)
 {
-        usec_t at = task->ready_at + job_current_spec(job)->update.healthy;
+        usec_t at = proven_at(job, task);
 
         if ((task->marks & BIT(MARK_PROVING)) == 0)
                 return USEC_NEVER;
@@ -62,7 +83,7 @@ static usec_t prove(struct turn *turn, struct job *job, struct task *task)
 /* Told for too long? */
 static usec_t watch(struct turn *turn, struct job *job, struct task *task)
 {
-        usec_t at = task->told_at + job_current_spec(job)->update.deadline;
+        usec_t at = overdue_at(job, task);
         char span[TIME_TEXT_MAX];
 
         if (!is_rolling(job) || job->roll_failed != NULL ||
@@ -336,6 +357,7 @@ static void note_rolled(struct turn *turn, struct job *job)
                 return;
         job->rolled_version = job_version_number(job);
         job->promoted = true;
+        job->roll_scan_at = USEC_NEVER; /* nobody is waited for */
         free(take_ptr(job->roll_failed));
         job_touch_row(turn->c, job);
         if (wanted == 1)
