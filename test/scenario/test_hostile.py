@@ -153,7 +153,8 @@ def test_more_tasks_than_descriptors(reeve):
     running = reeve.wait_for(settled, 'some run, the others say why not')
     assert 100 < running < 133, running
     reeve.wait_for(lambda: all(t['runs'] > 3 for t in reeve.ps('many') if t['state'] == 'queued'), 'they try again')
-    assert len(os.listdir(f'/proc/{reeve.pid("agent")}/fd')) <= 345
+    # fifty or more are left: of what is kept free, the last task and whoever is just being tried take some
+    assert len(os.listdir(f'/proc/{reeve.pid("agent")}/fd')) <= 350
     before = {t['id']: t['pid'] for t in reeve.ps('many') if t['state'] == 'running'}
     for part in ('server', 'agent', 'keeper', 'server'):
         reeve.kill(part)
