@@ -25,8 +25,9 @@
  * holds them together.
  *
  * A group of an earlier run in which somebody still is makes the next run wait: two runs of a task
- * never overlap. What cannot be limited here is passed over; who asks is told by cgroups_lack(),
- * and memory is watched instead (task-watch.c).
+ * never overlap. Where the next run begins at once, an empty group without controllers is passed on
+ * to it: that is a third of what a restart costs. What cannot be limited here is passed over; who
+ * asks is told by cgroups_lack(), and memory is watched instead (task-watch.c).
  *
  * Loop thread only. Nothing is remembered of single tasks: the files are the truth. */
 #include "node/cgroup.h"
@@ -585,6 +586,23 @@ bool cgroups_end(struct cgroups *cs, const char *id)
         return all;
 }
 
+/* A group that has counted nothing, and that the next run may be born in. */
+static bool is_reusable(const struct tree *tree, const char *path)
+{
+        return tree->version == &cgroup_v2 && tree->plain && !is_populated(path);
+}
+
+bool cgroups_pass_on(struct cgroups *cs, const char *id, const struct job_spec *spec)
+{
+        for (size_t i = 0; cgroup_needs(spec) == 0 && i < cs->trees_len; i++) {
+                AUTO(mem_freep) char *path = group_of(&cs->trees[i], id);
+
+                if (is_reusable(&cs->trees[i], path))
+                        return true;
+        }
+        return cgroups_end(cs, id);
+}
+
 void cgroups_kill(struct cgroups *cs, const char *id)
 {
         for (size_t i = 0; i < cs->trees_len; i++) {
@@ -616,6 +634,8 @@ static int begin_in(struct cgroups *cs, const struct tree *tree, const char *id,
                 if (prepare_tree(cs, tree, need, err) < 0)
                         return -1;
                 r = mkdir(path, 0755);
+        } else if (r < 0 && errno == EEXIST && is_reusable(tree, path)) {
+                return 0;
         } else if (r < 0 && errno == EEXIST) { /* what it counted is of another run */
                 if (!remove_group(tree, id))
                         return 1;

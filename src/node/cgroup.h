@@ -72,6 +72,10 @@ void cgroups_kill(struct cgroups *cs, const char *id);
  * ask again in a moment. */
 bool cgroups_end(struct cgroups *cs, const char *id);
 
+/* The same, if the next run of @spec begins at once: it may get a group that is there. If it does
+ * not begin after all, cgroups_end() is due. */
+bool cgroups_pass_on(struct cgroups *cs, const char *id, const struct job_spec *spec);
+
 #define CGROUP_UNKNOWN UINT64_MAX
 
 /* What the run has used. */

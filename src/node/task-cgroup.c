@@ -132,6 +132,14 @@ void task_end_cgroup(struct task *t)
                 look_after(ts, t, t->id);
 }
 
+void task_pass_on_cgroup(struct task *t)
+{
+        struct tasks *ts = t->owner;
+
+        if (!cgroups_pass_on(ts->config.cgroups, t->id, t->spec->job))
+                look_after(ts, t, t->id);
+}
+
 void task_kill(struct task *t)
 {
         cgroups_kill(t->owner->config.cgroups, t->id);

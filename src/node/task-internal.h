@@ -88,6 +88,7 @@ int task_begin_cgroup(struct task *t, struct cgroup_birth *ret, struct error *er
 
 /* The run is over: kills whoever is left of it. */
 void task_end_cgroup(struct task *t);
+void task_pass_on_cgroup(struct task *t); /* its next run begins at once */
 
 /* What the run has used goes into @event, and in @detail whether it ended for lack of memory, and
  * who was killed. */

@@ -196,7 +196,10 @@ bool task_apply(struct task *t, struct task_event *event)
         if (event->type == TASK_EV_EXITED) {
                 task_drop_witness(t);
                 task_detach(t);
-                task_end_cgroup(t);
+                if (effects.spawn)
+                        task_pass_on_cgroup(t);
+                else
+                        task_end_cgroup(t);
         }
         if (event->type == TASK_EV_EXITED || event->type == TASK_EV_SPAWN_FAILED)
                 task_health_end(t);
@@ -323,6 +326,7 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
 /* It was asked to stop while it stood in the queue. */
 static void never_began(struct task *t)
 {
+        task_end_cgroup(t); /* one may have been passed on to it */
         task_apply(t, &(struct task_event){
                               .type = TASK_EV_SPAWN_FAILED,
                               .message = "it was asked to stop before it began",

@@ -148,13 +148,29 @@ def test_nothing_escapes_a_stop(up):
     up.wait_for(lambda: not cgroups.groups_of(up, 'run.0'), 'its groups are gone')
 
 
-def test_nothing_escapes_the_end_of_a_run(up):
+@pytest.mark.parametrize('delay', ['10ms', '0s'])
+def test_nothing_escapes_the_end_of_a_run(up, delay):
     """A run that ends by itself takes those along that went away; no two runs overlap."""
     up.apply({'leave': {'command': ['sh', '-c', 'pgrep -f "^sleep 100003" && echo overlap; setsid -f sleep 100003; exit 1'],
-                        'restart': {'delay': '10ms', 'burst': 4}}})
+                        'restart': {'delay': delay, 'burst': 4}}})
     assert up.wait_tasks('leave', state='ended')[0]['runs'] == 4
     up.wait_for(lambda: not marked(up, '100003'), 'nobody is left')
     assert 'overlap' not in up.log_text('leave.0')
+
+
+def test_a_run_that_follows_at_once_gets_the_group(up):
+    """To remove it and to make it anew would take longer than all the rest; it goes when no run follows."""
+    up.apply({'again': {**SLEEPER, 'restart': {'policy': 'always', 'delay': '0s', 'burst': 0}}})
+    pid = running(up, 'again')
+    group = cgroups.of(pid).get('')
+    if group is None or not group.endswith('/tasks/again.0'):
+        pytest.skip('no groups of version 2 here')
+    made = os.stat(group).st_ino
+    os.kill(pid, signal.SIGKILL)
+    up.wait_for(lambda: up.task('again.0')['runs'] == 2 and up.task('again.0')['state'] == 'running', 'the next run')
+    assert cgroups.of(up.task('again.0')['pid'])[''] == group and os.stat(group).st_ino == made
+    stop(up, 'again')
+    up.wait_for(lambda: not cgroups.groups_of(up, 'again.0'), 'its groups are gone')
 
 
 def test_groups_outlive_the_agent(up):
