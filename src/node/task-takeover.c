@@ -186,9 +186,9 @@ void tasks_begin(struct tasks *ts, pid_t keeper)
 
         ts->keeper = keeper;
         ts->halting = table_is_going_down(ts->config.table);
-        tasks_sweep_cgroups(ts);
         HASH_ITER (hh, ts->by_id, t, next)
                 begin_one(t);
+        tasks_sweep_cgroups(ts); /* not before: a run that had just begun is known only now */
         table_note_boot(ts->config.table);
         tasks_check_leases(ts);
         tasks_start_spawner(ts);
