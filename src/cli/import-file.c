@@ -218,6 +218,19 @@ void import_set_words(struct import_job *job, const char *path, char *const *wor
         set(job, path, mem_strdup(buffer_str(&b)));
 }
 
+void import_set_environment(struct import_job *job, const char *key, char *const *words)
+{
+        for (; *words != NULL; words++) {
+                size_t len = strcspn(*words, "=");
+                AUTO(mem_freep) char *path = mem_printf("env.%.*s", (int) len, *words);
+
+                if ((*words)[len] == '=')
+                        import_set_text(job, path, *words + len + 1);
+                else
+                        import_note(job, "%s: \"%s\" sets nothing", key, *words);
+        }
+}
+
 /* ---- Printing */
 
 static size_t section_len(const char *path)

@@ -182,7 +182,6 @@ static void take_environment(struct reader *r, const char *key, const char *valu
         AUTO(import_words_freep) char **words = NULL;
         char quote = '\0';
 
-        (void) key;
         for (char *c = text; *c != '\0'; c++)
                 if (quote != '\0' && *c == quote)
                         quote = '\0';
@@ -191,18 +190,8 @@ static void take_environment(struct reader *r, const char *key, const char *valu
                 else if (quote == '\0' && *c == ',')
                         *c = ' ';
         words = import_split_words(text);
-        for (size_t i = 0; words != NULL && words[i] != NULL; i++) {
-                char *equals = strchr(words[i], '=');
-                AUTO(mem_freep) char *path = NULL;
-
-                if (equals == NULL) {
-                        import_note(r->job, "environment: \"%s\" sets nothing", words[i]);
-                        continue;
-                }
-                *equals = '\0';
-                path = mem_printf("env.%s", words[i]);
-                import_set_text(r->job, path, equals + 1);
-        }
+        if (words != NULL)
+                import_set_environment(r->job, key, words);
 }
 
 static void take_log_size(struct reader *r, const char *key, const char *value)

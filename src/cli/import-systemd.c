@@ -278,18 +278,8 @@ static void take_environment(struct reader *r, const char *key, const char *valu
 {
         AUTO(import_words_freep) char **words = import_split_words(value);
 
-        for (size_t i = 0; words != NULL && words[i] != NULL; i++) {
-                char *equals = strchr(words[i], '=');
-                AUTO(mem_freep) char *path = NULL;
-
-                if (equals == NULL) {
-                        import_note(r->job, "%s: \"%s\" sets nothing", key, words[i]);
-                        continue;
-                }
-                *equals = '\0';
-                path = mem_printf("env.%s", words[i]);
-                import_set_text(r->job, path, equals + 1);
-        }
+        if (words != NULL)
+                import_set_environment(r->job, key, words);
 }
 
 /* "0 1 SIGHUP": only numbers can be codes of success here. */

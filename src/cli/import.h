@@ -32,6 +32,9 @@ void import_set(struct import_job *job, const char *path, const char *format, ..
 void import_set_text(struct import_job *job, const char *path, const char *text);
 void import_set_words(struct import_job *job, const char *path, char *const *words);
 
+/* Sets env.NAME for each "NAME=value"; @key, which had them, is for what is none. */
+void import_set_environment(struct import_job *job, const char *key, char *const *words);
+
 /* A comment within the job: what has no equivalent, or is different. */
 void import_note(struct import_job *job, const char *format, ...) PRINTF_LIKE(2, 3);
 

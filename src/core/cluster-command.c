@@ -81,11 +81,6 @@ static int check_not_removing(const struct job *job, struct error *err)
         return 0;
 }
 
-static const char *plural(size_t n)
-{
-        return n == 1 ? "" : "s";
-}
-
 /* Every command that asks for new runs calls this first, and publishes its event right after. */
 static uint64_t next_generation(const struct turn *turn)
 {

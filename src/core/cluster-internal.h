@@ -386,6 +386,12 @@ void job_touch_row(struct cluster *c, struct job *job);
 void task_touch(struct cluster *c, struct job *job,
         const struct task *task); /* its chunk is to be written */
 
+/* What follows "task" in a sentence about @n of them. */
+static inline const char *plural(size_t n)
+{
+        return n == 1 ? "" : "s";
+}
+
 const char *task_id(const struct job *job, uint32_t index);
 struct task *job_task(const struct job *job, uint32_t index); /* NULL if there is none */
 struct task *job_make_task(struct job *job, uint32_t index);  /* there is none yet */

@@ -24,11 +24,6 @@ static struct cluster *placer_of(const struct cluster *c)
         return (struct cluster *) (uintptr_t) c;
 }
 
-static const char *plural(size_t n)
-{
-        return n == 1 ? "" : "s";
-}
-
 /* ---- Amounts */
 
 static const struct {

@@ -251,29 +251,16 @@ bool api_jobs_read(struct server *server, struct http_request *req, struct job_f
 
 /* ---- Commands */
 
-/* A path under /v1/jobs names a job: "web.0" there is a mistake, not a task. */
-static bool job_is_there(struct server *server, struct http_request *req, const char *name)
-{
-        struct job_status job;
-        struct error err;
-
-        if (cluster_get_job(state_cluster(server->state), name, &job))
-                return true;
-        api_no_job(server, req, name, &err);
-        api_reply_error(server, req, &err);
-        return false;
-}
-
 void api_job_stop(struct server *server, struct http_request *req, const char *name)
 {
-        if (job_is_there(server, req, name))
+        if (api_job_is_there(server, req, name))
                 api_command(server, req,
                         &(struct cluster_event){ .type = CLUSTER_STOP, .target = name });
 }
 
 void api_job_restart(struct server *server, struct http_request *req, const char *name)
 {
-        if (job_is_there(server, req, name))
+        if (api_job_is_there(server, req, name))
                 api_command(server, req,
                         &(struct cluster_event){ .type = CLUSTER_RESTART, .target = name });
 }
@@ -285,7 +272,7 @@ void api_job_remove(struct server *server, struct http_request *req, const char 
 
         if (api_query_bool(req, "purge", &purge, &err) < 0)
                 api_reply_error(server, req, &err);
-        else if (job_is_there(server, req, name))
+        else if (api_job_is_there(server, req, name))
                 api_command(server, req,
                         &(struct cluster_event){ .type = CLUSTER_REMOVE,
                                 .target = name,
@@ -320,6 +307,6 @@ void api_job_scale(struct server *server, struct http_request *req, const char *
 
         if (parse_count(req, &event.count, &err) < 0)
                 api_reply_error(server, req, &err);
-        else if (job_is_there(server, req, name))
+        else if (api_job_is_there(server, req, name))
                 api_command(server, req, &event);
 }

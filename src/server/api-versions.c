@@ -7,18 +7,6 @@
 #include "base/mem.h"
 #include "server/api.h"
 
-static bool job_is_there(struct server *server, struct http_request *req, const char *name)
-{
-        struct job_status job;
-        struct error err;
-
-        if (cluster_get_job(state_cluster(server->state), name, &job))
-                return true;
-        api_no_job(server, req, name, &err);
-        api_reply_error(server, req, &err);
-        return false;
-}
-
 /* ---- The list */
 
 struct version_row {
@@ -69,7 +57,7 @@ void api_job_versions(struct server *server, struct http_request *req, const cha
         struct version_list list = { 0 };
         struct buffer body = { 0 };
 
-        if (!job_is_there(server, req, name))
+        if (!api_job_is_there(server, req, name))
                 return;
         cluster_each_version(c, name, add_version, &list);
         cluster_each_task(c, name, count_task, &list);
@@ -87,7 +75,7 @@ void api_job_versions(struct server *server, struct http_request *req, const cha
 
 void api_job_promote(struct server *server, struct http_request *req, const char *name)
 {
-        if (job_is_there(server, req, name))
+        if (api_job_is_there(server, req, name))
                 api_command(server, req,
                         &(struct cluster_event){ .type = CLUSTER_PROMOTE, .target = name });
 }
@@ -101,7 +89,7 @@ void api_job_revert(struct server *server, struct http_request *req, const char 
 
         if (object == NULL || api_body_number(object, "version", &version, &err) < 0) {
                 api_reply_error(server, req, &err);
-        } else if (job_is_there(server, req, name)) {
+        } else if (api_job_is_there(server, req, name)) {
                 event.version = (uint32_t) MIN(version, (int64_t) UINT32_MAX);
                 api_command(server, req, &event);
         }

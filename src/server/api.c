@@ -265,6 +265,18 @@ const char *api_who(
         return text;
 }
 
+bool api_job_is_there(struct server *server, struct http_request *req, const char *name)
+{
+        struct job_status job;
+        struct error err;
+
+        if (cluster_get_job(state_cluster(server->state), name, &job))
+                return true;
+        api_no_job(server, req, name, &err);
+        api_reply_error(server, req, &err);
+        return false;
+}
+
 void api_note(struct server *server, struct event *note)
 {
         struct error err;

@@ -77,6 +77,10 @@ int api_no_node(struct server *server, const char *name, struct error *err);
 const char *api_who(
         const struct server *server, const struct http_request *req, char text[API_WHO_MAX]);
 
+/* A path under /v1/jobs names a job: "web.0" there is a mistake, not a task. False: the request has
+ * been answered. */
+bool api_job_is_there(struct server *server, struct http_request *req, const char *name);
+
 /* An event of the server's own, now; its strings are borrowed. The store is not waited for. */
 void api_note(struct server *server, struct event *note);
 void api_note_task(struct server *server, enum event_kind kind, const struct task_status *task,
