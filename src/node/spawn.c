@@ -387,15 +387,6 @@ static void child_pass(const struct child *child)
                 child_fail(child, SPAWN_STEP_TABLE, r);
 }
 
-static void child_write_listen_pid(const struct child *child)
-{
-        char *digits = child->run->listen_pid;
-        int pid = child->record->pid;
-
-        for (int i = 9; digits != NULL && i >= 0; i--, pid /= 10)
-                digits[i] = (char) ('0' + pid % 10);
-}
-
 /* A descriptor table of its own: stdin, stdout, stderr and the lock. */
 static void child_leave_table(const struct child *child)
 {
@@ -493,7 +484,6 @@ static int child_main(void *argument)
 
         child_write_record(child);
         child_tell_witness(child);
-        child_write_listen_pid(child);
         child_leave_table(child);
         child_join_cgroups(child);
         r = raw(SYS_setsid, 0, 0, 0, 0);

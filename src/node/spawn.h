@@ -92,8 +92,7 @@ struct spawn_run {
         int witness; /* connection to the server's witness (keeper/protocol.h); -1: none */
         const struct spawn_pass *pass; /* at most SPAWN_PASS_MAX, no two to the same number */
         size_t pass_len;
-        char *listen_pid; /* of one of env: where its pid is written, ten digits; NULL: none */
-        int cgroup_fd;    /* a directory of version 2 to be born in; -1: none */
+        int cgroup_fd;             /* a directory of version 2 to be born in; -1: none */
         char *const *cgroup_procs; /* files to write the child into, ended by NULL, that of
                                       cgroup_fd first; NULL: none */
         uint64_t log_begin[2];     /* for the record */
