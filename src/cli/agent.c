@@ -31,7 +31,7 @@
 #define JOIN_SECRET_LEN 32 /* hexadecimal digits; the fingerprint follows behind a dash */
 
 static struct {
-        const char *data, *join, *name, *zone, *cpu, *memory, *disk, *ports;
+        const char *data, *join, *name, *zone, *cpu, *memory, *disk, *ports, *logs_max;
         struct option_list servers, attributes;
         bool detach;
 } opt;
@@ -54,6 +54,8 @@ static const struct option_row options[] = {
                 "disk that they may have (what is free in DIR)" },
         { "ports", 0, OPTION_TEXT, &opt.ports, "FIRST-LAST",
                 "ports that are handed out to tasks (20000-31999)" },
+        { "logs-max", 0, OPTION_TEXT, &opt.logs_max, "SIZE",
+                "what all logs together may take; above, the oldest rotated files go (no limit)" },
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL, "return as soon as the agent runs" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
@@ -83,6 +85,7 @@ static const struct {
         { "memory", &opt.memory },
         { "disk", &opt.disk },
         { "ports", &opt.ports },
+        { "logs-max", &opt.logs_max },
 };
 
 static int check_servers(const struct servers *servers, struct error *err)
@@ -278,6 +281,7 @@ static void add_program(struct start *s)
         begin_add(b, "--memory", opt.memory);
         begin_add(b, "--disk", opt.disk);
         begin_add(b, "--ports", opt.ports);
+        begin_add(b, "--logs-max", opt.logs_max);
 }
 
 static bool is_up(void *data)

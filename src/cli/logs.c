@@ -17,6 +17,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "cli/ansi.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/show.h"
@@ -25,7 +26,7 @@
 
 #define NONE -1
 
-static bool follow, as_json, timestamps;
+static bool follow, as_json, timestamps, strip;
 static int64_t lines = NONE, run_number = NONE;
 static const char *which, *after, *before, *expression;
 static char after_text[TIME_TEXT_MAX], before_text[TIME_TEXT_MAX];
@@ -41,6 +42,8 @@ static const struct option_row options[] = {
         { "grep", 'g', OPTION_TEXT, &expression, "REGEX",
                 "only lines that match; with -n the last N of these" },
         { "timestamps", 't', OPTION_FLAG, &timestamps, NULL, "when each line was written" },
+        { "strip", 0, OPTION_FLAG, &strip, NULL,
+                "without colours and other control sequences of terminals" },
         { "json", 0, OPTION_FLAG, &as_json, NULL,
                 "one JSON object per line: task, stream, offset, time, run, text" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
@@ -98,6 +101,15 @@ static char *make_path(const char *subject, bool json, bool followed, int64_t la
         return buffer_take(&path);
 }
 
+/* What a task wrote, as it is wanted. */
+static void put_written(struct buffer *out, struct ansi *ansi, const char *text, size_t len)
+{
+        if (strip)
+                ansi_strip(ansi, text, len, out);
+        else
+                buffer_put(out, text, len);
+}
+
 /* ---- Whose line it is */
 
 #define SEPARATOR " | "
@@ -124,12 +136,18 @@ static void put_task(struct buffer *out, const char *task, size_t len)
 struct shown {
         const char *job;
         struct buffer line, out;
+        struct ansi ansi;
 };
 
 static bool on_bytes(void *data, const char *bytes, size_t len, struct error *err)
 {
-        (void) data;
-        return print(bytes, len, err) && flush(err);
+        struct shown *s = data;
+
+        if (!strip || as_json)
+                return print(bytes, len, err) && flush(err);
+        buffer_reset(&s->out);
+        put_written(&s->out, &s->ansi, bytes, len);
+        return print(s->out.data, s->out.len, err) && flush(err);
 }
 
 /* Length of the task's name if a line begins with one of the job; else 0. */
@@ -150,12 +168,13 @@ static void put_line(struct shown *s, const char *line, size_t len)
 {
         size_t task = task_in_front(s->job, line, len), front = task + strlen(SEPARATOR);
 
+        s->ansi = (struct ansi){ 0 };
         if (task == 0) {
-                buffer_put(&s->out, line, len);
+                put_written(&s->out, &s->ansi, line, len);
                 return;
         }
         put_task(&s->out, line, task);
-        buffer_put(&s->out, line + front, len - front);
+        put_written(&s->out, &s->ansi, line + front, len - front);
 }
 
 static bool on_plain_line(void *data, const char *line, size_t len, struct error *err)
@@ -261,7 +280,8 @@ static bool put_text(struct buffer *out, const json_t *object)
         if (timestamps)
                 buffer_printf(out, "%s ", time == NULL ? "-" : time);
         if (text != NULL)
-                buffer_put(out, json_string_value(text), json_string_length(text));
+                put_written(out, &(struct ansi){ 0 }, json_string_value(text),
+                        json_string_length(text));
         else if (problem != NULL)
                 buffer_printf(out, "[%s]", problem);
         else if (why != NULL && strcmp(why, "dropped") == 0)

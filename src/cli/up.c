@@ -13,9 +13,10 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "net/http-client.h"
+#include "node/agent-options.h"
 
 static struct {
-        const char *data, *socket, *listen, *node;
+        const char *data, *socket, *listen, *node, *logs_max;
         struct option_list jobs;
         struct begin_keep keep;
         bool detach;
@@ -32,6 +33,8 @@ static const struct option_row options[] = {
                 "job file or directory of job files, watched; may be repeated" },
         { "node", 'n', OPTION_TEXT, &opt.node, "NAME",
                 "name of this node (the host name up to its first dot)" },
+        { "logs-max", 0, OPTION_TEXT, &opt.logs_max, "SIZE",
+                "what all logs together may take; above, the oldest rotated files go (no limit)" },
         BEGIN_KEEP_ROWS(opt.keep),
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL,
                 "return as soon as it answers; ends with `reeve down`" },
@@ -72,6 +75,14 @@ static int check_jobs(struct error *err)
         return 0;
 }
 
+static int check_logs_max(struct error *err)
+{
+        struct agent_options scratch = { 0 };
+
+        return opt.logs_max == NULL ? 0
+                                    : agent_take_option(&scratch, "logs-max", opt.logs_max, err);
+}
+
 static int prepare(struct up *u, struct error *err)
 {
         u->node = opt.node != NULL ? mem_strdup(opt.node) : begin_default_node();
@@ -81,7 +92,7 @@ static int prepare(struct up *u, struct error *err)
                         "a letter or digit",
                         u->node, TEXT_NAME_MAX);
         if (begin_check_keep(&opt.keep, err) < 0 || check_listen(err) < 0 || check_jobs(err) < 0 ||
-                begin_socket(opt.socket, &u->socket, err) < 0)
+                check_logs_max(err) < 0 || begin_socket(opt.socket, &u->socket, err) < 0)
                 return -1;
         return begin_init(&u->begin, opt.data, err);
 }
@@ -103,6 +114,7 @@ static void add_programs(struct up *u)
         begin_add_program(b, "agent");
         begin_add(b, "--socket", u->socket);
         begin_add(b, "--node", u->node);
+        begin_add(b, "--logs-max", opt.logs_max);
 }
 
 /* What a GET over the socket answers, or NULL. */

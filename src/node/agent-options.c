@@ -94,6 +94,8 @@ int agent_take_option(
                 return take_size(&o->memory, name, value, err);
         if (strcmp(name, "disk") == 0)
                 return take_size(&o->disk, name, value, err);
+        if (strcmp(name, "logs-max") == 0)
+                return take_size(&o->logs_max, name, value, err);
         if (strcmp(name, "ports") == 0)
                 return take_ports(o, value, err);
         if (strcmp(name, "server") == 0)
@@ -116,13 +118,15 @@ static const struct option options[] = {
         { "memory", required_argument, NULL, 0 },
         { "disk", required_argument, NULL, 0 },
         { "ports", required_argument, NULL, 0 },
+        { "logs-max", required_argument, NULL, 0 },
         { NULL, 0, NULL, 0 },
 };
 
 static const char usage[] = "Usage (as a program of reeve-keeper, which it needs for a parent):\n"
                             "reeve agent --data DIR --socket PATH|--server ADDRESS[,ADDRESS...]\n"
                             "        [--node NAME] [--zone ZONE] [--attr NAME=VALUE]... [--cpu N]\n"
-                            "        [--memory SIZE] [--disk SIZE] [--ports FIRST-LAST]\n";
+                            "        [--memory SIZE] [--disk SIZE] [--ports FIRST-LAST]\n"
+                            "        [--logs-max SIZE]\n";
 
 static int read_all(struct agent_options *o, int argc, char **argv, struct error *err)
 {

@@ -17,6 +17,7 @@ struct agent_options {
         size_t attributes_len;
         uint32_t cpu;          /* millicores; 0: as found, as with the others */
         uint64_t memory, disk; /* bytes */
+        uint64_t logs_max;     /* bytes; 0: no limit */
 };
 
 /* Reads the program's arguments. Returns -1, or the exit status of a program that ends now. */

@@ -78,6 +78,7 @@ struct agent {
         bool down_said; /* the keeper was told so */
         uv_prepare_t turn_end;
         uv_timer_t retry, sweep, patience, relaunch;
+        uint64_t sweep_at; /* so many bytes taken (capture_get_taken()) may be too many */
         uv_signal_t term, ignored[3];
 };
 
@@ -293,6 +294,22 @@ static const struct keeper_client_handlers keeper_handlers = {
 
 /* ---- logs */
 
+static void sweep_logs(struct agent *a)
+{
+        AUTO(mem_freep) char *path = mem_printf("%s/tasks", a->node_directory);
+        uint64_t room = logsweep_run(path, a->tasks, time_wall(), a->options.logs_max),
+                 taken = capture_get_taken(a->capture);
+
+        a->sweep_at = room > UINT64_MAX - taken ? UINT64_MAX : taken + room;
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+        struct agent *a = timer->data;
+
+        sweep_logs(a);
+}
+
 static void on_grown(void *data, struct capture_stream *stream)
 {
         struct agent *a = data;
@@ -303,6 +320,8 @@ static void on_grown(void *data, struct capture_stream *stream)
         if (a->link != NULL && t != NULL)
                 link_log_grown(
                         a->link, t->id, stream == t->streams[TASK_STDERR] ? "stderr" : "stdout");
+        if (capture_get_taken(a->capture) >= a->sweep_at)
+                uv_timer_start(&a->sweep, on_sweep, 0, SWEEP_EVERY_MS);
 }
 
 static void on_flow(
@@ -313,14 +332,6 @@ static void on_flow(
         (void) data;
         if (t != NULL)
                 task_note_flow(t, stream, flow, why);
-}
-
-static void on_sweep(uv_timer_t *timer)
-{
-        struct agent *a = timer->data;
-        AUTO(mem_freep) char *path = mem_printf("%s/tasks", a->node_directory);
-
-        logsweep_run(path, a->tasks, time_wall());
 }
 
 /* ---- what the link asks */
@@ -549,6 +560,7 @@ static int run(struct agent *a, struct error *err)
                 return -1;
         if (open_state(a, err) < 0 || assemble(a, err) < 0)
                 return -1;
+        a->sweep_at = a->options.logs_max > 0 ? 0 : UINT64_MAX;
         uv_timer_start(&a->sweep, on_sweep, SWEEP_EVERY_MS, SWEEP_EVERY_MS);
         uv_run(&a->loop, UV_RUN_DEFAULT);
         return 0;

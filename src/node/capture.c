@@ -100,6 +100,7 @@ struct capture {
         int tick;    /* timerfd, in the epoll set */
         int peek[2]; /* pipe for tee(2); -1 until needed */
         usec_t tick_usec;
+        uint64_t taken; /* bytes, from all streams */
         bool ticking, retrying, retry_again, no_splice;
         uint64_t retry_msec;
         unsigned handles;
@@ -472,6 +473,7 @@ static void stream_tell(struct capture_stream *s, const struct turn *turn)
 {
         const struct capture_events *events = &s->capture->events;
 
+        s->capture->taken += turn->taken;
         if (s->flow != turn->flow) {
                 s->flow = turn->flow;
                 if (events->flow != NULL)
@@ -820,6 +822,11 @@ int capture_stream_size(struct capture_stream *stream, uint64_t *ret, struct err
         stream_note_open(stream);
         *ret = logfile_next(&stream->log);
         return 0;
+}
+
+uint64_t capture_get_taken(const struct capture *capture)
+{
+        return capture->taken;
 }
 
 enum capture_flow capture_stream_get_flow(const struct capture_stream *stream)

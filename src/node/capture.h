@@ -77,6 +77,9 @@ int capture_stream_drain(struct capture_stream *stream, struct error *err);
 /* The number of the next byte: how many the stream has had in its whole life. */
 int capture_stream_size(struct capture_stream *stream, uint64_t *ret, struct error *err);
 
+/* How many bytes all streams have had since capture_new(). */
+uint64_t capture_get_taken(const struct capture *capture);
+
 enum capture_flow capture_stream_get_flow(const struct capture_stream *stream);
 void *capture_stream_get_owner(const struct capture_stream *stream);
 

@@ -252,6 +252,49 @@ def test_logs_of_removed_tasks_stay_as_long_as_asked(up):
         assert os.path.exists(f'{folder[job]}/stdout'), job
 
 
+def log_bytes(up):
+    """What all files of logs take, and how many of them are rotated ones."""
+    files = [os.path.join(d, n) for d, _, names in os.walk(os.path.join(up.data, 'node/tasks')) for n in names]
+    return sum(os.path.getsize(f) for f in files), len([f for f in files if re.search(r'/std(out|err)\.\d+$', f)])
+
+
+def test_all_logs_of_a_node_have_a_limit(reeve):
+    """Above --logs-max the oldest rotated files go, of whichever task, also those of tasks that are gone; never the
+    file that is being written, and what is shown afterwards is whole lines without a hole."""
+    up = reeve
+    up.up('--logs-max', '2MiB')
+    small = {'size': '64KiB', 'files': 1000}
+    up.apply({'gone': {'kind': 'batch', 'logs': dict(small, keep='1h'), **shell('seq -f "old %.0f" 60000')}})
+    up.wait_tasks('gone', state='ended')
+    assert log_bytes(up)[0] > 512 << 10
+    up.cli('remove', 'gone')
+    up.apply({'quiet': {**shell('echo first; exec sleep 1000')},
+              'loud': {'kind': 'batch', 'count': 2, 'logs': small, **shell('seq -f "line %.0f" 400000')}})
+    up.wait_tasks('loud', 2, state='ended')
+    up.wait_for(lambda: log_bytes(up)[0] <= (2 << 20) + 4 * (64 << 10), 'the logs are within the limit')
+    folder = os.path.join(up.data, 'node/tasks/gone.0')
+    assert not [n for n in os.listdir(folder) if n.startswith('stdout') and not n.endswith('.index')], 'the oldest go first'
+    assert logs(up, 'quiet') == 'first\n'
+    for task in ('loud.0', 'loud.1'):
+        shown = logs(up, task).splitlines()
+        assert 0 < len(shown) < 400000
+        assert shown == [f'line {n}' for n in range(400000 - len(shown) + 1, 400001)]
+
+
+def test_a_wrong_limit_is_refused(reeve):
+    done = reeve.cli('up', '--logs-max', 'much', check=False)
+    assert done.returncode == 2 and '--logs-max much: expected a size, as 4GiB' in done.stderr
+
+
+def test_control_sequences_are_stripped(up):
+    up.apply({'c': {'count': 2, 'kind': 'batch', **shell(r"printf '\033[31mred\033[0m \033]0;title\007text\n'")}})
+    up.wait_tasks('c', 2, state='ended')
+    assert logs(up, 'c.0') == '\033[31mred\033[0m \033]0;title\atext\n', 'as they were written, unless asked'
+    assert logs(up, 'c.0', '--strip') == 'red text\n'
+    assert sorted(logs(up, 'c', '--strip').splitlines()) == ['c.0 | red text', 'c.1 | red text']
+    assert logs(up, 'c.0', '--strip', '--timestamps').endswith('Z red text\n')
+
+
 def test_the_example(up):
     """examples/logs.yaml, with the commands that it names."""
     up.cli('apply', os.path.join(os.path.dirname(__file__), '../../examples/logs.yaml'))
