@@ -212,6 +212,41 @@ def log(kind, tools, parent, options, megabytes, chunk):
         }
 
 
+def lines_and_seconds(command, environment=None):
+    """How many lines a command prints, and how long it takes."""
+    begin = time.monotonic()
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as printer:
+        count = subprocess.run(
+            ["wc", "-l"], stdin=printer.stdout, capture_output=True, text=True, check=True
+        )
+    if printer.returncode > 1:
+        raise Failed(f"{command[0]} ended with {printer.returncode}")
+    return int(count.stdout), time.monotonic() - begin
+
+
+def grep(kind, tools, parent, options):
+    """Looks for lines in a kept log, by Reeve and by grep(1) over its files, one after the other."""
+    expected = options.grep_size * 1_000_000
+    result = {}
+    with running(kind, tools, parent) as run:
+        command = [tools.lines, "write", run.reports.path, expected, 4000]
+        run.peer.prepare_log([str(word) for word in command], 256_000_000, 1000)
+        run.launch(1)
+        wait_for_log(run.peer, expected, 60)
+        files = [str(path) for path in run.peer.log_files()]
+        for name, expression in options.expressions.items():
+            found, seconds = lines_and_seconds(
+                [tools.reeve, "logs", "bench", "--grep", expression], run.peer.environment
+            )
+            peer_found, peer_seconds = lines_and_seconds(
+                ["grep", "-haE", expression, *files], {**run.peer.environment, "LC_ALL": "C.UTF-8"}
+            )
+            if found != peer_found:
+                raise Failed(f"{found} lines match {expression}, and {peer_found} for grep")
+            result[name] = {"lines": found, "reeve": seconds, "grep": peer_seconds}
+    return result
+
+
 def apply(kind, tools, parent, options):
     """Applies jobs of one task, one after the other; milliseconds from the command to each up."""
     with running(kind, tools, parent) as run:
