@@ -107,9 +107,9 @@ class Workload:
 
     # ---- the end
 
-    def finish(self, may_be_unknown=None):
-        """Stops everything and balances the books. @may_be_unknown(task, run): whether Reeve may have missed that
-        run's end."""
+    def finish(self, excuses=lambda task, run, what: False):
+        """Stops everything and balances the books. @excuses(task, run, what): whether Reeve may have missed that run's
+        'end', or its last 'lines'."""
         self.check_running()
         for job in self.specs():
             self.reeve.ask('POST', f'/v1/jobs/{job}/stop')
@@ -119,13 +119,12 @@ class Workload:
         left = [(p, w) for p, w in below.items()
                 if w and os.path.dirname(w[0]) == os.path.dirname(harness.program('starts'))]
         assert not left, f'still there: {left}'
-        may_be_unknown = may_be_unknown or (lambda task, run: False)
-        self.check_events(may_be_unknown)
-        self.check_logs(may_be_unknown)
+        self.check_events(excuses)
+        self.check_logs(excuses)
         assert not self.reeve.note_runs('stdout-broke') and not self.reeve.note_runs('stderr-broke')
         return f'{self.runs} runs, {len(self.unknown)} ends unknown, {self.lines} lines'
 
-    def check_events(self, may_be_unknown):
+    def check_events(self, excuses):
         """Each run has begun once and ended once, in the way that it noted itself."""
         begun, ended = {}, {}
         for e in self.reeve.events():
@@ -143,9 +142,9 @@ class Workload:
             assert set(starts.get(t, {})) <= set(begun[t]), f'{t}: runs that nobody knows of'
             for run in range(1, n + 1):
                 self.check_end(t, run, run == n, starts.get(t, {}).get(run), ends.get(t, {}).get(run), begun[t][run],
-                               ended[t][run], may_be_unknown)
+                               ended[t][run], excuses)
 
-    def check_end(self, task, run, last, start, end, begun, ended, may_be_unknown):
+    def check_end(self, task, run, last, start, end, begun, ended, excuses):
         self.runs += 1
         told = f'{task}: "{begun}", "{ended}"; it noted {start}, {end}'
         if start is not None:
@@ -153,7 +152,7 @@ class Workload:
         else:
             assert last and f'run {run} ended: killed by TERM' in ended, told
         if 'unknown' in ended:
-            assert may_be_unknown(task, run), told
+            assert excuses(task, run, 'end'), told
             self.unknown.append((task, run))
         elif task.startswith('exit.') and end is not None:
             assert re.match(rf'run {run} ended: {end}( |$)', ended), told
@@ -162,10 +161,9 @@ class Workload:
         elif start is not None:
             assert f'run {run} ended: exit code 0 ' in ended, told
 
-    def check_logs(self, may_be_unknown):
-        """Each line that was written is in the files: once, in order, every byte of it. Whoever could have known how a
-        run ended could have read its pipes, too: of a run whose end may be unknown, the last lines may be missing (even
-        if a zombie that was reaped late still told how it ended)."""
+    def check_logs(self, excuses):
+        """Each line that was written is in the files: once, in order, every byte of it, but for the last ones of a run
+        whose pipes nobody held (even if a zombie that was reaped late still told how it ended)."""
         counts = {}
         for task, runs in self.reeve.note_runs('start').items():
             if not task.startswith(('bulk.', 'relay.')):
@@ -180,7 +178,7 @@ class Workload:
                                       capture_output=True, text=True)
                 assert done.returncode == 0, f'{task} {stream}: {done.stdout[-2000:]}{done.stderr}'
                 found = {int(r): int(n) for r, n in (line.split() for line in done.stdout.splitlines())}
-                for run in [n for n in wanted if found.get(n, 0) < wanted[n] and may_be_unknown(task, n)]:
+                for run in [n for n in wanted if found.get(n, 0) < wanted[n] and excuses(task, n, 'lines')]:
                     wanted[run] = found.setdefault(run, 0)
                 assert found == wanted, f'{task} {stream}: written {wanted}, in the files {found}'
                 self.lines += sum(found.values())
