@@ -31,7 +31,8 @@
 #define JOIN_SECRET_LEN 32 /* hexadecimal digits; the fingerprint follows behind a dash */
 
 static struct {
-        const char *data, *join, *name, *zone, *cpu, *memory, *disk, *ports, *logs_max;
+        const char *data, *join, *name, *zone, *cpu, *memory, *disk, *ports, *logs_max,
+                *vitals_every;
         struct option_list servers, attributes;
         bool detach;
 } opt;
@@ -56,6 +57,7 @@ static const struct option_row options[] = {
                 "ports that are handed out to tasks (20000-31999)" },
         { "logs-max", 0, OPTION_TEXT, &opt.logs_max, "SIZE",
                 "what all logs together may take; above, the oldest rotated files go (no limit)" },
+        { "vitals-every", 0, OPTION_TEXT, &opt.vitals_every, "TIME", BEGIN_VITALS_HELP },
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL, "return as soon as the agent runs" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
@@ -86,6 +88,7 @@ static const struct {
         { "disk", &opt.disk },
         { "ports", &opt.ports },
         { "logs-max", &opt.logs_max },
+        { "vitals-every", &opt.vitals_every },
 };
 
 static int check_servers(const struct servers *servers, struct error *err)
@@ -282,6 +285,7 @@ static void add_program(struct start *s)
         begin_add(b, "--disk", opt.disk);
         begin_add(b, "--ports", opt.ports);
         begin_add(b, "--logs-max", opt.logs_max);
+        begin_add(b, "--vitals-every", opt.vitals_every);
 }
 
 static bool is_up(void *data)

@@ -74,16 +74,21 @@ int begin_check_keep(const struct begin_keep *keep, struct error *err)
         if (keep->events < 1 || keep->events > SERVER_KEEP_EVENTS_MAX)
                 return error_set(err, ERR_INVALID, "--keep-events: expected 1 to %d",
                         SERVER_KEEP_EVENTS_MAX);
+        if (keep->metrics_tasks > SERVER_METRICS_TASKS_MAX)
+                return error_set(err, ERR_INVALID, "--metrics-tasks: expected at most %d",
+                        SERVER_METRICS_TASKS_MAX);
         return 0;
 }
 
 void begin_add_keep(struct begin *b, const struct begin_keep *keep)
 {
         AUTO(mem_freep) char *events = mem_printf("%" PRId64, keep->events);
+        AUTO(mem_freep) char *tasks = mem_printf("%" PRId64, keep->metrics_tasks);
         char span[TIME_TEXT_MAX];
 
         begin_add(b, "--keep-events", events);
         begin_add(b, "--keep-events-for", time_format_exact(span, keep->events_for));
+        begin_add(b, "--metrics-tasks", tasks);
 }
 
 /* ---- Finding */

@@ -27,22 +27,27 @@ void begin_done(struct begin *b);
 void begin_add_program(struct begin *b, const char *name);
 void begin_add(struct begin *b, const char *option, const char *value);
 
-/* How many events the server keeps, and for how long. */
+/* How many events the server keeps, and for how long; and how many tasks /metrics shows. */
 struct begin_keep {
         int64_t events;
         usec_t events_for;
+        int64_t metrics_tasks;
 };
 #define BEGIN_KEEP                                                                                 \
         {                                                                                          \
-                SERVER_KEEP_EVENTS, SERVER_KEEP_EVENTS_FOR                                         \
+                SERVER_KEEP_EVENTS, SERVER_KEEP_EVENTS_FOR, SERVER_METRICS_TASKS                   \
         }
 #define BEGIN_KEEP_ROWS(keep)                                                                      \
         { "keep-events", 0, OPTION_INT, &(keep).events, "N",                                       \
                 "how many events are kept, the newest (100000): how far back --at reaches" },      \
+                { "keep-events-for", 0, OPTION_SPAN, &(keep).events_for, "TIME",                   \
+                        "how long events are kept (30d)" },                                        \
         {                                                                                          \
-                "keep-events-for", 0, OPTION_SPAN, &(keep).events_for, "TIME",                     \
-                        "how long events are kept (30d)"                                           \
+                "metrics-tasks", 0, OPTION_INT, &(keep).metrics_tasks, "N",                        \
+                        "with more tasks than that, /metrics shows none by itself (10000)"         \
         }
+#define BEGIN_VITALS_HELP                                                                          \
+        "how often CPU and memory of tasks and machine are sampled, for an hour (10s); never"
 int begin_check_keep(const struct begin_keep *keep, struct error *err);
 void begin_add_keep(struct begin *b, const struct begin_keep *keep);
 

@@ -16,7 +16,7 @@
 #include "node/agent-options.h"
 
 static struct {
-        const char *data, *socket, *listen, *node, *logs_max;
+        const char *data, *socket, *listen, *node, *logs_max, *vitals_every;
         struct option_list jobs;
         struct begin_keep keep;
         bool detach;
@@ -35,6 +35,7 @@ static const struct option_row options[] = {
                 "name of this node (the host name up to its first dot)" },
         { "logs-max", 0, OPTION_TEXT, &opt.logs_max, "SIZE",
                 "what all logs together may take; above, the oldest rotated files go (no limit)" },
+        { "vitals-every", 0, OPTION_TEXT, &opt.vitals_every, "TIME", BEGIN_VITALS_HELP },
         BEGIN_KEEP_ROWS(opt.keep),
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL,
                 "return as soon as it answers; ends with `reeve down`" },
@@ -75,12 +76,12 @@ static int check_jobs(struct error *err)
         return 0;
 }
 
-static int check_logs_max(struct error *err)
+/* What is the agent's to understand. */
+static int check_agent(const char *name, const char *value, struct error *err)
 {
         struct agent_options scratch = { 0 };
 
-        return opt.logs_max == NULL ? 0
-                                    : agent_take_option(&scratch, "logs-max", opt.logs_max, err);
+        return value == NULL ? 0 : agent_take_option(&scratch, name, value, err);
 }
 
 static int prepare(struct up *u, struct error *err)
@@ -92,7 +93,9 @@ static int prepare(struct up *u, struct error *err)
                         "a letter or digit",
                         u->node, TEXT_NAME_MAX);
         if (begin_check_keep(&opt.keep, err) < 0 || check_listen(err) < 0 || check_jobs(err) < 0 ||
-                check_logs_max(err) < 0 || begin_socket(opt.socket, &u->socket, err) < 0)
+                check_agent("logs-max", opt.logs_max, err) < 0 ||
+                check_agent("vitals-every", opt.vitals_every, err) < 0 ||
+                begin_socket(opt.socket, &u->socket, err) < 0)
                 return -1;
         return begin_init(&u->begin, opt.data, err);
 }
@@ -115,6 +118,7 @@ static void add_programs(struct up *u)
         begin_add(b, "--socket", u->socket);
         begin_add(b, "--node", u->node);
         begin_add(b, "--logs-max", opt.logs_max);
+        begin_add(b, "--vitals-every", opt.vitals_every);
 }
 
 /* What a GET over the socket answers, or NULL. */

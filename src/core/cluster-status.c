@@ -380,6 +380,24 @@ void cluster_each_task(const struct cluster *c, const char *name,
                 each_task_of(*at, each, data);
 }
 
+uint32_t cluster_each_task_from(const struct cluster *c, const char *name, uint32_t from,
+        uint32_t max, void (*each)(void *data, const struct task_status *), void *data)
+{
+        const struct job *job = job_find(c, name);
+        size_t at = from;
+
+        for (; job != NULL && max > 0; max--) {
+                const struct task *task = job_next_task(job, &at);
+                struct task_status status;
+
+                if (task == NULL)
+                        return 0;
+                task_fill_status(job, task, &status);
+                each(data, &status);
+        }
+        return job != NULL ? (uint32_t) at : 0;
+}
+
 void cluster_each_node(
         const struct cluster *c, void (*each)(void *data, const struct node_status *), void *data)
 {

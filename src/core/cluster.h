@@ -193,6 +193,10 @@ void cluster_each_job(
         const struct cluster *c, void (*each)(void *data, const struct job_status *), void *data);
 void cluster_each_task(const struct cluster *c, const char *job,
         void (*each)(void *data, const struct task_status *), void *data);
+/* The same in pieces: at most @max tasks of the job, from the index @from. Returns the index to go
+ * on with; 0: that was all. */
+uint32_t cluster_each_task_from(const struct cluster *c, const char *job, uint32_t from,
+        uint32_t max, void (*each)(void *data, const struct task_status *), void *data);
 void cluster_each_node(
         const struct cluster *c, void (*each)(void *data, const struct node_status *), void *data);
 

@@ -10,6 +10,7 @@
 #include "base/macros.h"
 #include "model/job.h"
 #include "model/token.h"
+#include "model/vitals.h"
 
 const char *const task_state_names[] = {
         [TASK_QUEUED] = "queued",
@@ -228,6 +229,10 @@ void status_reference(struct buffer *out)
                 { "Event", "Something that happened. It never changes.", &event_table },
                 { "Token", "What lets somebody in. The token itself is told only to who makes it.",
                         &token_table },
+                { "Node vitals", "What a machine uses, with all that runs on it.",
+                        &node_vitals_table },
+                { "Task vitals", "What the processes of a task use together.", &task_vitals_table },
+                { "Sample", "One of those that a node keeps for an hour.", &vitals_sample_table },
         };
 
         buffer_puts(out,

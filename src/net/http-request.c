@@ -226,10 +226,17 @@ static bool status_has_no_body(int status)
         return status < 200 || status == 204 || status == 304;
 }
 
+static void count_answer(struct http_request *req, int status)
+{
+        if (req->server != NULL && status >= HTTP_STATUS_MIN && status < HTTP_STATUS_MAX)
+                req->server->answers[status - HTTP_STATUS_MIN]++;
+}
+
 /* All up to the line that tells where the body ends. */
 static void request_put_head(
         struct http_request *req, struct buffer *b, int status, const char *content_type)
 {
+        count_answer(req, status);
         http_put_status(b, status);
         if (content_type != NULL)
                 http_put_header(b, "Content-Type", content_type);
@@ -431,6 +438,7 @@ static void request_send_switch(struct http_request *req)
         char accept[WEBSOCKET_ACCEPT_MAX];
 
         websocket_accept_key(http_request_header(req, "Sec-WebSocket-Key"), accept);
+        count_answer(req, 101);
         http_put_status(&b, 101);
         buffer_put(&b, buffer_str(&req->headers), req->headers.len);
         buffer_printf(&b,

@@ -12,6 +12,9 @@
 
 struct http_listener;
 
+#define HTTP_STATUS_MIN 100
+#define HTTP_STATUS_MAX 600
+
 struct http_server {
         struct hub *hub;
         struct http_server_options options;
@@ -20,6 +23,7 @@ struct http_server {
         struct http_request *requests; /* with the application, their peers there or not */
         unsigned conn_count;
         size_t body_total;
+        uint64_t answers[HTTP_STATUS_MAX - HTTP_STATUS_MIN]; /* by status */
         bool accepting;
         bool accept_failed;        /* and that was logged; until one succeeds */
         struct hub_deadline retry; /* of accepting, after the kernel refused */

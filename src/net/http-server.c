@@ -613,3 +613,10 @@ void http_server_free(struct http_server *s)
         hub_unref(s->hub);
         free(s);
 }
+
+uint64_t http_server_answers(const struct http_server *s, int status)
+{
+        return status >= HTTP_STATUS_MIN && status < HTTP_STATUS_MAX
+                       ? s->answers[status - HTTP_STATUS_MIN]
+                       : 0;
+}

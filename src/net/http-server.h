@@ -66,6 +66,9 @@ void http_server_free(struct http_server *s);
  * callbacks follow. */
 void http_server_drop(struct http_server *s, const char *label);
 
+/* How many requests were answered with this status since the start. */
+uint64_t http_server_answers(const struct http_server *s, int status);
+
 /* The question. All strings are borrowed for the life of the request. */
 
 const char *http_request_method(const struct http_request *req); /* "GET" */

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "model/attributes.h"
+#include "model/vitals.h"
 
 #define CORES_MAX 65536.0
 
@@ -77,6 +78,15 @@ static int take_ports(struct agent_options *o, const char *value, struct error *
         return take_attribute(o, pair, err);
 }
 
+static int take_every(struct agent_options *o, const char *value, struct error *err)
+{
+        if (!time_parse_span(value, &o->vitals_every) || o->vitals_every < VITALS_EVERY_MIN ||
+                (o->vitals_every != USEC_NEVER && o->vitals_every > VITALS_KEPT_FOR))
+                return error_set(
+                        err, ERR_INVALID, "--vitals-every %s: expected 1s to 1h, or never", value);
+        return 0;
+}
+
 int agent_take_option(
         struct agent_options *o, const char *name, const char *value, struct error *err)
 {
@@ -98,6 +108,8 @@ int agent_take_option(
                 return take_size(&o->logs_max, name, value, err);
         if (strcmp(name, "ports") == 0)
                 return take_ports(o, value, err);
+        if (strcmp(name, "vitals-every") == 0)
+                return take_every(o, value, err);
         if (strcmp(name, "server") == 0)
                 return servers_add(&o->servers, value, err) < 0 ? error_wrap(err, "--server") : 0;
         if (strcmp(name, "socket") == 0) {
@@ -119,6 +131,7 @@ static const struct option options[] = {
         { "disk", required_argument, NULL, 0 },
         { "ports", required_argument, NULL, 0 },
         { "logs-max", required_argument, NULL, 0 },
+        { "vitals-every", required_argument, NULL, 0 },
         { NULL, 0, NULL, 0 },
 };
 
@@ -126,7 +139,7 @@ static const char usage[] = "Usage (as a program of reeve-keeper, which it needs
                             "reeve agent --data DIR --socket PATH|--server ADDRESS[,ADDRESS...]\n"
                             "        [--node NAME] [--zone ZONE] [--attr NAME=VALUE]... [--cpu N]\n"
                             "        [--memory SIZE] [--disk SIZE] [--ports FIRST-LAST]\n"
-                            "        [--logs-max SIZE]\n";
+                            "        [--logs-max SIZE] [--vitals-every TIME|never]\n";
 
 static int read_all(struct agent_options *o, int argc, char **argv, struct error *err)
 {
@@ -143,6 +156,8 @@ static int read_all(struct agent_options *o, int argc, char **argv, struct error
         }
         if (o->data == NULL || o->servers.len == 0 || optind < argc)
                 return error_set(err, ERR_INVALID, "something is missing, or too much");
+        if (o->vitals_every == 0)
+                o->vitals_every = VITALS_EVERY;
         if (o->node == NULL) {
                 gethostname(host, sizeof host - 1);
                 o->node = mem_strdup(host);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/time.h"
 #include "node/servers.h"
 
 /* What the agent is told when it starts. */
@@ -18,6 +19,7 @@ struct agent_options {
         uint32_t cpu;          /* millicores; 0: as found, as with the others */
         uint64_t memory, disk; /* bytes */
         uint64_t logs_max;     /* bytes; 0: no limit */
+        usec_t vitals_every;   /* between two samples; USEC_NEVER: none; 0: the default */
 };
 
 /* Reads the program's arguments. Returns -1, or the exit status of a program that ends now. */

@@ -42,6 +42,7 @@
 #include "node/specs.h"
 #include "node/table.h"
 #include "node/task.h"
+#include "node/vitals.h"
 
 #define SWEEP_EVERY_MS   (10 * 1000) /* for logs that are too old */
 #define RETRY_MS         250         /* of a record that could not be written down */
@@ -66,6 +67,7 @@ struct agent {
         struct capture *capture;
         struct keeper_client *keeper;
         struct tasks *tasks;
+        struct vitals *vitals;
         struct link *link;
 
         int witness; /* connection to the server's witness; -1: none */
@@ -221,6 +223,7 @@ static void on_ready(void *data, pid_t keeper)
         connect_witness(a);
         tasks_begin(a->tasks, keeper);
         handle_records(a);
+        vitals_begin(a->vitals);
         link_start(a->link);
         if (table_is_going_down(a->table)) /* the agent before us did not see the end of it */
                 begin_down(a);
@@ -332,6 +335,13 @@ static void on_flow(
         (void) data;
         if (t != NULL)
                 task_note_flow(t, stream, flow, why);
+}
+
+static void on_looked(void *data)
+{
+        struct agent *a = data;
+
+        link_looked(a->link);
 }
 
 /* ---- what the link asks */
@@ -454,6 +464,24 @@ static int know_machine(struct agent *a, struct error *err)
         return machine_find(&config, &a->machine, err);
 }
 
+static struct vitals *make_vitals(struct agent *a)
+{
+        AUTO(mem_freep) char *path = mem_printf("%s/vitals", a->node_directory);
+        struct vitals_config config = { .loop = &a->loop,
+                .path = path,
+                .data = a->directory,
+                .node = a->options.node,
+                .cores = a->machine.cores,
+                .table = a->table,
+                .tasks = a->tasks,
+                .cgroups = a->cgroups,
+                .every = a->options.vitals_every,
+                .on_looked = on_looked,
+                .data_of_looked = a };
+
+        return vitals_new(&config);
+}
+
 /* What can be limited here is an attribute, so that jobs can ask for it. */
 static int find_cgroups(struct agent *a, struct error *err)
 {
@@ -537,6 +565,7 @@ static int assemble(struct agent *a, struct error *err)
         a->tasks = tasks_new(&tasks);
         tasks_load(a->tasks);
         link.tasks = a->tasks;
+        link.vitals = a->vitals = make_vitals(a);
         a->link = link_new(&link);
         return 0;
 }

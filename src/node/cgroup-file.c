@@ -48,13 +48,18 @@ const char *cgroup_read(const char *path, const char *file, struct buffer *text)
         return buffer_str(text);
 }
 
+/* Read often, and short: one read has it. */
 uint64_t cgroup_number(const char *path, const char *file, const char *key)
 {
-        AUTO(buffer_done) struct buffer text = { 0 };
-        const char *line = cgroup_read(path, file, &text);
+        AUTO(mem_freep) char *name = join(path, file);
+        AUTO(fd_closep) int fd = open(name, O_RDONLY | O_CLOEXEC);
+        char text[4096];
+        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
         size_t len = key != NULL ? strlen(key) : 0;
+        const char *line = text;
         uint64_t number;
 
+        text[MAX(n, 0)] = '\0';
         while (key != NULL && *line != '\0' && (strncmp(line, key, len) != 0 || line[len] != ' ')) {
                 line += strcspn(line, "\n");
                 line += *line == '\n';

@@ -12,6 +12,9 @@ struct cgroup_version {
                 const char *path, unsigned what, const struct job_spec *spec, struct error *err);
         /* Adds what the group knows. */
         void (*usage)(const char *path, struct cgroup_usage *ret);
+        /* The same for what it has used of CPU and what it has of memory, each left alone if it
+         * does not know. @what: the controllers that it has. */
+        void (*vitals)(const char *path, unsigned what, uint64_t *cpu_usec, uint64_t *memory);
         /* Kills all that is in it. */
         void (*kill)(const char *path);
 };

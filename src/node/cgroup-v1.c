@@ -90,6 +90,18 @@ static void usage(const char *path, struct cgroup_usage *ret)
                 ret->oom_kills += kills;
 }
 
+/* Where CPU is counted by the controller that limits it: "cpu,cpuacct". */
+static void vitals(const char *path, unsigned what, uint64_t *cpu_usec, uint64_t *memory)
+{
+        uint64_t nsec =
+                what & CGROUP_CPU ? cgroup_number(path, "cpuacct.usage", NULL) : CGROUP_UNKNOWN;
+
+        if (nsec != CGROUP_UNKNOWN)
+                *cpu_usec = nsec / 1000;
+        if (what & CGROUP_MEMORY)
+                *memory = cgroup_number(path, "memory.usage_in_bytes", NULL);
+}
+
 /* Stopped by the freezer, if this is its tree, so that nobody forks away from under our hands; what
  * is frozen dies when it is thawed. */
 static void kill_all(const char *path)
@@ -101,4 +113,4 @@ static void kill_all(const char *path)
                 cgroup_write(path, "freezer.state", "THAWED", NULL);
 }
 
-const struct cgroup_version cgroup_v1 = { limit, usage, kill_all };
+const struct cgroup_version cgroup_v1 = { limit, usage, vitals, kill_all };

@@ -75,6 +75,17 @@ static void usage(const char *path, struct cgroup_usage *ret)
         ret->cpu_usec = cgroup_number(path, "cpu.stat", "usage_usec");
 }
 
+/* CPU is counted in every group, memory only where the controller is enabled. */
+static void vitals(const char *path, unsigned what, uint64_t *cpu_usec, uint64_t *memory)
+{
+        uint64_t usec = cgroup_number(path, "cpu.stat", "usage_usec");
+
+        if (usec != CGROUP_UNKNOWN)
+                *cpu_usec = usec;
+        if (what & CGROUP_MEMORY)
+                *memory = cgroup_number(path, "memory.current", NULL);
+}
+
 /* cgroup.kill is there since Linux 5.14, and reaches who is just being forked. Before that the
  * group is stopped first, so that nobody forks away from under our hands. */
 static void kill_all(const char *path)
@@ -86,4 +97,4 @@ static void kill_all(const char *path)
         cgroup_write(path, "cgroup.freeze", "0", NULL);
 }
 
-const struct cgroup_version cgroup_v2 = { limit, usage, kill_all };
+const struct cgroup_version cgroup_v2 = { limit, usage, vitals, kill_all };

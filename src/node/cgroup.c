@@ -731,9 +731,16 @@ static char *tracking_group(const struct cgroups *cs, const char *id)
 bool cgroups_each_process(
         struct cgroups *cs, const char *id, void (*each)(void *data, pid_t pid), void *data)
 {
-        AUTO(mem_freep) char *path = tracking_group(cs, id);
+        for (size_t i = 0; i < cs->trees_len; i++) {
+                AUTO(mem_freep) char *path = NULL;
 
-        return path != NULL && each_in(path, each, data);
+                if (!cs->trees[i].plain && !is_v2_limited(&cs->trees[i]))
+                        continue;
+                path = group_of(&cs->trees[i], id);
+                if (each_in(path, each, data))
+                        return true;
+        }
+        return false;
 }
 
 /* All processes of the task come into its group in @tree, too; they may fork meanwhile. */
@@ -804,6 +811,21 @@ void cgroups_usage(struct cgroups *cs, const char *id, struct cgroup_usage *ret)
 
                 if (cs->trees[i].enforces & CGROUP_MEMORY && access(path, F_OK) == 0)
                         cs->trees[i].version->usage(path, ret);
+        }
+}
+
+void cgroups_vitals(struct cgroups *cs, const char *id, unsigned needs, uint64_t *ret_cpu_usec,
+        uint64_t *ret_memory)
+{
+        *ret_cpu_usec = *ret_memory = CGROUP_UNKNOWN;
+        for (size_t i = 0; i < cs->trees_len; i++) {
+                const struct tree *tree = &cs->trees[i];
+                AUTO(mem_freep) char *path = NULL;
+
+                if (!tree->plain && (needs & tree->enforces) == 0)
+                        continue;
+                path = group_of(tree, id);
+                tree->version->vitals(path, tree->enforces, ret_cpu_usec, ret_memory);
         }
 }
 

@@ -86,6 +86,11 @@ struct cgroup_usage {
 };
 void cgroups_usage(struct cgroups *cs, const char *id, struct cgroup_usage *ret);
 
+/* What is read often: memory and CPU alone, of a run whose spec asks for the limits of @needs
+ * (cgroup_needs()). */
+void cgroups_vitals(struct cgroups *cs, const char *id, unsigned needs, uint64_t *ret_cpu_usec,
+        uint64_t *ret_memory);
+
 /* The process that was last killed because of the memory limit of task @id, as the kernel's log has
  * it. False if it does not tell. */
 struct cgroup_victim {

@@ -22,6 +22,7 @@
 #include "net/websocket.h"
 #include "node/exec.h"
 #include "node/logserve.h"
+#include "node/vitalserve.h"
 
 #define LINK_PROTOCOL        2
 #define LINK_PROTOCOL_MIN    1
@@ -39,6 +40,7 @@ struct link {
         struct link_config config;
         struct websocket *ws;
         struct logserve *logs;
+        struct vitalserve *vitals; /* NULL: not connected, or there are none */
         struct execs *execs;
         bool connected; /* the handshake is done and hello was sent */
         bool closed;    /* link_bye() */
@@ -89,6 +91,7 @@ static void end_connection(struct link *l)
         uv_timer_stop(&l->heartbeat);
         tasks_link_gone(l->config.tasks);
         logserve_free(take_ptr(l->logs));
+        vitalserve_free(take_ptr(l->vitals));
         execs_disconnect(l->execs);
 }
 
@@ -174,8 +177,9 @@ static void send_hello(struct link *l)
         l->config.describe_node(l->config.data, &node);
         buffer_printf(&b,
                 "{\"type\":\"hello\",\"protocol\":%d,\"protocol_min\":%d,\"note_seq\":%" PRIu64
-                ",\"log_query\":true,\"node\":",
-                LINK_PROTOCOL, LINK_PROTOCOL_MIN, outbox_last(l->config.outbox));
+                ",\"log_query\":true,\"vitals\":%s,\"node\":",
+                LINK_PROTOCOL, LINK_PROTOCOL_MIN, outbox_last(l->config.outbox),
+                l->vitals != NULL ? "true" : "false");
         record_write(&node_table, &node, &b);
         buffer_puts(&b, ",\"tasks\":[");
         while ((t = tasks_next_changed(l->config.tasks)) != NULL) /* all of them follow */
@@ -471,6 +475,12 @@ static void on_log_message(struct link *l, const json_t *message)
         logserve_message(l->logs, message);
 }
 
+static void on_vitals_message(struct link *l, const json_t *message)
+{
+        if (l->vitals != NULL)
+                vitalserve_message(l->vitals, message);
+}
+
 static void on_exec_message(struct link *l, const json_t *message)
 {
         execs_message(l->execs, message);
@@ -503,6 +513,7 @@ static const struct {
         { "log-open", on_log_message },
         { "log-more", on_log_message },
         { "log-close", on_log_message },
+        { "vitals-ask", on_vitals_message },
         { "exec-open", on_exec_message },
         { "exec-resize", on_exec_message },
         { "exec-signal", on_exec_message },
@@ -555,6 +566,8 @@ static void on_open(void *data)
         l->hello_mono = time_mono();
         begin_heartbeats(l, HEARTBEAT_DEFAULT_MS);
         l->logs = logserve_new(l->config.loop, l->ws, l->config.tasks);
+        if (l->config.vitals != NULL)
+                l->vitals = vitalserve_new(l->ws, l->config.vitals);
         execs_connect(l->execs, l->ws);
         send_hello(l);
         link_wake(l);
@@ -614,6 +627,12 @@ void link_log_grown(struct link *l, const char *task, const char *stream)
 {
         if (l->connected)
                 logserve_grown(l->logs, task, stream);
+}
+
+void link_looked(struct link *l)
+{
+        if (l->vitals != NULL)
+                vitalserve_looked(l->vitals);
 }
 
 void link_bye(struct link *l, const char *reason)

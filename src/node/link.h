@@ -8,6 +8,7 @@
 #include "node/servers.h"
 #include "node/specs.h"
 #include "node/task.h"
+#include "node/vitals.h"
 
 /* The agent's end of the link (docs/link.md): keeps a connection to the server, tells what is,
  * learns what shall be. */
@@ -21,6 +22,7 @@ struct link_config {
         struct tasks *tasks;
         struct specs *specs;
         struct outbox *outbox;
+        struct vitals *vitals; /* NULL: the server is told that there are none */
         void (*describe_node)(
                 void *data, struct node_status *ret); /* for hello; strings borrowed */
         void (*on_welcome)(void *data); /* a server is there, perhaps another one than before */
@@ -42,6 +44,9 @@ void link_wake(struct link *l);
 
 /* A captured stream has grown: followers are waiting. */
 void link_log_grown(struct link *l, const char *task, const char *stream);
+
+/* A look at the vitals is done: the server may have asked for it. */
+void link_looked(struct link *l);
 
 /* Says goodbye: `halt` or `restart` (docs/link.md), and stays closed. */
 void link_bye(struct link *l, const char *reason);

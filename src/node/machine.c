@@ -95,14 +95,24 @@ char *machine_cgroup_path(const char *text, const char *controller)
         return NULL;
 }
 
-uint64_t machine_mem_total(const char *text)
+static uint64_t read_mem(const char *text, const char *name)
 {
-        const char *value = find_line(text, "MemTotal:", 9);
+        const char *value = find_line(text, name, strlen(name));
         unsigned long long kib;
 
         if (value == NULL || sscanf(value, " %20llu kB", &kib) != 1 || kib > UINT64_MAX / 1024)
                 return MACHINE_UNKNOWN;
         return (uint64_t) kib * 1024;
+}
+
+uint64_t machine_mem_total(const char *text)
+{
+        return read_mem(text, "MemTotal:");
+}
+
+uint64_t machine_mem_available(const char *text)
+{
+        return read_mem(text, "MemAvailable:");
 }
 
 /* ---- files */

@@ -47,3 +47,5 @@ char *machine_cgroup_path(const char *text, const char *controller);
 
 /* "MemTotal:  16333012 kB" of /proc/meminfo, in bytes; MACHINE_UNKNOWN if it is not there. */
 uint64_t machine_mem_total(const char *text);
+/* The same of "MemAvailable:", what programs could still get. */
+uint64_t machine_mem_available(const char *text);

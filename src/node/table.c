@@ -408,6 +408,18 @@ void table_each(struct table *t, void (*each)(void *data, struct table_slot *slo
                         each(data, &t->slots[i]);
 }
 
+size_t table_slots(const struct table *t)
+{
+        return t->slots_len;
+}
+
+struct table_slot *table_at(struct table *t, size_t number)
+{
+        if (!atomic_load_explicit(&t->slots[number].used, memory_order_acquire))
+                return NULL;
+        return &t->slots[number];
+}
+
 const char *table_slot_job(const struct table_slot *slot)
 {
         return slot->job;

@@ -11,16 +11,10 @@
  * seen then. Between two looks a task can have as much as it gets. */
 #include "node/task-internal.h"
 
-#include <dirent.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
-#include "base/mem.h"
 #include "base/text.h"
+#include "node/usage.h"
 
 #define LOOK_EVERY_MS 1000
 
@@ -38,66 +32,18 @@ static bool is_watched(const struct task *t)
 
 /* ---- memory */
 
-/* Session and resident pages of /proc/PID/stat (proc(5)). */
-static bool read_stat(pid_t pid, pid_t *ret_session, uint64_t *ret_pages)
-{
-        AUTO(buffer_done) struct buffer text = { 0 };
-        char path[32];
-        const char *p;
-        int session;
-
-        snprintf(path, sizeof path, "/proc/%d/stat", (int) pid);
-        if (file_read(path, 8192, &text, NULL) < 0)
-                return false;
-        p = strrchr(buffer_str(&text), ')');
-        if (p == NULL || sscanf(p + 1,
-                                 " %*c %*d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
-                                 "%*d %*d %*d %*u %*u %20" SCNu64,
-                                 &session, ret_pages) != 2)
-                return false;
-        *ret_session = session;
-        return true;
-}
-
-static void add_pages(void *data, pid_t pid)
-{
-        uint64_t *sum = data, pages;
-        pid_t session;
-
-        if (read_stat(pid, &session, &pages))
-                *sum += pages;
-}
-
-static uint64_t pages_of_session(pid_t session)
-{
-        DIR *directory = opendir("/proc");
-        uint64_t sum = 0, pages;
-        pid_t whose;
-
-        if (directory == NULL)
-                return 0;
-        for (const struct dirent *e; (e = readdir(directory)) != NULL;) {
-                pid_t pid = atoi(e->d_name);
-
-                if (pid > 0 && read_stat(pid, &whose, &pages) && whose == session)
-                        sum += pages;
-        }
-        closedir(directory);
-        return sum;
-}
-
 static void check_memory(struct task *t)
 {
-        uint64_t limit = t->spec->job->limits.memory, pages = 0, bytes;
+        uint64_t limit = t->spec->job->limits.memory;
+        struct usage sum = { 0 };
         char message[TASK_REASON_MAX], text[TEXT_SIZE_MAX];
 
-        if (!cgroups_each_process(t->owner->config.cgroups, t->id, add_pages, &pages))
-                pages = pages_of_session(t->pid);
-        bytes = pages * (uint64_t) sysconf(_SC_PAGESIZE);
-        if (bytes <= limit)
+        if (!cgroups_each_process(t->owner->config.cgroups, t->id, usage_add, &sum))
+                sum = usage_of_session(t->pid);
+        if (sum.memory <= limit)
                 return;
         snprintf(message, sizeof message, "has %.1fMiB of memory, the limit is %s (watched)",
-                (double) bytes / (1024 * 1024), text_format_size(text, limit));
+                (double) sum.memory / (1024 * 1024), text_format_size(text, limit));
         task_apply(t, &(struct task_event){ .type = TASK_EV_UNFIT,
                               .message = message,
                               .final = t->spec->job->limits.over == RESTART_ACTION_END });

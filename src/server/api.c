@@ -343,6 +343,16 @@ int api_query_bool(struct http_request *req, const char *name, bool *ret, struct
         return error_set(err, ERR_INVALID, "%s: expected true or false, got \"%s\"", name, text);
 }
 
+int api_query_span(struct http_request *req, const char *name, usec_t *ret, struct error *err)
+{
+        const char *text = http_request_query(req, name);
+
+        if (text == NULL || time_parse_span(text, ret))
+                return 0;
+        return error_set(
+                err, ERR_INVALID, "%s: expected a duration such as 30s, got \"%s\"", name, text);
+}
+
 int api_query_time(struct http_request *req, const char *name, usec_t *ret_wall, struct error *err)
 {
         const char *text = http_request_query(req, name);
@@ -360,15 +370,13 @@ int api_query_time(struct http_request *req, const char *name, usec_t *ret_wall,
 static int wait_for_change(struct server *server, struct http_request *req,
         const struct route *route, const char *name, struct error *err)
 {
-        const char *text = http_request_query(req, "wait");
         int64_t index = -1;
         usec_t wait = WAIT_DEFAULT;
 
         if (!route->waits || api_query_int(req, "index", 0, INT64_MAX, &index, err) < 0)
                 return route->waits ? -1 : 0;
-        if (text != NULL && !time_parse_span(text, &wait))
-                return error_set(err, ERR_INVALID,
-                        "wait: expected a duration such as 30s, got \"%s\"", text);
+        if (api_query_span(req, "wait", &wait, err) < 0)
+                return -1;
         if (index < 0 || (uint64_t) index != state_index(server->state) || wait == 0)
                 return 0;
         feeds_wait(server->feeds, req, (uint64_t) index, MIN(wait, WAIT_MAX), route, name);

@@ -35,6 +35,9 @@ void api_on_request(void *data, struct http_request *req);
 /* The table of docs/http.md. */
 void api_reference(struct buffer *out);
 
+/* docs/metrics.md. */
+void api_metrics_reference(struct buffer *out);
+
 /* Answers. All end the request. */
 
 /* A problem document (RFC 9457). */
@@ -96,6 +99,9 @@ int api_query_int(struct http_request *req, const char *name, int64_t min, int64
 /* "true", "1" or "" (given without a value) is true; missing is false. */
 int api_query_bool(struct http_request *req, const char *name, bool *ret, struct error *err);
 
+/* A duration: *@ret is left alone if it is missing. */
+int api_query_span(struct http_request *req, const char *name, usec_t *ret, struct error *err);
+
 /* A point in time: RFC 3339, or how long ago ("10m"). Missing is 0. */
 int api_query_time(struct http_request *req, const char *name, usec_t *ret_wall, struct error *err);
 
@@ -152,6 +158,13 @@ void api_snapshot(struct server *server, struct http_request *req, const char *n
 /* After their requests have ended with the HTTP server. */
 void api_plans_end(struct server *server); /* answers none that is being made */
 void api_snapshots_end(struct server *server);
+void api_vitals_end(struct server *server);
+void api_metrics_end(struct server *server);
+
+void api_metrics(struct server *server, struct http_request *req, const char *name);
+void api_vitals(struct server *server, struct http_request *req, const char *name);
+void api_task_vitals(struct server *server, struct http_request *req, const char *name);
+void api_node_vitals(struct server *server, struct http_request *req, const char *name);
 
 void api_tasks_list(struct server *server, struct http_request *req, const char *name);
 void api_task_get(struct server *server, struct http_request *req, const char *name);

@@ -184,6 +184,8 @@ int link_read_hello(struct scan *s, struct link_hello *ret, struct error *err)
                         scan_int(s, &ret->note_seq);
                 else if (scan_text_is(&key, "log_query"))
                         scan_bool(s, &ret->log_query);
+                else if (scan_text_is(&key, "vitals"))
+                        scan_bool(s, &ret->vitals);
                 else if (scan_text_is(&key, "node"))
                         rc = read_node(s, &ret->node, err);
                 else if (scan_text_is(&key, "tasks"))

@@ -21,6 +21,7 @@ struct link_hello {
         int64_t protocol_min, protocol;
         int64_t note_seq; /* -1: it does not say */
         bool log_query;   /* knows the newer members of log-open */
+        bool vitals;      /* can be asked for them */
         struct node_status node;
         struct link_reports reports;
 };

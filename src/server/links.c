@@ -32,6 +32,7 @@
 #include "base/scan.h"
 #include "server/api.h"
 #include "server/exec.h"
+#include "server/gauges.h"
 #include "server/link-read.h"
 #include "server/logs.h"
 #include "server/witness.h"
@@ -75,7 +76,7 @@ struct connection {
         uint16_t close_code;                /* for a peer that breaks the protocol */
         int64_t agent_pid;                  /* by its hello */
         bool welcomed;
-        bool log_query;                         /* by its hello */
+        unsigned skills;                        /* enum link_skill, by its hello */
         struct cluster_effects all;             /* what the first assign says, until welcomed */
         struct buffer specs_text, assigns_text; /* gathered, until send_gathered() */
         const struct spec_text **specs;         /* what is in specs_text */
@@ -164,6 +165,7 @@ static void connection_gone(struct connection *c)
         if (c->welcomed) {
                 logs_node_down(c->links->server->logs, c->node);
                 exec_relays_node_down(c->links->server->exec_relays, c->node);
+                gauges_node_down(c->links->server->gauges, c->node);
         }
         connection_unref(c);
 }
@@ -376,17 +378,23 @@ void links_flush(struct links *l)
                 forget_spec_texts(l);
 }
 
+static bool send_json(struct connection *c, const char *json)
+{
+        if (c == NULL || !c->welcomed)
+                return false;
+        websocket_send(c->ws, true, json, strlen(json));
+        return true;
+}
+
 bool links_send(struct links *l, const char *node, const char *json)
 {
         struct connection *c;
         bool sent = false;
 
-        DL_FOREACH (l->connections, c) {
-                if (!c->welcomed || (node != NULL && strcmp(c->node, node) != 0))
-                        continue;
-                websocket_send(c->ws, true, json, strlen(json));
-                sent = true;
-        }
+        if (node != NULL)
+                return send_json(find(l, node), json);
+        DL_FOREACH (l->connections, c)
+                sent |= send_json(c, json);
         return sent;
 }
 
@@ -412,11 +420,11 @@ bool links_is_up(const struct links *l, const char *node)
         return c != NULL && c->welcomed;
 }
 
-bool links_can_query_logs(const struct links *l, const char *node)
+bool links_knows(const struct links *l, const char *node, enum link_skill skill)
 {
         const struct connection *c = find(l, node);
 
-        return c != NULL && c->log_query;
+        return c != NULL && c->welcomed && (c->skills & skill) != 0;
 }
 
 /* ---- Receiving */
@@ -620,7 +628,7 @@ static int hello(struct connection *c, struct link_hello *h, struct error *err)
         c->node = mem_strdup(node->name);
         HASH_ADD_KEYPTR(hh, c->links->by_node, c->node, strlen(c->node), c);
         c->agent_pid = node->agent_pid;
-        c->log_query = h->log_query;
+        c->skills = (h->log_query ? LINK_LOG_QUERY : 0u) | (h->vitals ? LINK_VITALS : 0u);
         witness_reports(c->links->server->witness, c->node, reports->reports, reports->len, true);
         return 0;
 }
@@ -737,6 +745,11 @@ static int on_notes(struct connection *c, struct scan *s, struct error *err)
         return take_notes(c, &notes, err);
 }
 
+static int on_vitals(struct connection *c, struct scan *s, struct error *err)
+{
+        return gauges_hear(c->links->server->gauges, c->node, s, err);
+}
+
 static int on_log_end(struct connection *c, const json_t *message, struct error *err)
 {
         const json_t *failure = json_object_get(message, "error");
@@ -781,6 +794,7 @@ static const struct {
         { "hello", on_hello, NULL, true },
         { "report", on_report, NULL, false },
         { "notes", on_notes, NULL, false },
+        { "vitals", on_vitals, NULL, false },
         { "log-end", NULL, on_log_end, false },
         { "exec-more", NULL, on_exec_message, false },
         { "exec-end", NULL, on_exec_message, false },

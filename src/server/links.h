@@ -44,5 +44,9 @@ void links_send_bytes(struct links *l, const char *node, uint32_t stream, uint64
 
 bool links_is_up(const struct links *l, const char *node);
 
-/* Whether @node's agent, which is connected, knows all members of log-open (docs/link.md). */
-bool links_can_query_logs(const struct links *l, const char *node);
+/* What older agents do not know. Whether @node's agent, which is connected, does. */
+enum link_skill {
+        LINK_LOG_QUERY = 1, /* all members of log-open (docs/link.md) */
+        LINK_VITALS = 2,
+};
+bool links_knows(const struct links *l, const char *node, enum link_skill skill);

@@ -154,7 +154,7 @@ static int check_agent(const struct request *r, const char *node, struct error *
 {
         struct links *links = r->logs->server->links;
 
-        if (!r->query || !links_is_up(links, node) || links_can_query_logs(links, node))
+        if (!r->query || !links_is_up(links, node) || links_knows(links, node, LINK_LOG_QUERY))
                 return 0;
         return error_set(err, ERR_CONFLICT,
                 "the agent of node %s is of an older version, which does not know since, until, "
@@ -197,7 +197,7 @@ static void stream_open(struct stream *s)
                 buffer_printf(&text, ",\"from\":%" PRId64, r->from);
         else if (r->last_lines >= 0)
                 buffer_printf(&text, ",\"last_lines\":%" PRId64, r->last_lines);
-        s->records = links_can_query_logs(r->logs->server->links, s->node);
+        s->records = links_knows(r->logs->server->links, s->node, LINK_LOG_QUERY);
         if (s->records)
                 put_query(r, &text);
         buffer_printf(&text, ",\"follow\":%s}", r->follow ? "true" : "false");

@@ -59,6 +59,10 @@ const struct route api_routes[] = {
                 "with follow), `?run=N`, `?grep=REGEX`, `?timestamps=true`",
                 "`text/plain`, streamed. With `?format=json`: one object per line "
                 "`{\"task\",\"stream\",\"offset\",\"time\",\"run\",\"text\"}`" },
+        { GET, "/v1/tasks/ID/vitals", ROLE_READ, api_task_vitals, false,
+                "`?since=TIME`, `?max_age=TIME` (10s)",
+                "`{newest, node, samples}`: what it uses, or null, and the samples of the last "
+                "hour" },
         { POST, "/v1/tasks/ID/signal", ROLE_OPERATE, api_task_signal, false, "`{\"signal\": NAME}`",
                 "`{}`: it was sent to the process group" },
         { GET, "/v1/tasks/ID/exec", ROLE_OPERATE, api_task_exec, false,
@@ -69,6 +73,13 @@ const struct route api_routes[] = {
         { GET, "/v1/nodes/NAME", ROLE_READ, api_node_get, true, "",
                 "the node, with its tasks as `placed`: each with `chosen`, why it is on this node, "
                 "and `leaving`, what it waits for to leave it, or null" },
+        { GET, "/v1/nodes/NAME/vitals", ROLE_READ, api_node_vitals, false,
+                "`?since=TIME`, `?max_age=TIME` (10s)",
+                "`{newest, samples}`: the same of the machine" },
+        { GET, "/v1/vitals", ROLE_READ, api_vitals, false,
+                "`?node=NAME`, `?tasks=true\\|false` (true), `?max_age=TIME` (10s)",
+                "`{nodes, tasks, silent}`: what all machines and tasks use, and the names of nodes "
+                "that do not say" },
         { POST, "/v1/nodes/NAME/cordon", ROLE_OPERATE, api_node_cordon, false,
                 "`{\"on\": true\\|false}` (true)", "`{index}`; it gets no new tasks" },
         { POST, "/v1/nodes/NAME/drain", ROLE_OPERATE, api_node_drain, false,
@@ -107,6 +118,8 @@ const struct route api_routes[] = {
                 "there" },
         { POST, "/v1/upgrade", ROLE_ADMIN, api_upgrade, false, "`{\"keeper\": PATH\\|null}`",
                 "`{}`, then keeper, agent and server of that machine are replaced; tasks run on" },
+        { GET, "/metrics", ROLE_READ, api_metrics, false, "",
+                "metrics.md; Prometheus text format 0.0.4" },
         { GET, "/v1/link", ROLE_NONE, api_link, false,
                 "WebSocket; over TCP with a node's credential", "docs/link.md" },
         { 0 },

@@ -13,13 +13,16 @@
 struct auth;
 struct exec_relays;
 struct feeds;
+struct gauges;
 struct identity;
 struct jobfiles;
 struct links;
 struct logs;
 struct plan_making;
+struct scrape;
 struct snapshot_stream;
 struct tokens;
+struct vitals_request;
 struct witness;
 
 struct server_options {
@@ -32,12 +35,14 @@ struct server_options {
         usec_t lost_after;              /* silence after which a node is taken for gone */
         int64_t keep_events;            /* the newest, at least so many of them */
         usec_t keep_events_for;         /* but none that is older */
-        const char **jobs;              /* job files and directories, ended by NULL */
+        int64_t metrics_tasks; /* with more tasks than that /metrics has no series per task */
+        const char **jobs;     /* job files and directories, ended by NULL */
 };
 
 struct server {
         uv_loop_t *loop;
         struct server_options options;
+        usec_t started_mono;
         char listen_text[ADDRESS_TEXT_MAX]; /* the TCP address with its real port, or empty */
         char url[ADDRESS_TEXT_MAX];         /* how others reach it, or empty */
         struct identity *identity;          /* NULL without TLS */
@@ -49,11 +54,14 @@ struct server {
         struct auth *auth;
         struct exec_relays *exec_relays;
         struct feeds *feeds;
+        struct gauges *gauges;
         struct jobfiles *jobfiles;
         struct links *links;
         struct logs *logs;
+        struct scrape *scrapes;            /* under way; metrics.c */
         struct plan_making *plans;         /* under way; api-plan.c */
         struct snapshot_stream *snapshots; /* under way; api-snapshot.c */
         struct tokens *tokens;
+        struct vitals_request *vitals_requests; /* under way; api-vitals.c */
         struct witness *witness;
 };

@@ -30,6 +30,7 @@
 #include "server/auth.h"
 #include "server/exec.h"
 #include "server/feeds.h"
+#include "server/gauges.h"
 #include "server/identity.h"
 #include "server/jobfiles.h"
 #include "server/links.h"
@@ -142,7 +143,10 @@ static void end_now(struct program *p)
         http_server_free(take_ptr(s->http));
         api_plans_end(s);
         api_snapshots_end(s);
+        api_vitals_end(s);
+        api_metrics_end(s);
         logs_free(take_ptr(s->logs));
+        gauges_free(take_ptr(s->gauges));
         feeds_free(take_ptr(s->feeds));
         witness_free(take_ptr(s->witness));
         identity_free(take_ptr(s->identity));
@@ -187,7 +191,8 @@ static int usage(const char *problem)
         fputs("usage: reeve server --data DIR --socket PATH [--listen ADDR:PORT]\n"
               "                    [--jobs PATH]... [--node NAME] [--advertise HOST[:PORT]]\n"
               "                    [--tls-cert FILE --tls-key FILE] [--lost-after DURATION]\n"
-              "                    [--keep-events N] [--keep-events-for DURATION]\n",
+              "                    [--keep-events N] [--keep-events-for DURATION]\n"
+              "                    [--metrics-tasks N]\n",
                 stderr);
         return error_code_exit(ERR_INVALID);
 }
@@ -207,6 +212,7 @@ static int parse_options(int argc, char **argv, struct server_options *ret)
                 { "lost-after", required_argument, NULL, 'o' },
                 { "keep-events", required_argument, NULL, 'e' },
                 { "keep-events-for", required_argument, NULL, 'E' },
+                { "metrics-tasks", required_argument, NULL, 'm' },
                 { 0 },
         };
         size_t jobs = 0;
@@ -250,6 +256,11 @@ static int parse_options(int argc, char **argv, struct server_options *ret)
                 case 'E':
                         if (!time_parse_span(optarg, &ret->keep_events_for))
                                 return usage("--keep-events-for: expected a duration such as 7d");
+                        break;
+                case 'm':
+                        if (!text_parse_int(
+                                    optarg, 0, SERVER_METRICS_TASKS_MAX, &ret->metrics_tasks))
+                                return usage("--metrics-tasks: expected a number to 1000000");
                         break;
                 default:
                         return usage(NULL);
@@ -356,6 +367,7 @@ static int start(struct server *s, struct error *err)
                 return -1;
         s->feeds = feeds_new(s);
         s->logs = logs_new(s);
+        s->gauges = gauges_new(s);
         s->exec_relays = exec_relays_new(s);
         s->links = links_new(s);
         s->witness = witness_new(s);
@@ -423,6 +435,8 @@ static int run(struct program *p)
         int status = 0;
 
         uv_loop_init(&loop);
+        uv_loop_configure(&loop, UV_METRICS_IDLE_TIME);
+        s->started_mono = time_mono();
         program_init(p, &loop);
         if (start(s, &err) < 0) {
                 log_error("%s", err.message);
@@ -449,6 +463,7 @@ int server_main(int argc, char **argv)
         program.server.options.lost_after = SERVER_LOST_AFTER;
         program.server.options.keep_events = SERVER_KEEP_EVENTS;
         program.server.options.keep_events_for = SERVER_KEEP_EVENTS_FOR;
+        program.server.options.metrics_tasks = SERVER_METRICS_TASKS;
         status = parse_options(argc, argv, &program.server.options);
         if (status != 0)
                 return status;

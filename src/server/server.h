@@ -8,10 +8,12 @@
  *
  * Flags: --data DIR --socket PATH [--listen ADDR:PORT] [--jobs PATH]... [--node NAME]
  * [--advertise HOST[:PORT]] [--tls-cert FILE --tls-key FILE] [--lost-after DURATION]
- * [--keep-events N] [--keep-events-for DURATION].
+ * [--keep-events N] [--keep-events-for DURATION] [--metrics-tasks N].
  * Returns the exit status: 0 after SIGTERM, 2 for a wrong flag, else that of the error. */
-#define SERVER_LOST_AFTER      (2 * USEC_SEC)
-#define SERVER_KEEP_EVENTS     100000
-#define SERVER_KEEP_EVENTS_MAX 100000000
-#define SERVER_KEEP_EVENTS_FOR (30 * USEC_DAY)
+#define SERVER_LOST_AFTER        (2 * USEC_SEC)
+#define SERVER_KEEP_EVENTS       100000
+#define SERVER_KEEP_EVENTS_MAX   100000000
+#define SERVER_KEEP_EVENTS_FOR   (30 * USEC_DAY)
+#define SERVER_METRICS_TASKS     10000
+#define SERVER_METRICS_TASKS_MAX 1000000
 int server_main(int argc, char **argv);

@@ -98,6 +98,8 @@ struct state {
         uv_timer_t deadline, retry;
         usec_t armed_for;   /* what `deadline` waits for */
         int64_t wall_ahead; /* of the monotonic clock, at the last submit */
+        struct state_counters counters;
+        usec_t commit_mono; /* when the one under way began */
         unsigned pending;   /* handles that are not closed, commits that are not reported */
 };
 
@@ -362,6 +364,7 @@ static void commit_flying(struct state *s)
 
         turn_to_batch(s->flying, &batch);
         s->pending++;
+        s->commit_mono = time_mono();
         store_commit(s->store, &batch, on_commit, s);
 }
 
@@ -469,6 +472,9 @@ static void on_commit(void *data, uint64_t revision, const struct error *err)
 
         (void) revision;
         s->pending--;
+        s->counters.commits++;
+        s->counters.commit_failures += err != NULL;
+        s->counters.commit_time += time_mono() - s->commit_mono;
         if (s->freed) {
                 free_if_done(s);
                 return;
@@ -616,6 +622,7 @@ int state_submit(struct state *s, const struct cluster_event *event, state_done_
                         entry_free(e);
                 return -1;
         }
+        s->counters.decisions++;
         if (event->type == CLUSTER_LOADED || event->type == CLUSTER_REVERT)
                 add_missing_zones(s);
         if (ret != NULL)
@@ -792,6 +799,11 @@ static int forget_row(void *data, const char *key, const char *value, size_t len
         old = old && row.last < f->newest;
         f->first_kept = old ? row.last + 1 : row.first;
         return old ? 0 : 1;
+}
+
+const struct state_counters *state_get_counters(const struct state *s)
+{
+        return &s->counters;
 }
 
 uint64_t state_events_stored(const struct state *s)

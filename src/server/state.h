@@ -93,6 +93,14 @@ uint64_t state_durable_event(const struct state *s);
 /* How many events there are, about. */
 uint64_t state_events_stored(const struct state *s);
 
+/* What it has done since the start of the server. */
+struct state_counters {
+        uint64_t decisions; /* events that the cluster has handled */
+        uint64_t commits, commit_failures;
+        usec_t commit_time; /* of all commits together */
+};
+const struct state_counters *state_get_counters(const struct state *s);
+
 /* Forgets old events: those before the newest @keep, and those older than @max_age; never the
  * newest. */
 void state_forget_events(struct state *s, uint64_t keep, usec_t max_age);

@@ -19,7 +19,7 @@
 #include "server/log-lines.h"
 #include "server/log-merge.h"
 
-static const char *page_path;
+static const char *page_path, *metrics_path;
 
 /* ---- Routes */
 
@@ -74,6 +74,17 @@ static void test_routes_page(void **state)
         if (strstr(buffer_str(&page), buffer_str(&table)) == NULL)
                 fail_msg("%s is not what the routes say; `test-server --table` prints it",
                         page_path);
+}
+
+static void test_metrics_page(void **state)
+{
+        AUTO(buffer_done) struct buffer page = { 0 }, table = { 0 };
+        struct error err;
+
+        (void) state;
+        assert_int_equal(file_read(metrics_path, 1 << 20, &page, &err), 0);
+        api_metrics_reference(&table);
+        assert_string_equal(buffer_str(&page), buffer_str(&table));
 }
 
 /* ---- Auth */
@@ -334,6 +345,7 @@ int main(int argc, char **argv)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_routes_match),
                 cmocka_unit_test(test_routes_page),
+                cmocka_unit_test(test_metrics_page),
                 cmocka_unit_test(test_auth_token),
                 cmocka_unit_test(test_auth_host),
                 cmocka_unit_test(test_lines_text),
@@ -352,6 +364,14 @@ int main(int argc, char **argv)
                 fputs(buffer_str(&table), stdout);
                 return 0;
         }
+        if (argc > 1 && strcmp(argv[1], "--metrics") == 0) {
+                AUTO(buffer_done) struct buffer page = { 0 };
+
+                api_metrics_reference(&page);
+                fputs(buffer_str(&page), stdout);
+                return 0;
+        }
         page_path = argc > 1 ? argv[1] : "docs/http.md";
+        metrics_path = argc > 2 ? argv[2] : "docs/metrics.md";
         return cmocka_run_group_tests_name("server", tests, NULL, NULL);
 }
