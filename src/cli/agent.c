@@ -32,7 +32,7 @@
 
 static struct {
         const char *data, *join, *name, *zone, *cpu, *memory, *disk, *ports, *logs_max,
-                *vitals_every;
+                *vitals_every, *syslog_socket, *journal_socket;
         struct option_list servers, attributes;
         bool detach;
 } opt;
@@ -58,6 +58,10 @@ static const struct option_row options[] = {
         { "logs-max", 0, OPTION_TEXT, &opt.logs_max, "SIZE",
                 "what all logs together may take; above, the oldest rotated files go (no limit)" },
         { "vitals-every", 0, OPTION_TEXT, &opt.vitals_every, "TIME", BEGIN_VITALS_HELP },
+        { "syslog-socket", 0, OPTION_TEXT, &opt.syslog_socket, "PATH",
+                "of the daemon for `logs.forward: syslog` (/dev/log)" },
+        { "journal-socket", 0, OPTION_TEXT, &opt.journal_socket, "PATH",
+                "of the daemon for `logs.forward: journal` (/run/systemd/journal/socket)" },
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL, "return as soon as the agent runs" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
@@ -89,6 +93,8 @@ static const struct {
         { "ports", &opt.ports },
         { "logs-max", &opt.logs_max },
         { "vitals-every", &opt.vitals_every },
+        { "syslog-socket", &opt.syslog_socket },
+        { "journal-socket", &opt.journal_socket },
 };
 
 static int check_servers(const struct servers *servers, struct error *err)
@@ -286,6 +292,8 @@ static void add_program(struct start *s)
         begin_add(b, "--ports", opt.ports);
         begin_add(b, "--logs-max", opt.logs_max);
         begin_add(b, "--vitals-every", opt.vitals_every);
+        begin_add(b, "--syslog-socket", opt.syslog_socket);
+        begin_add(b, "--journal-socket", opt.journal_socket);
 }
 
 static bool is_up(void *data)

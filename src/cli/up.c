@@ -16,7 +16,8 @@
 #include "node/agent-options.h"
 
 static struct {
-        const char *data, *socket, *listen, *node, *logs_max, *vitals_every;
+        const char *data, *socket, *listen, *node, *logs_max, *vitals_every, *syslog_socket,
+                *journal_socket;
         struct option_list jobs;
         struct begin_keep keep;
         bool detach;
@@ -36,6 +37,10 @@ static const struct option_row options[] = {
         { "logs-max", 0, OPTION_TEXT, &opt.logs_max, "SIZE",
                 "what all logs together may take; above, the oldest rotated files go (no limit)" },
         { "vitals-every", 0, OPTION_TEXT, &opt.vitals_every, "TIME", BEGIN_VITALS_HELP },
+        { "syslog-socket", 0, OPTION_TEXT, &opt.syslog_socket, "PATH",
+                "of the daemon for `logs.forward: syslog` (/dev/log)" },
+        { "journal-socket", 0, OPTION_TEXT, &opt.journal_socket, "PATH",
+                "of the daemon for `logs.forward: journal` (/run/systemd/journal/socket)" },
         BEGIN_KEEP_ROWS(opt.keep),
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL,
                 "return as soon as it answers; ends with `reeve down`" },
@@ -76,12 +81,24 @@ static int check_jobs(struct error *err)
         return 0;
 }
 
-/* What is the agent's to understand. */
-static int check_agent(const char *name, const char *value, struct error *err)
+/* Those that are the agent's. */
+static int check_agent_options(struct error *err)
 {
+        const struct {
+                const char *name, *value;
+        } texts[] = {
+                { "logs-max", opt.logs_max },
+                { "vitals-every", opt.vitals_every },
+                { "syslog-socket", opt.syslog_socket },
+                { "journal-socket", opt.journal_socket },
+        };
         struct agent_options scratch = { 0 };
 
-        return value == NULL ? 0 : agent_take_option(&scratch, name, value, err);
+        for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+                if (texts[i].value != NULL &&
+                        agent_take_option(&scratch, texts[i].name, texts[i].value, err) < 0)
+                        return -1;
+        return 0;
 }
 
 static int prepare(struct up *u, struct error *err)
@@ -93,9 +110,7 @@ static int prepare(struct up *u, struct error *err)
                         "a letter or digit",
                         u->node, TEXT_NAME_MAX);
         if (begin_check_keep(&opt.keep, err) < 0 || check_listen(err) < 0 || check_jobs(err) < 0 ||
-                check_agent("logs-max", opt.logs_max, err) < 0 ||
-                check_agent("vitals-every", opt.vitals_every, err) < 0 ||
-                begin_socket(opt.socket, &u->socket, err) < 0)
+                check_agent_options(err) < 0 || begin_socket(opt.socket, &u->socket, err) < 0)
                 return -1;
         return begin_init(&u->begin, opt.data, err);
 }
@@ -119,6 +134,8 @@ static void add_programs(struct up *u)
         begin_add(b, "--node", u->node);
         begin_add(b, "--logs-max", opt.logs_max);
         begin_add(b, "--vitals-every", opt.vitals_every);
+        begin_add(b, "--syslog-socket", opt.syslog_socket);
+        begin_add(b, "--journal-socket", opt.journal_socket);
 }
 
 /* What a GET over the socket answers, or NULL. */

@@ -18,6 +18,7 @@ const char *const job_kind_names[] = { "service", "batch", "cron", "system", NUL
 const char *const restart_policy_names[] = { "always", "on-failure", "never", NULL };
 const char *const restart_action_names[] = { "restart", "end", NULL };
 const char *const logs_when_full_names[] = { "block", "drop", NULL };
+const char *const logs_forward_names[] = { "none", "syslog", "journal", NULL };
 const char *const queue_mode_names[] = { "always", "never", "start-only", "restart-only", NULL };
 const char *const place_rule_names[] = { "spread", "pack", NULL };
 const char *const lost_action_names[] = { "move", "wait", "end", NULL };
@@ -204,6 +205,22 @@ static const struct job_field logs_fields[] = {
                 .help = "When the disk is full: `block` the task's writes until there is room, or "
                         "`drop` and count what cannot be kept.",
                 .example = "block" },
+        { .name = "forward",
+                .path = "logs.forward",
+                .type = FIELD_ENUM,
+                .names = logs_forward_names,
+                .offset = AT(logs.forward),
+                .has_default = true,
+                .initial = LOGS_FORWARD_NONE,
+                .help = "Where each line goes as well: to the `syslog` daemon of the machine "
+                        "(facility "
+                        "daemon, severity info, or err for stderr; the task is the tag), or to the "
+                        "`journal` of systemd (REEVE_JOB, REEVE_TASK, REEVE_RUN and REEVE_STREAM "
+                        "are "
+                        "its fields). Each at least once; what the daemon does not take waits in "
+                        "the "
+                        "log files.",
+                .example = "none" },
         { 0 },
 };
 

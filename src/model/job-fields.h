@@ -80,6 +80,7 @@ extern const struct job_field job_io_fields[], job_limits_fields[];   /* job-lim
 extern const char *const restart_policy_names[]; /* ended by NULL, as all of these */
 extern const char *const restart_action_names[];
 extern const char *const logs_when_full_names[];
+extern const char *const logs_forward_names[];
 extern const char *const place_rule_names[];
 extern const char *const lost_action_names[];
 extern const char *const update_order_names[];

@@ -31,6 +31,7 @@ enum job_kind {
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 enum restart_action { RESTART_ACTION_RESTART, RESTART_ACTION_END };
 enum logs_when_full { LOGS_BLOCK, LOGS_DROP };
+enum logs_forward { LOGS_FORWARD_NONE, LOGS_FORWARD_SYSLOG, LOGS_FORWARD_JOURNAL };
 enum queue_mode {
         QUEUE_ALWAYS,       /* a task without a place waits for one */
         QUEUE_NEVER,        /* it is rejected at once */
@@ -232,6 +233,7 @@ struct job_spec {
                 usec_t age;     /* of rotated files; 0: any */
                 usec_t keep;    /* after the task is gone. Default 1d */
                 enum logs_when_full when_full;
+                enum logs_forward forward;
         } logs;
 
         struct {

@@ -49,6 +49,15 @@ static int take_size(uint64_t *at, const char *option, const char *value, struct
         return 0;
 }
 
+static int take_path(const char **at, const char *option, const char *value, struct error *err)
+{
+        if (value[0] != '/')
+                return error_set(err, ERR_INVALID, "--%s %s: expected a path that begins with /",
+                        option, value);
+        *at = value;
+        return 0;
+}
+
 static int take_attribute(struct agent_options *o, const char *pair, struct error *err)
 {
         struct attributes scratch = { 0 };
@@ -106,6 +115,9 @@ int agent_take_option(
                 return take_size(&o->disk, name, value, err);
         if (strcmp(name, "logs-max") == 0)
                 return take_size(&o->logs_max, name, value, err);
+        if (strcmp(name, "syslog-socket") == 0 || strcmp(name, "journal-socket") == 0)
+                return take_path(
+                        name[0] == 's' ? &o->syslog_socket : &o->journal_socket, name, value, err);
         if (strcmp(name, "ports") == 0)
                 return take_ports(o, value, err);
         if (strcmp(name, "vitals-every") == 0)
@@ -132,6 +144,8 @@ static const struct option options[] = {
         { "ports", required_argument, NULL, 0 },
         { "logs-max", required_argument, NULL, 0 },
         { "vitals-every", required_argument, NULL, 0 },
+        { "syslog-socket", required_argument, NULL, 0 },
+        { "journal-socket", required_argument, NULL, 0 },
         { NULL, 0, NULL, 0 },
 };
 
@@ -139,7 +153,8 @@ static const char usage[] = "Usage (as a program of reeve-keeper, which it needs
                             "reeve agent --data DIR --socket PATH|--server ADDRESS[,ADDRESS...]\n"
                             "        [--node NAME] [--zone ZONE] [--attr NAME=VALUE]... [--cpu N]\n"
                             "        [--memory SIZE] [--disk SIZE] [--ports FIRST-LAST]\n"
-                            "        [--logs-max SIZE] [--vitals-every TIME|never]\n";
+                            "        [--logs-max SIZE] [--vitals-every TIME|never]\n"
+                            "        [--syslog-socket PATH] [--journal-socket PATH]\n";
 
 static int read_all(struct agent_options *o, int argc, char **argv, struct error *err)
 {

@@ -20,6 +20,7 @@ struct agent_options {
         uint64_t memory, disk; /* bytes */
         uint64_t logs_max;     /* bytes; 0: no limit */
         usec_t vitals_every;   /* between two samples; USEC_NEVER: none; 0: the default */
+        const char *syslog_socket, *journal_socket; /* for `logs.forward`; NULL: the usual place */
 };
 
 /* Reads the program's arguments. Returns -1, or the exit status of a program that ends now. */

@@ -34,6 +34,7 @@
 #include "node/fifos.h"
 #include "node/keeper-client.h"
 #include "node/link.h"
+#include "node/logforward.h"
 #include "node/logsweep.h"
 #include "node/machine.h"
 #include "node/outbox.h"
@@ -64,7 +65,9 @@ struct agent {
         struct outbox *outbox;
         struct specs *specs;
         struct cgroups *cgroups;
+        char *tasks_directory; /* a folder for each task, with its logs */
         struct capture *capture;
+        struct logforward *forward;
         struct keeper_client *keeper;
         struct tasks *tasks;
         struct vitals *vitals;
@@ -299,8 +302,8 @@ static const struct keeper_client_handlers keeper_handlers = {
 
 static void sweep_logs(struct agent *a)
 {
-        AUTO(mem_freep) char *path = mem_printf("%s/tasks", a->node_directory);
-        uint64_t room = logsweep_run(path, a->tasks, time_wall(), a->options.logs_max),
+        uint64_t room = logsweep_run(
+                         a->tasks_directory, a->tasks, time_wall(), a->options.logs_max),
                  taken = capture_get_taken(a->capture);
 
         a->sweep_at = room > UINT64_MAX - taken ? UINT64_MAX : taken + room;
@@ -317,14 +320,16 @@ static void on_grown(void *data, struct capture_stream *stream)
 {
         struct agent *a = data;
         struct task *t = capture_stream_get_owner(stream);
+        bool errors = t != NULL && stream == t->streams[TASK_STDERR];
 
-        if (t != NULL)
-                task_health_grown(t);
-        if (a->link != NULL && t != NULL)
-                link_log_grown(
-                        a->link, t->id, stream == t->streams[TASK_STDERR] ? "stderr" : "stdout");
         if (capture_get_taken(a->capture) >= a->sweep_at)
                 uv_timer_start(&a->sweep, on_sweep, 0, SWEEP_EVERY_MS);
+        if (t == NULL)
+                return;
+        task_health_grown(t);
+        task_forward_grown(t, errors ? TASK_STDERR : TASK_STDOUT);
+        if (a->link != NULL)
+                link_log_grown(a->link, t->id, errors ? "stderr" : "stdout");
 }
 
 static void on_flow(
@@ -521,6 +526,10 @@ static int open_state(struct agent *a, struct error *err)
         AUTO(mem_freep) char *outbox = mem_printf("%s/outbox", a->node_directory);
         AUTO(mem_freep) char *staging = mem_printf("%s/staging", a->node_directory);
         AUTO(mem_freep) char *jobs = mem_printf("%s/jobs", a->node_directory);
+        const char *const sockets[LOGFORWARD_ENDS] = {
+                [LOGFORWARD_SYSLOG] = a->options.syslog_socket,
+                [LOGFORWARD_JOURNAL] = a->options.journal_socket,
+        };
         struct capture_events events = { .grown = on_grown, .flow = on_flow, .data = a };
 
         if (table_open(table, &a->table, err) < 0 || fifos_prepare(a->node_directory, err) < 0 ||
@@ -528,6 +537,8 @@ static int open_state(struct agent *a, struct error *err)
                 capture_new(&a->loop, staging, &events, &a->capture, err) < 0)
                 return -1;
         a->specs = specs_new(jobs);
+        a->tasks_directory = mem_printf("%s/tasks", a->node_directory);
+        a->forward = logforward_new(&a->loop, a->tasks_directory, sockets);
         return 0;
 }
 
@@ -542,6 +553,7 @@ static int assemble(struct agent *a, struct error *err)
                 .specs = a->specs,
                 .cgroups = a->cgroups,
                 .capture = a->capture,
+                .forward = a->forward,
                 .on_changed = on_tasks_changed,
                 .data = a,
         };

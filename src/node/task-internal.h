@@ -125,6 +125,10 @@ int task_check_spare(const struct task *t, struct error *err);
  * disk) stay as they are. */
 void task_close_streams(struct task *t);
 
+/* What the streams have by now goes to the log daemon if the job says so. @over: the run is over.
+ */
+void task_forward(const struct task *t, bool over);
+
 /* Takes what is in the FIFOs now. */
 void task_drain_streams(struct task *t);
 

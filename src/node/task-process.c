@@ -117,6 +117,7 @@ static bool handle_end(struct task *t, struct task_event *event)
 
         task_look_at_end(t, event, detail);
         task_drain_streams(t);
+        task_forward(t, true);
         task_health_drain(t);
         event->type = TASK_EV_EXITED;
         return task_apply(t, event);

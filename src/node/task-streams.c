@@ -17,6 +17,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "node/logforward.h"
 
 /* Left for the link, log files that are begun anew, /proc, a new keeper. */
 #define DESCRIPTORS_RESERVED 64
@@ -131,6 +132,26 @@ void task_close_streams(struct task *t)
         task_deposit_name(name, t->id);
         keeper_client_drop(t->owner->config.keeper, name);
         t->deposited = false;
+}
+
+static void forward(const struct task *t, enum task_stream stream, bool over)
+{
+        enum logs_forward to = t->spec == NULL ? LOGS_FORWARD_NONE : t->spec->job->logs.forward;
+
+        if (to != LOGS_FORWARD_NONE)
+                logforward_look(t->owner->config.forward, t->id, stream_names[stream],
+                        to == LOGS_FORWARD_SYSLOG ? LOGFORWARD_SYSLOG : LOGFORWARD_JOURNAL, over);
+}
+
+void task_forward_grown(const struct task *t, enum task_stream stream)
+{
+        forward(t, stream, false);
+}
+
+void task_forward(const struct task *t, bool over)
+{
+        for (int i = 0; i < TASK_STREAMS; i++)
+                forward(t, (enum task_stream) i, over);
 }
 
 void task_drain_streams(struct task *t)

@@ -169,6 +169,7 @@ static void begin_one(struct task *t)
                 task_close_streams(t);
         if (t->spec == NULL)
                 return;
+        task_forward(t, t->pid == 0); /* the agent before us may not have come to it */
         if (table_booted_anew(ts->config.table)) {
                 task_drop_witness(t);
                 task_detach(t);

@@ -61,6 +61,7 @@ struct tasks_config {
         struct specs *specs;
         struct cgroups *cgroups;
         struct capture *capture;
+        struct logforward *forward;
         struct keeper_client *keeper;
         void (*on_changed)(
                 void *data); /* reports or outbox entries wait; called once until they are taken */
@@ -139,6 +140,9 @@ void task_note_flow(struct task *t, const struct capture_stream *stream, enum ca
 
 /* A stream of its has new bytes in its files. */
 void task_health_grown(struct task *t);
+
+/* The same, for `logs.forward`. */
+void task_forward_grown(const struct task *t, enum task_stream stream);
 
 /* Sends a signal to the process group of a task. ERR_NOT_FOUND: it is not on this node;
  * ERR_CONFLICT: it has no process. */

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import re
+import socket
 import subprocess
 import threading
 
@@ -284,6 +285,111 @@ def test_all_logs_of_a_node_have_a_limit(reeve):
 def test_a_wrong_limit_is_refused(reeve):
     done = reeve.cli('up', '--logs-max', 'much', check=False)
     assert done.returncode == 2 and '--logs-max much: expected a size, as 4GiB' in done.stderr
+
+
+class Daemon:
+    """A log daemon: keeps what comes to its socket."""
+
+    def __init__(self, path):
+        self.path, self.packets = path, []
+        self.socket = None
+
+    def listen(self):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.settimeout(0.05)
+
+    def receive(self):
+        """All that has come until now."""
+        try:
+            while True:
+                self.packets.append(self.socket.recv(1 << 20))
+        except TimeoutError:
+            return self.packets
+
+    def close(self):
+        if self.socket is not None:
+            self.socket.close()
+            os.unlink(self.path)
+            self.socket = None
+
+
+@pytest.fixture
+def daemons(reeve):
+    made = [Daemon(os.path.join(reeve.dir, name)) for name in ('syslog', 'journal')]
+    yield made
+    for daemon in made:
+        daemon.close()
+
+
+def journal_fields(packet):
+    """systemd.io/JOURNAL_NATIVE_PROTOCOL"""
+    fields = {}
+    while packet:
+        line, packet = packet.split(b'\n', 1)
+        if b'=' in line:
+            name, value = line.split(b'=', 1)
+        else:
+            name, length = line, int.from_bytes(packet[:8], 'little')
+            value, packet = packet[8:8 + length], packet[8 + length + 1:]
+        fields[name.decode()] = value
+    return fields
+
+
+def begin_with(reeve, daemons):
+    reeve.up('--syslog-socket', daemons[0].path, '--journal-socket', daemons[1].path)
+
+
+def test_lines_are_forwarded(reeve, daemons):
+    """To syslog as RFC 3164 has it, to the journal in its own protocol; a last line without an end is one, too; long
+    lines come in pieces; nobody else's lines come."""
+    for daemon in daemons:
+        daemon.listen()
+    begin_with(reeve, daemons)
+    text = r'echo first; echo wrong >&2; printf "odd \377\nno end"; exec 1>&-; exec sleep 1000'
+    reeve.apply({'s': {'kind': 'batch', 'logs': {'forward': 'syslog'}, **shell('echo one; echo two >&2; printf three')},
+                 'j': {'kind': 'batch', 'logs': {'forward': 'journal'}, **shell(text.replace('exec sleep 1000', 'true'))},
+                 'long': {'kind': 'batch', 'logs': {'forward': 'syslog'}, **shell('seq -s, 1 4000')},
+                 'other': {'kind': 'batch', **shell('echo not forwarded')}})
+    reeve.wait_for(lambda: len(daemons[0].receive()) >= 6 and len(daemons[1].receive()) >= 4, 'all lines have come')
+    texts = [p.decode() for p in daemons[0].packets]
+    assert all(re.match(r'<(30|27)>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (s|long)\.0: ', t) for t in texts), texts
+    assert [t[t.index('s.0: '):] for t in texts if ' s.0: ' in t and t.startswith('<30>')] == ['s.0: one', 's.0: three']
+    assert [t[t.index('s.0: '):] for t in texts if ' s.0: ' in t and t.startswith('<27>')] == ['s.0: two']
+    pieces = [t.split('long.0: ')[1] for t in texts if 'long.0: ' in t]
+    assert ''.join(pieces) == ','.join(str(n) for n in range(1, 4001)) and max(map(len, pieces)) == 8192
+    fields = [journal_fields(p) for p in daemons[1].packets]
+    assert {f['MESSAGE'] for f in fields} == {b'first', b'wrong', b'odd \377', b'no end'}
+    assert all((f['REEVE_JOB'], f['REEVE_TASK'], f['REEVE_RUN'], f['SYSLOG_IDENTIFIER']) == (b'j', b'j.0', b'1', b'j.0')
+               for f in fields)
+    assert {(f['REEVE_STREAM'], f['PRIORITY']) for f in fields} == {(b'stdout', b'6'), (b'stderr', b'3')}
+
+
+def test_each_line_is_forwarded_whoever_is_killed(reeve, daemons):
+    """At least once and in order, over kill -9 of agent and keeper, and while the daemon is away."""
+    syslog = daemons[0]
+    syslog.listen()
+    begin_with(reeve, daemons)
+    reeve.apply({'f': {'kind': 'batch', 'logs': {'forward': 'syslog'},
+                       **shell('for i in $(seq 1 3000); do echo line $i; [ $((i % 20)) = 0 ] && sleep 0.02; done; true')}})
+
+    def numbers():
+        return [int(p.rsplit(b' ', 1)[1]) for p in syslog.receive()]
+    for part, after in (('agent', 300), ('keeper', 700), ('agent', 1000)):
+        reeve.wait_for(lambda: numbers() and numbers()[-1] > after, f'line {after} is there')
+        assert reeve.kill(part)
+        reeve.wait_ready()
+    syslog.receive()
+    syslog.close()
+    reeve.wait_tasks('f', state='ended')
+    syslog.listen()
+    reeve.wait_for(lambda: numbers()[-1:] == [3000], 'the last line has come')
+    seen = numbers()
+    once = sorted(set(seen))
+    assert once == list(range(1, 3001))
+    firsts = list(dict.fromkeys(seen))
+    assert firsts == sorted(firsts), 'in order'
+    assert 'logs are not forwarded' in reeve.log() and 'logs are forwarded again' in reeve.log()
 
 
 def test_control_sequences_are_stripped(up):
