@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "cli/ansi.h"
 #include "cli/client.h"
 #include "cli/columns.h"
 #include "cli/command.h"
 #include "cli/terminal.h"
+#include "model/dossier.h"
 
 static bool as_json;
+static int64_t run_number;
 
 static const struct option_row options[] = {
+        { "run", 0, OPTION_INT, &run_number, "N",
+                "of a task: the dossier of that run, which has failed" },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "the server's answer as JSON" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
@@ -79,26 +85,110 @@ static void show(const char *asked, const json_t *why)
         terminal_print(&out);
 }
 
-static int run(const char *const *operands, struct error *err)
+/* ---- dossiers */
+
+/* What the task wrote stands indented by two columns, without what would steer the terminal. */
+static void put_dossier_line(struct buffer *out, const char *line, size_t width)
 {
-        AUTO(buffer_done) struct buffer path = { 0 };
-        AUTO(client_json_decref) json_t *why = NULL;
+        AUTO(buffer_done) struct buffer plain = { 0 };
+        struct ansi ansi = { 0 };
+        size_t indent = strspn(line, " ") >= 2 ? 2 : 0;
+
+        ansi_strip(&ansi, line + indent, strlen(line + indent), &plain);
+        buffer_printf(out, "%*s", (int) indent, "");
+        columns_wrap(out, buffer_str(&plain), indent, width);
+}
+
+static int show_dossier(const json_t *object, struct error *err)
+{
+        AUTO(buffer_done) struct buffer text = { 0 }, out = { 0 };
+        struct dossier d = { 0 };
+        size_t width = terminal_width();
+
+        if (record_read(&dossier_table, object, &d, err) < 0)
+                return error_wrap(err, "the server's answer");
+        dossier_tell(&d, &text);
+        record_done(&dossier_table, &d);
+        for (char *line = text.data, *end; line != NULL && *line != '\0'; line = end + 1) {
+                end = strchr(line, '\n');
+                *end = '\0';
+                put_dossier_line(&out, line, width);
+        }
+        terminal_print(&out);
+        return 0;
+}
+
+static int get_dossiers(const char *task, json_t **ret, struct error *err)
+{
+        AUTO(buffer_done) struct buffer rest = { 0 };
+        AUTO(mem_freep) char *path = NULL;
+
+        buffer_puts(&rest, "/dossiers");
+        if (run_number > 0)
+                buffer_printf(&rest, "?run=%" PRId64, run_number);
+        path = client_subject_path(task, buffer_str(&rest));
+        return client_get(path, ret, err);
+}
+
+static int why_run(const char *task, struct error *err)
+{
+        AUTO(client_json_decref) json_t *list = NULL;
+
+        if (!client_is_task(task))
+                return error_set(err, ERR_INVALID, "--run: expected a task (\"%s.0\")", task);
+        if (get_dossiers(task, &list, err) < 0)
+                return -1;
+        if (json_array_size(list) == 0)
+                return error_set(err, ERR_NOT_FOUND,
+                        "%s has no dossier of run %" PRId64
+                        ": it has not failed, or those of later runs have taken its place",
+                        task, run_number);
+        if (as_json)
+                terminal_print_json(json_array_get(list, 0));
+        return as_json ? 0 : show_dossier(json_array_get(list, 0), err);
+}
+
+static int why(const char *subject, struct error *err)
+{
+        AUTO(buffer_done) struct buffer path = { 0 }, gap = { 0 };
+        AUTO(client_json_decref) json_t *answer = NULL, *list = NULL;
+        struct error ignored = ERROR_INIT;
+        json_t *newest;
 
         buffer_puts(&path, "/v1/why/");
-        client_put_encoded(&path, *operands);
-        if (client_get(buffer_str(&path), &why, err) < 0)
+        client_put_encoded(&path, subject);
+        if (client_get(buffer_str(&path), &answer, err) < 0)
                 return -1;
-        if (as_json)
-                terminal_print_json(why);
-        else
-                show(*operands, why);
-        return 0;
+        /* An answer without it is better than none: its node may be away. */
+        if (client_is_task(subject))
+                get_dossiers(subject, &list, &ignored);
+        newest = json_array_get(list, 0);
+        if (as_json) {
+                json_object_set_new(
+                        answer, "dossier", newest != NULL ? json_incref(newest) : json_null());
+                terminal_print_json(answer);
+                return 0;
+        }
+        show(subject, answer);
+        if (newest == NULL)
+                return 0;
+        buffer_putc(&gap, '\n');
+        terminal_print(&gap);
+        return show_dossier(newest, err);
+}
+
+static int run(const char *const *operands, struct error *err)
+{
+        return run_number > 0 ? why_run(*operands, err) : why(*operands, err);
 }
 
 const struct command command_why = {
         .name = "why",
         .operands = "JOB|TASK|NODE",
         .summary = "explain why something is as it is, and what comes next",
+        .details =
+                "Of a task it also tells what is known of its last run that failed: the dossier. "
+                "Dossiers of the five newest such runs are kept as long as the task's logs.",
         .options = options,
         .operands_min = 1,
         .operands_max = 1,

@@ -162,6 +162,7 @@ void turn_publish(struct turn *turn, const struct event *event)
         copy->task = mem_strdup(event->task);
         copy->node = mem_strdup(event->node);
         copy->message = mem_strdup(event->message);
+        copy->failure = mem_strdup(event->failure);
         if (copy->time == 0)
                 copy->time = turn->now;
 

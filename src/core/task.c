@@ -145,6 +145,7 @@ static void PRINTF_LIKE(3, 4) note(struct step *s, enum event_kind kind, const c
         n->kind = kind;
         n->run = s->m->runs;
         n->version = s->m->run_version;
+        n->failure = NULL;
         va_start(args, format);
         vsnprintf(n->message, sizeof n->message, format, args);
         va_end(args);
@@ -450,6 +451,7 @@ static void park(struct step *s, const struct restart_decision *d)
         end_task(s, RESULT_FAILED, reason);
         m->parked = 1;
         note(s, EVENT_TASK_PARKED, "%s", m->reason);
+        s->fx->notes[s->fx->notes_len - 1].failure = "parked";
 }
 
 static void begin_or_wait(struct step *s, const struct restart_decision *d)
@@ -481,6 +483,7 @@ static void decide_next(struct step *s, const struct restart_end *end, usec_t en
         struct restart_decision d;
 
         restart_decide(s->spec, &history, end, ended_mono, s->seed, &d);
+        s->fx->failed = !d.success;
         m->failures = history.failures;
         m->burst_count = history.burst_count;
         m->burst_began_mono = history.burst_began_mono;
@@ -520,19 +523,36 @@ static void follow_stop(struct step *s)
                 begin_asked(s);
 }
 
+/* For whoever asks later what has changed since. */
+static void remember_good(struct step *s, const struct task_machine *before)
+{
+        s->m->good_run = before->runs;
+        s->m->good_version = before->run_version;
+        s->m->good_wall = s->now_wall;
+}
+
 static void end_run(struct step *s, const struct restart_end *end, usec_t ended_mono)
 {
-        struct task_machine *m = s->m;
+        struct task_machine *m = s->m, before = *m;
+        struct task_note *told = &s->fx->notes[s->fx->notes_len];
+        bool stopped = task_must_stop(m) || (m->state == TASK_STOPPING && !m->failing);
+        bool lasted = end->lasted >= s->spec->restart.healthy;
 
         m->exit_code = end->exit_code;
         m->signal = end->signal;
         note_end(s, end);
-        if (task_must_stop(m) || (m->state == TASK_STOPPING && !m->failing))
+        if (stopped) {
                 follow_stop(s);
-        else if (m->failing == FAILING_FOR_GOOD)
+        } else if (m->failing == FAILING_FOR_GOOD) {
+                s->fx->failed = true;
                 end_task(s, RESULT_FAILED, end->failed);
-        else
+        } else {
                 decide_next(s, end, ended_mono);
+        }
+        if (s->fx->failed)
+                told->failure = s->event->out_of_memory ? "oom" : "failed";
+        if (end->message == NULL && (lasted || (!s->fx->failed && !before.failing)))
+                remember_good(s, &before);
 }
 
 /* ---- Events */
@@ -727,6 +747,8 @@ static void on_health(struct step *s)
         m->unhealthy = !s->event->healthy;
         note(s, EVENT_TASK_HEALTH, "run %" PRIu64 " is %s: %s", m->runs,
                 m->unhealthy ? "unhealthy" : "healthy again", s->event->message);
+        if (m->unhealthy)
+                s->fx->notes[s->fx->notes_len - 1].failure = "unhealthy";
 }
 
 static void on_unfit(struct step *s)

@@ -87,6 +87,10 @@ struct task_machine {
         usec_t alive_by_mono; /* RUNNING: no sign of life until then is a failure; 0: none is due */
         usec_t alive_every;   /* of this run: between two signs of life; 0: none are */
         char status[TASK_STATUS_MAX]; /* what the program says of itself; empty: nothing */
+        uint64_t good_run;            /* the last that was good: it was a success, it lasted for
+                                         `healthy`, or it ran until somebody ended it; 0: none */
+        uint64_t good_version;        /* with which it was begun */
+        usec_t good_wall;             /* when it ended */
 };
 
 enum task_event_type {
@@ -145,6 +149,8 @@ struct task_event {
         const char *detail;   /* EXITED: more of why, in a few words; NULL: nothing to add */
         uint64_t memory_peak; /* EXITED: bytes that the run had at most; 0: unknown */
         usec_t cpu;           /* EXITED: CPU time that it used; 0: unknown */
+        bool out_of_memory;   /* EXITED: the kernel killed some of it for that */
+        bool core_dumped;     /* EXITED */
         const char *id; /* the task's name for texts ("`reeve restart web.0`"); NULL: the job's name
                            stands there */
 };
@@ -160,11 +166,13 @@ struct task_effects {
         bool spawn; /* begin run number machine->runs with version machine->run_version */
         int signal; /* send it to the whole process group; SIGKILL when the grace period is over */
         bool changed; /* the task's status looks different from outside */
+        bool failed;  /* a run has ended, or could not begin, and that is a failure */
         struct task_note {
                 enum event_kind kind;
                 /* Of the run it speaks of: the machine may be at the next one already. */
                 uint32_t version; /* 0: no run yet */
                 uint64_t run;
+                const char *failure;                /* event.failure; static, or NULL */
                 char message[TASK_REASON_MAX + 56]; /* "run 4 ended: exit code 3 after 1.2s" */
         } notes[TASK_NOTES_MAX];
         unsigned notes_len;

@@ -134,6 +134,63 @@ static void test_a_failed_run_is_no_success(void **state)
         assert_int_equal(l.m.result, RESULT_FAILED);
 }
 
+/* What has failed is told as such, and what was good before is remembered. */
+static void test_good_and_failed_runs(void **state)
+{
+        struct life l;
+
+        (void) state;
+        begin(&l, true, 0, 0);
+        exits(&l, 1); /* too soon to have been good */
+        assert_true(l.fx.failed);
+        assert_string_equal(l.fx.notes[0].failure, "failed");
+        assert_int_equal(l.m.good_run, 0);
+
+        begin_run(&l);
+        exits(&l, 0);
+        assert_false(l.fx.failed);
+        assert_null(l.fx.notes[0].failure);
+        assert_int_equal(l.m.good_run, 2);
+        assert_int_equal(l.m.good_wall, WALL + l.now);
+
+        begin_run(&l);
+        feed_at(&l,
+                &(struct task_event){ .type = TASK_EV_EXITED,
+                        .known = true,
+                        .exit_code = -1,
+                        .signal = SIGKILL,
+                        .out_of_memory = true },
+                l.now + SECONDS(11));
+        assert_string_equal(l.fx.notes[0].failure, "oom");
+        assert_int_equal(l.m.good_run, 3); /* it had lasted for `healthy` */
+
+        begin_run(&l);
+        desire(&l, 2, 1); /* a person wants it otherwise */
+        exits(&l, 1);
+        assert_false(l.fx.failed);
+        assert_int_equal(l.m.good_run, 4);
+        assert_int_equal(l.m.good_version, 1);
+}
+
+/* A run that is ended because it has failed was not good, and one that is parked says so. */
+static void test_failing_runs_are_not_good(void **state)
+{
+        struct life l;
+
+        (void) state;
+        begin(&l, true, 0, 0);
+        for (int i = 1; i <= 3; i++) {
+                if (i > 1)
+                        begin_run(&l);
+                feed(&l, (struct task_event){ .type = TASK_EV_UNFIT, .message = "unhealthy" });
+                exits(&l, 0);
+                assert_true(l.fx.failed);
+        }
+        assert_int_equal(l.m.state, TASK_ENDED);
+        assert_string_equal(l.fx.notes[1].failure, "parked");
+        assert_int_equal(l.m.good_run, 0);
+}
+
 /* Who is asked to go while it fails has been stopped, and has not failed. */
 static void test_a_stop_comes_before_a_failure(void **state)
 {
@@ -296,6 +353,8 @@ int main(void)
                 cmocka_unit_test(test_ready_when_said),
                 cmocka_unit_test(test_not_ready_in_time),
                 cmocka_unit_test(test_a_failed_run_is_no_success),
+                cmocka_unit_test(test_good_and_failed_runs),
+                cmocka_unit_test(test_failing_runs_are_not_good),
                 cmocka_unit_test(test_a_stop_comes_before_a_failure),
                 cmocka_unit_test(test_grace_ends_in_kill),
                 cmocka_unit_test(test_watchdog),

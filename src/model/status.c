@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "base/macros.h"
+#include "model/dossier.h"
 #include "model/job.h"
 #include "model/token.h"
 #include "model/vitals.h"
@@ -207,6 +208,9 @@ static const struct record_field event_fields[] = {
         FIELD(event, version, RECORD_INT, "of the job then; null if it concerns none"),
         FIELD(event, run, RECORD_INT, "the run of the task it tells of, if any"),
         FIELD(event, message, RECORD_STRING, "what happened and why, in one sentence"),
+        FIELD(event, failure, RECORD_STRING,
+                "`failed`, `oom` (out of memory), `parked` or `unhealthy`: what kind of failure it "
+                "tells of, if any"),
 };
 
 const struct record_table event_table = { "event", event_fields, ARRAY_SIZE(event_fields) };
@@ -227,6 +231,8 @@ void status_reference(struct buffer *out)
                 { "Job", "A job over all its tasks. Its spec is in job.md.", &job_table },
                 { "Node", "A machine with an agent.", &node_table },
                 { "Event", "Something that happened. It never changes.", &event_table },
+                { "Dossier", "What is known of a run that has failed, gathered at its end.",
+                        &dossier_table },
                 { "Token", "What lets somebody in. The token itself is told only to who makes it.",
                         &token_table },
                 { "Node vitals", "What a machine uses, with all that runs on it.",

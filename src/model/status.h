@@ -179,6 +179,7 @@ struct event {
         int64_t version;
         int64_t run;
         char *message; /* one sentence, with the reason */
+        char *failure; /* null unless it tells of one: "failed", "oom", "parked", "unhealthy" */
 };
 extern const struct record_table event_table;
 

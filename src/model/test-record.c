@@ -143,7 +143,7 @@ static void nothing_is_null(void **state)
         record_write(&event_table, &none, &b);
         assert_string_equal(buffer_str(&b),
                 "{\"index\":null,\"time\":null,\"kind\":null,\"job\":null,\"task\":null,\"node\":"
-                "null,\"version\":null,\"run\":null,\"message\":null}");
+                "null,\"version\":null,\"run\":null,\"message\":null,\"failure\":null}");
 }
 
 /* What is written, read, and written again, is the same. */

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/websocket.h"
+#include "node/dossiers.h"
 #include "node/exec.h"
 #include "node/logserve.h"
 #include "node/vitalserve.h"
@@ -177,7 +178,7 @@ static void send_hello(struct link *l)
         l->config.describe_node(l->config.data, &node);
         buffer_printf(&b,
                 "{\"type\":\"hello\",\"protocol\":%d,\"protocol_min\":%d,\"note_seq\":%" PRIu64
-                ",\"log_query\":true,\"vitals\":%s,\"node\":",
+                ",\"log_query\":true,\"dossiers\":true,\"vitals\":%s,\"node\":",
                 LINK_PROTOCOL, LINK_PROTOCOL_MIN, outbox_last(l->config.outbox),
                 l->vitals != NULL ? "true" : "false");
         record_write(&node_table, &node, &b);
@@ -502,6 +503,23 @@ static void on_signal(struct link *l, const json_t *message)
                 log_info("task %s: signal %s is sent", task, name);
 }
 
+/* Its name becomes part of a path. */
+static void on_dossiers_get(struct link *l, const json_t *message)
+{
+        const char *task = json_string_value(json_object_get(message, "task"));
+        AUTO(mem_freep) char *directory = NULL;
+        AUTO(buffer_done) struct buffer b = { 0 };
+
+        if (task == NULL || task[0] == '.' || strchr(task, '/') != NULL)
+                return;
+        directory = task_directory(l->config.tasks, task);
+        buffer_printf(&b, "{\"type\":\"dossiers\",\"request\":%" PRIu64 ",\"dossiers\":",
+                read_number(message, "request"));
+        dossiers_read(directory, &b);
+        buffer_putc(&b, '}');
+        send_text(l, &b);
+}
+
 static const struct {
         const char *type;
         void (*handle)(struct link *l, const json_t *message);
@@ -514,6 +532,7 @@ static const struct {
         { "log-more", on_log_message },
         { "log-close", on_log_message },
         { "vitals-ask", on_vitals_message },
+        { "dossiers-get", on_dossiers_get },
         { "exec-open", on_exec_message },
         { "exec-resize", on_exec_message },
         { "exec-signal", on_exec_message },

@@ -176,6 +176,7 @@ void task_look_at_end(struct task *t, struct task_event *event, char detail[TASK
                         "out of memory: %" PRIu64 " of its processes %s killed at the limit of %s",
                         usage.oom_kills, usage.oom_kills == 1 ? "was" : "were", limit);
         event->detail = detail;
+        event->out_of_memory = true;
 }
 
 /* ---- while it runs */

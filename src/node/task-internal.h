@@ -178,6 +178,16 @@ struct task_deposit {
 /* What a new keeper shall hold; how many. */
 size_t task_health_deposits(const struct task *t, struct task_deposit ret[2]);
 
+/* ---- task-dossier.c */
+
+/* Of the run of the committed machine, which has failed as @event says; @after: what was decided.
+ * Before that is committed. */
+void task_dossier_make(
+        struct task *t, const struct task_machine *after, const struct task_event *event);
+
+/* The current run is begun after all, although an earlier agent may have seen its start fail. */
+void task_dossier_withdraw(const struct task *t);
+
 /* ---- task-lease.c */
 
 /* Whether the lease of the task is over, or so near its end that nothing may be begun.

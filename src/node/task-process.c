@@ -131,6 +131,7 @@ static bool handle_wait_status(struct task *t, int status)
                 event.exit_code = WEXITSTATUS(status);
         else
                 event.signal = WTERMSIG(status);
+        event.core_dumped = !WIFEXITED(status) && WCOREDUMP(status);
         return handle_end(t, &event);
 }
 
@@ -269,6 +270,7 @@ bool tasks_record(struct tasks *ts, const struct keeper_record *record)
                 event.exit_code = record->status;
         else
                 event.signal = record->status;
+        event.core_dumped = record->code == CLD_DUMPED;
         return handle_end(t, &event);
 }
 

@@ -122,6 +122,7 @@ void task_judge(struct task *t)
         const struct table_run *record = table_run_record(t->slot);
 
         if (m->state == TASK_STARTING && record->run != m->runs) {
+                task_dossier_withdraw(t);
                 task_enqueue_spawn(t); /* it was decided, not done */
                 return;
         }

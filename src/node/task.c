@@ -144,6 +144,7 @@ static bool write_notes(
                         .version = effects->notes[i].version,
                         .run = (int64_t) effects->notes[i].run,
                         .message = message,
+                        .failure = (char *) (uintptr_t) effects->notes[i].failure, /* read only */
                         .index = RECORD_NULL,
                 };
 
@@ -187,6 +188,8 @@ bool task_apply(struct task *t, struct task_event *event)
 
         event->id = t->id;
         task_handle(&m, t->spec->job, event, time_mono(), time_wall(), random_seed(ts), &effects);
+        if (effects.failed)
+                task_dossier_make(t, &m, event);
         if (!write_notes(t, &effects, event->type == TASK_EV_EXITED, &seq))
                 return false;
         table_commit(ts->config.table, t->slot, &m, seq);

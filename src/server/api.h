@@ -168,6 +168,7 @@ void api_node_vitals(struct server *server, struct http_request *req, const char
 
 void api_tasks_list(struct server *server, struct http_request *req, const char *name);
 void api_task_get(struct server *server, struct http_request *req, const char *name);
+void api_task_dossiers(struct server *server, struct http_request *req, const char *name);
 void api_task_logs(struct server *server, struct http_request *req, const char *name);
 void api_task_stop(struct server *server, struct http_request *req, const char *name);
 void api_task_restart(struct server *server, struct http_request *req, const char *name);

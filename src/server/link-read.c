@@ -186,6 +186,8 @@ int link_read_hello(struct scan *s, struct link_hello *ret, struct error *err)
                         scan_bool(s, &ret->log_query);
                 else if (scan_text_is(&key, "vitals"))
                         scan_bool(s, &ret->vitals);
+                else if (scan_text_is(&key, "dossiers"))
+                        scan_bool(s, &ret->dossiers);
                 else if (scan_text_is(&key, "node"))
                         rc = read_node(s, &ret->node, err);
                 else if (scan_text_is(&key, "tasks"))

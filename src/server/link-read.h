@@ -22,6 +22,7 @@ struct link_hello {
         int64_t note_seq; /* -1: it does not say */
         bool log_query;   /* knows the newer members of log-open */
         bool vitals;      /* can be asked for them */
+        bool dossiers;    /* knows dossiers-get */
         struct node_status node;
         struct link_reports reports;
 };

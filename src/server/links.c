@@ -31,6 +31,7 @@
 #include "base/mem.h"
 #include "base/scan.h"
 #include "server/api.h"
+#include "server/dossiers.h"
 #include "server/exec.h"
 #include "server/gauges.h"
 #include "server/link-read.h"
@@ -164,6 +165,7 @@ static void connection_gone(struct connection *c)
                 HASH_DEL(c->links->by_node, c);
         if (c->welcomed) {
                 logs_node_down(c->links->server->logs, c->node);
+                dossiers_node_down(c->links->server->dossiers, c->node);
                 exec_relays_node_down(c->links->server->exec_relays, c->node);
                 gauges_node_down(c->links->server->gauges, c->node);
         }
@@ -628,7 +630,8 @@ static int hello(struct connection *c, struct link_hello *h, struct error *err)
         c->node = mem_strdup(node->name);
         HASH_ADD_KEYPTR(hh, c->links->by_node, c->node, strlen(c->node), c);
         c->agent_pid = node->agent_pid;
-        c->skills = (h->log_query ? LINK_LOG_QUERY : 0u) | (h->vitals ? LINK_VITALS : 0u);
+        c->skills = (h->log_query ? LINK_LOG_QUERY : 0u) | (h->vitals ? LINK_VITALS : 0u) |
+                    (h->dossiers ? LINK_DOSSIERS : 0u);
         witness_reports(c->links->server->witness, c->node, reports->reports, reports->len, true);
         return 0;
 }
@@ -774,6 +777,13 @@ static int on_exec_message(struct connection *c, const json_t *message, struct e
         return 0;
 }
 
+static int on_dossiers(struct connection *c, const json_t *message, struct error *err)
+{
+        (void) err;
+        dossiers_message(c->links->server->dossiers, c->node, message);
+        return 0;
+}
+
 static int on_bye(struct connection *c, const json_t *message, struct error *err)
 {
         const char *reason = json_string_value(json_object_get(message, "reason"));
@@ -796,6 +806,7 @@ static const struct {
         { "notes", on_notes, NULL, false },
         { "vitals", on_vitals, NULL, false },
         { "log-end", NULL, on_log_end, false },
+        { "dossiers", NULL, on_dossiers, false },
         { "exec-more", NULL, on_exec_message, false },
         { "exec-end", NULL, on_exec_message, false },
         { "bye", NULL, on_bye, false },

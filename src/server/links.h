@@ -48,5 +48,6 @@ bool links_is_up(const struct links *l, const char *node);
 enum link_skill {
         LINK_LOG_QUERY = 1, /* all members of log-open (docs/link.md) */
         LINK_VITALS = 2,
+        LINK_DOSSIERS = 4,
 };
 bool links_knows(const struct links *l, const char *node, enum link_skill skill);

@@ -63,6 +63,9 @@ const struct route api_routes[] = {
                 "`?since=TIME`, `?max_age=TIME` (10s)",
                 "`{newest, node, samples}`: what it uses, or null, and the samples of the last "
                 "hour" },
+        { GET, "/v1/tasks/ID/dossiers", ROLE_READ, api_task_dossiers, false, "`?run=N`",
+                "array of dossiers of runs that have failed, the newest first; `503` while its "
+                "node is away" },
         { POST, "/v1/tasks/ID/signal", ROLE_OPERATE, api_task_signal, false, "`{\"signal\": NAME}`",
                 "`{}`: it was sent to the process group" },
         { GET, "/v1/tasks/ID/exec", ROLE_OPERATE, api_task_exec, false,

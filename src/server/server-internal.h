@@ -11,6 +11,7 @@
  * its end. */
 
 struct auth;
+struct dossiers;
 struct exec_relays;
 struct feeds;
 struct gauges;
@@ -52,6 +53,7 @@ struct server {
         struct state *state;
         struct http_server *http;
         struct auth *auth;
+        struct dossiers *dossiers;
         struct exec_relays *exec_relays;
         struct feeds *feeds;
         struct gauges *gauges;

@@ -28,6 +28,7 @@
 #include "keeper/launch.h"
 #include "server/api.h"
 #include "server/auth.h"
+#include "server/dossiers.h"
 #include "server/exec.h"
 #include "server/feeds.h"
 #include "server/gauges.h"
@@ -145,6 +146,7 @@ static void end_now(struct program *p)
         api_snapshots_end(s);
         api_vitals_end(s);
         api_metrics_end(s);
+        dossiers_free(take_ptr(s->dossiers));
         logs_free(take_ptr(s->logs));
         gauges_free(take_ptr(s->gauges));
         feeds_free(take_ptr(s->feeds));
@@ -368,6 +370,7 @@ static int start(struct server *s, struct error *err)
         s->feeds = feeds_new(s);
         s->logs = logs_new(s);
         s->gauges = gauges_new(s);
+        s->dossiers = dossiers_new(s);
         s->exec_relays = exec_relays_new(s);
         s->links = links_new(s);
         s->witness = witness_new(s);

@@ -418,7 +418,7 @@ def test_why(up):
     up.wait_tasks('bad', state='ended')
     up.wait_running('web', 1)
     answer = up.cli_json('why', 'bad.0')
-    assert set(answer) == {'subject', 'kind', 'summary', 'chain', 'next'}
+    assert set(answer) == {'subject', 'kind', 'summary', 'chain', 'next', 'dossier'}
     assert 'exit code 5' in answer['summary'] and any('exit code 5' in c['message'] for c in answer['chain'])
     for subject in ('bad', 'web.0', up.node):
         assert subject in up.cli('why', subject).stdout
