@@ -212,6 +212,22 @@ def log(kind, tools, parent, options, megabytes, chunk):
         }
 
 
+def everything(kind, tools, parent, options):
+    """Memory per task with limits, checks and all else that one machine has to offer."""
+    without = memory_at_rest(kind, tools, parent)
+    with contextlib.closing(Answers()) as answers, running(kind, tools, parent) as run:
+        run.peer.prepare_everything(options.tasks, run.reports.path, answers.url)
+        run.launch(options.tasks)
+        deadline = time.monotonic() + 60
+        while answers.asked < 3 * options.tasks:  # ready, and two checks of each
+            if time.monotonic() > deadline:
+                raise Failed(f"{answers.asked} checks of {options.tasks} tasks within 60 s")
+            time.sleep(0.1)
+        machine.settle(run.supervisors())
+        full = run.by_role(machine.pss_kib)
+        return {role: (full[role] - without.get(role, 0)) / options.tasks for role in full}
+
+
 def lines_and_seconds(command, environment=None):
     """How many lines a command prints, and how long it takes."""
     begin = time.monotonic()

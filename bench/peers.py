@@ -195,6 +195,19 @@ class Reeve(Peer):
         job = self.job([self.tools.child, reports], count, health=checks)
         self.jobs = self.job_file("jobs.json", {"bench": job})
 
+    def prepare_everything(self, count, reports, url):
+        job = self.job(
+            [self.tools.child, reports], count,
+            limits={"memory": "64MiB", "pids": 16, "cpu": 1.5, "files": 256},
+            max_run_time="10d",
+            ready={"http": url, "interval": "5s"},
+            health=[{"http": url, "interval": "5s"}],
+            logs={"age": "7d", "forward": "syslog"},
+            env={"NAME": "${task.id}"},
+            update={"order": "start-first", "healthy": "5s"},
+        )
+        self.jobs = self.job_file("jobs.json", {"bench": job})
+
     def prepare_log(self, command, file_bytes, files):
         logs = {"size": f"{file_bytes}B", "files": files}
         self.jobs = self.job_file("jobs.json", {"bench": self.job(command, logs=logs)})
