@@ -61,8 +61,8 @@ extern const struct command command_agent, command_apply, command_completion, co
         command_rebalance, command_reference, command_remove, command_restart, command_revert,
         command_scale, command_schema, command_server, command_signal, command_sim,
         command_snapshot_inspect, command_snapshot_restore, command_snapshot_save, command_stop,
-        command_token_create, command_token_list, command_token_revoke, command_up, command_upgrade,
-        command_version, command_why;
+        command_token_create, command_token_list, command_token_revoke, command_top, command_up,
+        command_upgrade, command_version, command_why;
 
 /* All of them, in the order of `reeve help`; ends with NULL. */
 extern const struct command *const commands[];

@@ -32,6 +32,7 @@ const struct command *const commands[] = {
         &command_jobs,
         &command_job,
         &command_ps,
+        &command_top,
         &command_logs,
         &command_exec,
         &command_signal,

@@ -16,6 +16,9 @@ int show_tasks(const json_t *tasks, usec_t now_wall, struct error *err);
 /* A cell; empty for what is null. */
 void show_number(struct table *table, enum table_style style, int64_t number);
 
+/* What the server says why @asked is as it is, in lines of at most @width columns (0: no limit). */
+void show_why(struct buffer *out, const char *asked, const json_t *why, size_t width);
+
 /* A line per event: time, kind, subject, message. */
 int show_event(const json_t *event, struct error *err);
 int show_events(const json_t *events, struct error *err);

@@ -9,6 +9,7 @@
 #include "cli/client.h"
 #include "cli/columns.h"
 #include "cli/command.h"
+#include "cli/show.h"
 #include "cli/terminal.h"
 #include "model/dossier.h"
 
@@ -65,23 +66,28 @@ static void put_link(struct buffer *out, const json_t *link, const char *asked, 
         columns_wrap(out, message != NULL ? message : "-", indent, width);
 }
 
-static void show(const char *asked, const json_t *why)
+void show_why(struct buffer *out, const char *asked, const json_t *why, size_t width)
 {
-        AUTO(buffer_done) struct buffer out = { 0 };
         const json_t *chain = json_object_get(why, "chain"), *link;
         const char *summary = json_string_value(json_object_get(why, "summary"));
         const char *next = json_string_value(json_object_get(why, "next"));
-        size_t width = terminal_width();
 
-        columns_wrap(&out, summary != NULL ? summary : "-", 0, width);
+        columns_wrap(out, summary != NULL ? summary : "-", 0, width);
         if (json_array_size(chain) > 0)
-                buffer_puts(&out, "\nWhat led to it:\n");
+                buffer_puts(out, "\nWhat led to it:\n");
         for (size_t i = 0; (link = json_array_get(chain, i)) != NULL; i++)
-                put_link(&out, link, asked, width);
+                put_link(out, link, asked, width);
         if (next != NULL) {
-                buffer_puts(&out, "\nNext: ");
-                columns_wrap(&out, next, 6, width);
+                buffer_puts(out, "\nNext: ");
+                columns_wrap(out, next, 6, width);
         }
+}
+
+static void print(const char *asked, const json_t *why)
+{
+        AUTO(buffer_done) struct buffer out = { 0 };
+
+        show_why(&out, asked, why, terminal_width());
         terminal_print(&out);
 }
 
@@ -169,7 +175,7 @@ static int why(const char *subject, struct error *err)
                 terminal_print_json(answer);
                 return 0;
         }
-        show(subject, answer);
+        print(subject, answer);
         if (newest == NULL)
                 return 0;
         buffer_putc(&gap, '\n');
