@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What `reeve top` makes of the server's answers: who is shown, in which order, with which numbers. */
+/* What `reeve top` makes of the server's answers: who is shown, in which order, with which numbers.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,11 +13,13 @@
 #include "cli/top-model.h"
 
 static const char tasks_text[] =
-        "[{\"id\": \"db.0\", \"job\": \"db\", \"state\": \"running\", \"node\": \"west\", \"pid\": 7, "
+        "[{\"id\": \"db.0\", \"job\": \"db\", \"state\": \"running\", \"node\": \"west\", \"pid\": "
+        "7, "
         "\"runs\": 3, \"since\": \"2026-11-20T15:00:00Z\", \"reason\": \"was asked to run\"},"
         " {\"id\": \"web.0\", \"job\": \"web\", \"state\": \"queued\", \"runs\": 9, "
         "\"since\": \"2026-11-20T15:02:00Z\", \"reason\": \"no node has so much memory\"},"
-        " {\"id\": \"web.1\", \"job\": \"web\", \"state\": \"running\", \"node\": \"east\", \"pid\": 8, "
+        " {\"id\": \"web.1\", \"job\": \"web\", \"state\": \"running\", \"node\": \"east\", "
+        "\"pid\": 8, "
         "\"runs\": 1, \"since\": \"2026-11-20T15:01:00Z\"},"
         " {\"id\": \"web.10\", \"job\": \"web\", \"state\": \"running\", \"node\": \"east\", "
         "\"pid\": 9, \"runs\": 2, \"since\": \"2026-11-20T15:03:00Z\"}]";

@@ -2,11 +2,11 @@
 /* Top's live part: one loop in which the keyboard, the server's answers and time are waited for.
  *
  * Tasks come by a long poll: a change of state is seen when it happens, though at most every
- * TASKS_GAP_MS. CPU and memory come every so often. Both go on while a person looks at a log or reads
- * why. A server that is away is asked again until it is back; the screen says so meanwhile.
+ * TASKS_GAP_MS. CPU and memory come every so often. Both go on while a person looks at a log or
+ * reads why. A server that is away is asked again until it is back; the screen says so meanwhile.
  *
- * A fetch is one request and what becomes of its answer; there is one per kind of question, and a new
- * one takes the place of the old. */
+ * A fetch is one request and what becomes of its answer; there is one per kind of question, and a
+ * new one takes the place of the old. */
 #include "cli/top-live.h"
 
 #include <inttypes.h>
@@ -56,7 +56,7 @@ struct live {
         struct fetch fetches[FETCHES];
         struct watch keys;
         uv_signal_t resized, ends[3];
-        char *done_message; /* of the command under way */
+        char *done_message;            /* of the command under way */
         char stop[TEXT_NAME_MAX + 16]; /* the task that a person is asked about; "": none */
         bool typing;                   /* the filter */
         char filter_before[TOP_FILTER_MAX];
@@ -116,7 +116,7 @@ static void ask_vitals(uv_timer_t *timer);
 
 static enum fetch_kind kind_of(const struct fetch *f)
 {
-        return (enum fetch_kind) (f - f->live->fetches);
+        return (enum fetch_kind)(f - f->live->fetches);
 }
 
 static void on_head(void *data, int status)
@@ -245,8 +245,7 @@ static void ask_vitals(uv_timer_t *timer)
         ask(l, FETCH_VITALS, "GET", &path, WAIT_MORE);
 }
 
-static void ask_about(
-        struct live *l, enum fetch_kind kind, const char *method, const char *before,
+static void ask_about(struct live *l, enum fetch_kind kind, const char *method, const char *before,
         const char *id, const char *rest)
 {
         struct buffer path = { 0 };
@@ -306,9 +305,8 @@ static void answer(struct live *l, enum fetch_kind kind)
 {
         struct fetch *f = &l->fetches[kind];
         AUTO(client_json_decref)
-        json_t *json = kind == FETCH_LOGS
-                               ? NULL
-                               : json_loadb(buffer_str(&f->body), f->body.len, 0, NULL);
+        json_t *json =
+                kind == FETCH_LOGS ? NULL : json_loadb(buffer_str(&f->body), f->body.len, 0, NULL);
 
         switch (kind) {
         case FETCH_TASKS:

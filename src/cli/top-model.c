@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Top's model: tasks as the API lists them, with what the vitals say of each. Both come by themselves
- * and at different times; top_model_arrange() puts them together. */
+/* Top's model: tasks as the API lists them, with what the vitals say of each. Both come by
+ * themselves and at different times; top_model_arrange() puts them together. */
 #include "cli/top-model.h"
 
 #include <inttypes.h>
@@ -350,9 +350,9 @@ void top_put_cell(
                 buffer_printf(out, "%" PRId64, MAX(s->runs, (int64_t) 0));
                 break;
         case TOP_COLUMN_AGE:
-                buffer_puts(out, s->since == 0 ? "-"
-                                               : time_format_span(span,
-                                                         now_wall - MIN(s->since, now_wall)));
+                buffer_puts(out,
+                        s->since == 0 ? "-"
+                                      : time_format_span(span, now_wall - MIN(s->since, now_wall)));
                 break;
         case TOP_COLUMN_REASON:
                 buffer_puts(out, s->reason != NULL ? s->reason : "-");

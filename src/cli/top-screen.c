@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Top's screen. Each draw puts the whole page together and leaves it to ncurses to send what differs,
- * so that nothing flickers. All that comes from outside passes columns_put(), which counts columns
- * and lets no control character through. Colour only adds to what the words say. */
+/* Top's screen. Each draw puts the whole page together and leaves it to ncurses to send what
+ * differs, so that nothing flickers. All that comes from outside passes columns_put(), which counts
+ * columns and lets no control character through. Colour only adds to what the words say. */
 #include "cli/top-screen.h"
 
 #include <inttypes.h>
@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/ansi.h"
 #include "cli/columns.h"
 #include "cli/show.h"
 #include "cli/terminal.h"
@@ -75,21 +76,19 @@ void top_view_clear(struct top_view *v)
         v->lines_len = v->first = 0;
 }
 
-/* Without sequences that steer a terminal (ECMA-48: ESC [ ... final byte) and with tabs as spaces. */
+/* Without sequences that steer a terminal, and with tabs as spaces. */
 static char *clean(const char *text, size_t len)
 {
+        AUTO(buffer_done) struct buffer plain = { 0 };
         struct buffer out = { 0 };
+        struct ansi ansi = { 0 };
 
-        for (size_t i = 0; i < len; i++) {
-                if (text[i] == '\t') {
+        ansi_strip(&ansi, text, len, &plain);
+        for (size_t i = 0; i < plain.len; i++)
+                if (plain.data[i] == '\t')
                         buffer_puts(&out, "        ");
-                } else if (text[i] == '\033' && i + 1 < len && text[i + 1] == '[') {
-                        for (i += 2; i < len && (text[i] < '@' || text[i] > '~'); i++)
-                                ;
-                } else if (text[i] != '\r' && text[i] != '\0') {
-                        buffer_putc(&out, text[i]);
-                }
-        }
+                else if (plain.data[i] != '\r' && plain.data[i] != '\0')
+                        buffer_putc(&out, plain.data[i]);
         return buffer_take(&out);
 }
 
@@ -137,7 +136,8 @@ static void draw_machine(const struct top_model *m)
         buffer_putc(&out, ' ');
         show_bytes(&out, sum.memory, sum.memory_total);
         if (m->nodes_len == 1 && sum.load != RECORD_NULL)
-                buffer_printf(&out, "  load %" PRId64 ".%02" PRId64, sum.load / 100, sum.load % 100);
+                buffer_printf(
+                        &out, "  load %" PRId64 ".%02" PRId64, sum.load / 100, sum.load % 100);
         put(0, 0, COLS, m->nodes_len == 0 ? "no machine has said yet how it is" : buffer_str(&out));
 }
 
@@ -220,9 +220,8 @@ static enum table_style state_style(const struct task_status *s)
 {
         if (s->state == TASK_RUNNING)
                 return s->ready && s->healthy ? TABLE_GOOD : TABLE_WARN;
-        if (s->state == TASK_LOST ||
-                (s->state == TASK_ENDED && s->result != RESULT_SUCCEEDED &&
-                        s->result != RESULT_STOPPED))
+        if (s->state == TASK_LOST || (s->state == TASK_ENDED && s->result != RESULT_SUCCEEDED &&
+                                             s->result != RESULT_STOPPED))
                 return TABLE_BAD;
         return s->state == TASK_ENDED ? TABLE_DIM : TABLE_WARN;
 }
@@ -296,7 +295,8 @@ static const char *hint(enum top_page page)
 {
         switch (page) {
         case TOP_TABLE:
-                return "Enter why  l log  r restart  s stop  / filter  c m n a sort  ? help  q quit";
+                return "Enter why  l log  r restart  s stop  / filter  c m n a sort  ? help  q "
+                       "quit";
         case TOP_LOGS:
                 return "up down page-up page-down scroll, End follows  q back";
         case TOP_WHY:

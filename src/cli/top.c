@@ -27,9 +27,9 @@ static const struct option_row options[] = {
                 "only tasks with this in their name, state, node or reason" },
         { "job", 'j', OPTION_TEXT, &query.job, "JOB", "only tasks of this job" },
         { "node", 'n', OPTION_TEXT, &query.node, "NODE", "only this node, and tasks on it" },
-        { "interval", 'i', OPTION_SPAN, &query.every, "TIME", "how often CPU and memory are new (2s)" },
-        { "once", '1', OPTION_FLAG, &once, NULL,
-                "print one table and end; so without a terminal" },
+        { "interval", 'i', OPTION_SPAN, &query.every, "TIME",
+                "how often CPU and memory are new (2s)" },
+        { "once", '1', OPTION_FLAG, &once, NULL, "print one table and end; so without a terminal" },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "as JSON, once" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
@@ -59,8 +59,8 @@ static void put_nodes(struct buffer *out, const struct top_model *m)
                 buffer_puts(out, n->cpu != RECORD_NULL ? "%, memory " : ", memory ");
                 show_bytes(out, n->memory, n->memory_total);
                 if (n->load != RECORD_NULL)
-                        buffer_printf(out, ", load %" PRId64 ".%02" PRId64, n->load / 100,
-                                n->load % 100);
+                        buffer_printf(
+                                out, ", load %" PRId64 ".%02" PRId64, n->load / 100, n->load % 100);
                 buffer_putc(out, '\n');
         }
         buffer_puts(out, "tasks: ");
