@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "server/api.h"
 #include "server/auth.h"
+#include "server/link-read.h"
 #include "server/links.h"
 #include "server/tokens.h"
 
@@ -335,7 +336,7 @@ static int read_joiner(const json_t *object, struct joiner *j, struct error *err
 static int check_joiner(
         struct server *server, const struct joiner *j, const char **reason, struct error *err)
 {
-        if (links_check_protocol(j->protocol_min, j->protocol, j->version, reason, err) < 0)
+        if (link_check_protocol(j->protocol_min, j->protocol, j->version, reason, err) < 0)
                 return -1;
         if (!text_is_name(j->name)) {
                 *reason = "name-invalid";

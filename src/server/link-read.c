@@ -7,13 +7,15 @@
  * agent would send it again, for ever. */
 #include "server/link-read.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "model/record-scan.h"
 
-#define AMOUNT_MAX ((int64_t) 1 << 53) /* many of them can be added up */
+#define LINK_PROTOCOL_MIN 1
+#define AMOUNT_MAX        ((int64_t) 1 << 53) /* many of them can be added up */
 
 void link_reports_done(struct link_reports *r)
 {
@@ -144,6 +146,26 @@ int link_read_type(const char *bytes, size_t len, struct scan_text *ret, struct 
                         return error_set(err, ERR_INVALID, "a message without type");
         }
         return read_end(&s, err) < 0 ? -1 : error_set(err, ERR_INVALID, "a message without type");
+}
+
+int link_check_protocol(
+        int64_t min, int64_t max, const char *version, const char **ret_reason, struct error *err)
+{
+        if (max < LINK_PROTOCOL_MIN) {
+                *ret_reason = "too-old";
+                return error_set(err, ERR_CONFLICT,
+                        "the agent (Reeve %s) speaks protocol %" PRId64 " of the link, this server "
+                        "(Reeve " REEVE_VERSION ") %d to %d: upgrade the agent",
+                        version == NULL ? "?" : version, max, LINK_PROTOCOL_MIN, LINK_PROTOCOL);
+        }
+        if (min > LINK_PROTOCOL) {
+                *ret_reason = "too-new";
+                return error_set(err, ERR_CONFLICT,
+                        "the agent (Reeve %s) speaks protocol %" PRId64 " of the link, this server "
+                        "(Reeve " REEVE_VERSION ") %d to %d: upgrade the server first",
+                        version == NULL ? "?" : version, min, LINK_PROTOCOL_MIN, LINK_PROTOCOL);
+        }
+        return 0;
 }
 
 /* ---- Hello */

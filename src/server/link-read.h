@@ -8,6 +8,12 @@
 /* Reading what agents say (docs/link.md), straight from the text of a message. What is wrong with
  * it is ERR_INVALID; what was filled until then is freed with _done() all the same. */
 
+/* The newest protocol of docs/link.md that is spoken here, and whether one of those from @min to
+ * @max is spoken. @version: of the other side, or NULL. @ret_reason: the word for why not. */
+#define LINK_PROTOCOL 2
+int link_check_protocol(
+        int64_t min, int64_t max, const char *version, const char **ret_reason, struct error *err);
+
 /* The member `type`, which is wherever the agent put it. */
 int link_read_type(const char *bytes, size_t len, struct scan_text *ret, struct error *err);
 

@@ -38,7 +38,6 @@
 #include "server/logs.h"
 #include "server/witness.h"
 
-#define PROTOCOL_MIN 1
 /* An agent that reads nothing is as good as gone. */
 #define QUEUED_MAX       ((size_t) 64 * 1024 * 1024)
 #define WELCOMES_AT_ONCE 64
@@ -642,7 +641,7 @@ static int check_hello(struct connection *c, const struct link_hello *h, struct 
         const char *reason;
 
         c->close_code = CLOSE_VERSION;
-        if (links_check_protocol(h->protocol_min, h->protocol, NULL, &reason, err) < 0)
+        if (link_check_protocol(h->protocol_min, h->protocol, NULL, &reason, err) < 0)
                 return -1;
         c->close_code = CLOSE_PROTOCOL;
         return 0;
@@ -899,26 +898,6 @@ static void on_message(void *data, bool text, const void *bytes, size_t len)
 }
 
 /* ---- Life */
-
-int links_check_protocol(
-        int64_t min, int64_t max, const char *version, const char **ret_reason, struct error *err)
-{
-        if (max < PROTOCOL_MIN) {
-                *ret_reason = "too-old";
-                return error_set(err, ERR_CONFLICT,
-                        "the agent (Reeve %s) speaks protocol %" PRId64 " of the link, this server "
-                        "(Reeve " REEVE_VERSION ") %d to %d: upgrade the agent",
-                        version == NULL ? "?" : version, max, PROTOCOL_MIN, LINK_PROTOCOL);
-        }
-        if (min > LINK_PROTOCOL) {
-                *ret_reason = "too-new";
-                return error_set(err, ERR_CONFLICT,
-                        "the agent (Reeve %s) speaks protocol %" PRId64 " of the link, this server "
-                        "(Reeve " REEVE_VERSION ") %d to %d: upgrade the server first",
-                        version == NULL ? "?" : version, min, PROTOCOL_MIN, LINK_PROTOCOL);
-        }
-        return 0;
-}
 
 void links_accept(struct links *l, struct http_request *req, const struct token_status *credential)
 {

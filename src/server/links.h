@@ -18,12 +18,6 @@ void links_accept(struct links *l, struct http_request *req, const struct token_
 /* Ends the link that came with this credential, if there is one. */
 void links_revoke(struct links *l, const char *id);
 
-/* The newest protocol of docs/link.md that is spoken here, and whether one of those from @min to
- * @max is spoken. @version: of the other side, or NULL. @ret_reason: the word for why not. */
-#define LINK_PROTOCOL 2
-int links_check_protocol(
-        int64_t min, int64_t max, const char *version, const char **ret_reason, struct error *err);
-
 /* Gathers an assign for its agent, if it is connected; links_flush() sends what was gathered. */
 void links_assign(struct links *l, const struct cluster_assign *assign);
 void links_flush(struct links *l);
