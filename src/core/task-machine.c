@@ -19,7 +19,7 @@ bool task_desire_equal(const struct task_desire *a, const struct task_desire *b)
 
 bool task_looks_same(const struct task_machine *a, const struct task_machine *b)
 {
-        return a->state == b->state && a->result == b->result && a->pid == b->pid &&
+        return a->state == b->state && a->result == b->result && task_pid(a) == task_pid(b) &&
                a->exit_code == b->exit_code && a->signal == b->signal && a->parked == b->parked &&
                a->runs == b->runs && a->restarts == b->restarts && a->since_wall == b->since_wall &&
                a->started_wall == b->started_wall && a->next_run_wall == b->next_run_wall &&
@@ -27,6 +27,11 @@ bool task_looks_same(const struct task_machine *a, const struct task_machine *b)
                strncmp(a->status, b->status, sizeof a->status) == 0 &&
                task_desire_equal(&a->desire, &b->desire) && text_is_same(a->reason, b->reason) &&
                memcmp(&a->grant, &b->grant, sizeof a->grant) == 0;
+}
+
+int32_t task_pid(const struct task_machine *m)
+{
+        return m->daemon != TASK_DAEMON_LEFT ? m->pid : 0;
 }
 
 bool task_is_ready(const struct task_machine *m)
@@ -66,6 +71,15 @@ static bool state_is_valid(const struct task_machine *m)
         return false;
 }
 
+static bool daemon_is_valid(const struct task_machine *m, bool process)
+{
+        bool there = m->daemon == TASK_DAEMON_OWN || m->daemon == TASK_DAEMON_FOREIGN;
+
+        return m->daemon <= TASK_DAEMON_FOREIGN && m->spare2 == 0 &&
+               (process || m->daemon == TASK_DAEMON_NONE) &&
+               (m->daemon_by_mono != 0) == task_is_launching(m) && (there || m->daemon_ticks == 0);
+}
+
 bool task_machine_is_valid(const struct task_machine *m)
 {
         bool process;
@@ -76,7 +90,8 @@ bool task_machine_is_valid(const struct task_machine *m)
                 return false;
         process = m->state == TASK_RUNNING || m->state == TASK_STOPPING;
         return state_is_valid(m) && (m->pid > 0) == process && m->pid >= 0 &&
-               m->result >= RESULT_NONE && m->result <= RESULT_UNKNOWN &&
+               daemon_is_valid(m, process) && m->result >= RESULT_NONE &&
+               m->result <= RESULT_UNKNOWN &&
                (m->result != RESULT_NONE) == (m->state == TASK_ENDED) &&
                (!m->parked || m->result == RESULT_FAILED) && m->killed <= KILLED_STUCK &&
                (!m->killed || m->state == TASK_STOPPING) && m->lapsed <= 1 && m->grant.spare == 0 &&

@@ -93,9 +93,6 @@
 /* A group that lives this long after SIGKILL hangs in the kernel; people should hear of it. */
 #define STUCK_AFTER (5 * USEC_SEC)
 
-/* Of a deadline that passed while nobody listened, this much is left at least. */
-#define FAIR_SPAN (10 * USEC_SEC)
-
 static const struct {
         unsigned next; /* states that may follow; itself: another wait, another run, another
                           deadline */
@@ -113,30 +110,15 @@ static const struct {
         [TASK_ENDED] = { .next = BIT(TASK_QUEUED) | BIT(TASK_STARTING) },
 };
 
-/* What one call of task_handle() works with. */
-struct step {
-        struct task_machine *m;
-        const struct job_spec *spec;
-        const struct task_event *event;
-        usec_t now_mono, now_wall;
-        uint64_t seed;
-        struct task_effects *fx;
-};
-
 enum begin_cause {
         BEGIN_ASKED,   /* a person is behind it: counters start afresh */
         BEGIN_POLICY,  /* the restart policy is */
         BEGIN_RESUMED, /* the run before was cut short by the machine */
 };
 
-static usec_t add(usec_t at, usec_t span)
-{
-        return span >= USEC_NEVER - at ? USEC_NEVER : at + span;
-}
-
 /* ---- Saying what happens */
 
-static void PRINTF_LIKE(3, 4) note(struct step *s, enum event_kind kind, const char *format, ...)
+void PRINTF_LIKE(3, 4) task_note_down(struct step *s, enum event_kind kind, const char *format, ...)
 {
         struct task_note *n = &s->fx->notes[s->fx->notes_len];
         va_list args;
@@ -152,10 +134,7 @@ static void PRINTF_LIKE(3, 4) note(struct step *s, enum event_kind kind, const c
         s->fx->notes_len++;
 }
 
-/* The only function that assigns the state. What belongs to one state only is cleared on the way;
- * the caller fills in what the new one has (pid, result, killed). Staying in a state keeps `since`.
- */
-static void PRINTF_LIKE(4, 5) task_set_state(
+void PRINTF_LIKE(4, 5) task_set_state(
         struct step *s, enum task_state to, usec_t deadline_mono, const char *format, ...)
 {
         struct task_machine *m = s->m;
@@ -175,13 +154,16 @@ static void PRINTF_LIKE(4, 5) task_set_state(
                 m->killed = KILLED_NOT;
                 m->ready = m->unhealthy = m->failing = 0;
                 m->ready_by_mono = m->alive_by_mono = 0;
-                if (!task_states[to].has_process)
+                if (!task_states[to].has_process) {
                         m->pid = 0;
+                        m->daemon = TASK_DAEMON_NONE;
+                        m->daemon_by_mono = m->daemon_ticks = 0;
+                }
         }
         m->state = to;
         m->deadline_mono = deadline_mono;
         m->next_run_wall = to == TASK_QUEUED && deadline_mono != USEC_NEVER
-                                   ? add(s->now_wall, deadline_mono - s->now_mono)
+                                   ? task_add_span(s->now_wall, deadline_mono - s->now_mono)
                                    : 0;
 }
 
@@ -285,7 +267,7 @@ static void end_stopped(struct step *s)
 {
         forget_failures(s->m);
         end_task(s, RESULT_STOPPED, "was asked to stop");
-        note(s, EVENT_TASK_STOPPED, "stopped: was asked to stop");
+        task_note_down(s, EVENT_TASK_STOPPED, "stopped: was asked to stop");
 }
 
 /* The spec's, cut by the end of a lease. */
@@ -303,29 +285,30 @@ static void stop_run(struct step *s, int signal, const char *why)
         bool at_once = span == 0 || signal == SIGKILL;
         char grace[TIME_TEXT_MAX];
 
-        task_set_state(s, TASK_STOPPING, add(s->now_mono, at_once ? STUCK_AFTER : span), "%s", why);
+        task_set_state(s, TASK_STOPPING, task_add_span(s->now_mono, at_once ? STUCK_AFTER : span),
+                "%s", why);
         m->killed = at_once ? KILLED : KILLED_NOT;
         s->fx->signal = at_once ? SIGKILL : signal;
         if (at_once)
-                note(s, EVENT_TASK_STOPPING, "stopping run %" PRIu64 " (KILL at once): %s", m->runs,
-                        why);
+                task_note_down(s, EVENT_TASK_STOPPING,
+                        "stopping run %" PRIu64 " (KILL at once): %s", m->runs, why);
         else
-                note(s, EVENT_TASK_STOPPING, "stopping run %" PRIu64 " (%s, grace period %s): %s",
-                        m->runs, text_signal_name(signal),
+                task_note_down(s, EVENT_TASK_STOPPING,
+                        "stopping run %" PRIu64 " (%s, grace period %s): %s", m->runs,
+                        text_signal_name(signal),
                         span == s->spec->stop.grace ? time_format_exact(grace, span)
                                                     : time_format_span(grace, span),
                         why);
 }
 
-static void begin_stop(struct step *s)
+void task_begin_stop(struct step *s)
 {
         char why[WHY_MAX];
 
         stop_run(s, s->spec->stop.signal, format_why(why, s->m));
 }
 
-/* Nobody asked for the end of the run: it has failed while its process lives. */
-static void fail_run(struct step *s, int signal, const char *why)
+void task_fail_run(struct step *s, int signal, const char *why)
 {
         stop_run(s, signal, why);
         s->m->failing = FAILING;
@@ -336,10 +319,10 @@ static void kill_group(struct step *s, const char *what)
 {
         struct task_machine *m = s->m;
 
-        note(s, EVENT_TASK_STOPPING, "%s is over: killing the group of run %" PRIu64, what,
-                m->runs);
-        task_set_state(s, TASK_STOPPING, add(s->now_mono, STUCK_AFTER), "%s; %s is over, killed",
-                m->reason, what);
+        task_note_down(s, EVENT_TASK_STOPPING, "%s is over: killing the group of run %" PRIu64,
+                what, m->runs);
+        task_set_state(s, TASK_STOPPING, task_add_span(s->now_mono, STUCK_AFTER),
+                "%s; %s is over, killed", m->reason, what);
         m->killed = KILLED;
         s->fx->signal = SIGKILL;
 }
@@ -361,7 +344,7 @@ static void kill_after_grace(struct step *s)
 static void cut_grace(struct step *s)
 {
         struct task_machine *m = s->m;
-        usec_t kill = add(s->now_mono, grace_of(s));
+        usec_t kill = task_add_span(s->now_mono, grace_of(s));
 
         if (m->killed || kill >= m->deadline_mono)
                 return;
@@ -376,7 +359,7 @@ static void cut_grace(struct step *s)
 static void kill_again(struct step *s)
 {
         struct task_machine *m = s->m;
-        usec_t next = add(s->now_mono, STUCK_AFTER);
+        usec_t next = task_add_span(s->now_mono, STUCK_AFTER);
         char span[TIME_TEXT_MAX];
 
         s->fx->signal = SIGKILL;
@@ -385,7 +368,7 @@ static void kill_again(struct step *s)
                 return;
         }
         time_format_exact(span, STUCK_AFTER);
-        note(s, EVENT_TASK_STOPPING,
+        task_note_down(s, EVENT_TASK_STOPPING,
                 "run %" PRIu64 " still lives %s after KILL: the kernel does not let it end "
                 "(uninterruptible wait)",
                 m->runs, span);
@@ -426,17 +409,20 @@ static void note_end(struct step *s, const struct restart_end *end)
         restart_format_end(how, end);
         format_usage(usage, s->event);
         if (end->message != NULL)
-                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " could not begin: %s", run, how);
+                task_note_down(
+                        s, EVENT_TASK_ENDED, "run %" PRIu64 " could not begin: %s", run, how);
         else if (end->failed != NULL)
-                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended after %s%s: %s", run, lasted,
-                        usage, how);
+                task_note_down(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended after %s%s: %s", run,
+                        lasted, usage, how);
         else if (!end->known)
-                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: %s", run, how);
+                task_note_down(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: %s", run, how);
         else if (end->exit_code < 0)
-                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: killed by %s after %s%s%s%s", run,
+                task_note_down(s, EVENT_TASK_ENDED,
+                        "run %" PRIu64 " ended: killed by %s after %s%s%s%s", run,
                         text_signal_name(end->signal), lasted, usage, colon, detail);
         else
-                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: exit code %d after %s%s%s%s", run,
+                task_note_down(s, EVENT_TASK_ENDED,
+                        "run %" PRIu64 " ended: exit code %d after %s%s%s%s", run,
                         (int) end->exit_code, lasted, usage, colon, detail);
 }
 
@@ -450,7 +436,7 @@ static void park(struct step *s, const struct restart_decision *d)
                 d->reason);
         end_task(s, RESULT_FAILED, reason);
         m->parked = 1;
-        note(s, EVENT_TASK_PARKED, "%s", m->reason);
+        task_note_down(s, EVENT_TASK_PARKED, "%s", m->reason);
         s->fx->notes[s->fx->notes_len - 1].failure = "parked";
 }
 
@@ -462,9 +448,9 @@ static void begin_or_wait(struct step *s, const struct restart_decision *d)
                 begin_run(s, BEGIN_POLICY, "runs again %s", d->reason);
                 return;
         }
-        task_set_state(s, TASK_QUEUED, add(s->now_mono, d->delay), "waits %s %s",
+        task_set_state(s, TASK_QUEUED, task_add_span(s->now_mono, d->delay), "waits %s %s",
                 time_format_span(delay, d->delay), d->reason);
-        note(s, EVENT_TASK_WAITING, "%s", s->m->reason);
+        task_note_down(s, EVENT_TASK_WAITING, "%s", s->m->reason);
 }
 
 static enum task_result result_of(const struct restart_end *end, const struct restart_decision *d)
@@ -608,171 +594,11 @@ static void reconcile(struct step *s)
         if (m->state == TASK_QUEUED)
                 reconcile_queued(s);
         else if (m->state == TASK_RUNNING && task_must_stop(m))
-                begin_stop(s);
+                task_begin_stop(s);
         else if (m->state == TASK_STOPPING)
                 reconcile_stopping(s);
         else if (m->state == TASK_ENDED)
                 reconcile_ended(s);
-}
-
-/* ---- Ready, alive, well */
-
-/* RUNNING has the first of its deadlines. */
-static void set_running_deadline(struct task_machine *m)
-{
-        m->deadline_mono = task_running_deadline(m);
-}
-
-static void await_life(struct step *s)
-{
-        struct task_machine *m = s->m;
-
-        m->alive_by_mono = m->alive_every > 0 ? add(s->now_mono, m->alive_every) : 0;
-}
-
-static void become_ready(struct step *s, bool tell)
-{
-        struct task_machine *m = s->m;
-        char after[TIME_TEXT_MAX];
-
-        m->ready = 1;
-        m->ready_by_mono = 0;
-        await_life(s);
-        if (tell)
-                note(s, EVENT_TASK_READY, "run %" PRIu64 " is ready after %s", m->runs,
-                        time_format_span(after, s->now_mono - MIN(m->started_mono, s->now_mono)));
-}
-
-/* A run that begins, or goes on with another spec: what its readiness follows from. */
-static void await_ready(struct step *s)
-{
-        struct task_machine *m = s->m;
-        usec_t deadline = s->spec->ready.deadline;
-
-        if (m->ready)
-                return;
-        if (!job_spec_has_ready(s->spec))
-                become_ready(s, false);
-        else
-                m->ready_by_mono = deadline > 0 ? add(m->started_mono, deadline) : 0;
-}
-
-static void fail_unready(struct step *s)
-{
-        char why[TIME_TEXT_MAX + 48], span[TIME_TEXT_MAX];
-
-        snprintf(why, sizeof why, "it was not ready within %s (ready.deadline)",
-                time_format_exact(span, s->spec->ready.deadline));
-        fail_run(s, s->spec->stop.signal, why);
-}
-
-static void fail_silent(struct step *s)
-{
-        char why[TIME_TEXT_MAX + 48], span[TIME_TEXT_MAX];
-
-        snprintf(why, sizeof why, "it gave no sign of life for %s (watchdog)",
-                time_format_exact(span, s->m->alive_every));
-        fail_run(s, SIGABRT, why);
-}
-
-static void on_running_deadline(struct step *s)
-{
-        struct task_machine *m = s->m;
-
-        if (m->ready_by_mono != 0 && s->now_mono >= m->ready_by_mono)
-                fail_unready(s);
-        else
-                fail_silent(s);
-}
-
-/* Text for people: one line, as much as there is room for, whole characters. */
-static void set_status(struct task_machine *m, const char *text)
-{
-        size_t len = strnlen(text, sizeof m->status - 1);
-
-        while (len > 0 && text[len] != '\0' && ((unsigned char) text[len] & 0xc0) == 0x80)
-                len--;
-        memset(m->status, 0, sizeof m->status);
-        memcpy(m->status, text, len);
-        for (char *p = m->status; *p != '\0'; p++)
-                if ((unsigned char) *p < ' ' || *p == 0x7f)
-                        *p = ' ';
-}
-
-static void extend(struct step *s, usec_t span)
-{
-        struct task_machine *m = s->m;
-        usec_t until = add(s->now_mono, span);
-
-        if (m->state == TASK_STOPPING && !m->killed && !m->lapsed)
-                task_set_state(s, TASK_STOPPING, MAX(m->deadline_mono, until), "%s", m->reason);
-        else if (m->state == TASK_RUNNING && m->ready_by_mono != 0)
-                m->ready_by_mono = MAX(m->ready_by_mono, until);
-}
-
-static void on_notice(struct step *s)
-{
-        const struct task_notice *n = &s->event->notice;
-        struct task_machine *m = s->m;
-
-        if (!task_states[m->state].has_process)
-                return;
-        if (n->status != NULL)
-                set_status(m, n->status);
-        if (n->extend > 0)
-                extend(s, n->extend);
-        if (m->state != TASK_RUNNING)
-                return;
-        if (n->watchdog > 0)
-                m->alive_every = n->watchdog;
-        if (n->stopping) {
-                m->ready = 0;
-                m->ready_by_mono = 0;
-        } else if (n->ready && !m->ready) {
-                become_ready(s, true);
-        }
-        if ((n->alive || n->watchdog > 0) && (m->ready || m->alive_by_mono != 0))
-                await_life(s);
-        set_running_deadline(m);
-        if (n->hung)
-                fail_run(s, SIGABRT, "it asked for its end (WATCHDOG=trigger)");
-}
-
-static void on_health(struct step *s)
-{
-        struct task_machine *m = s->m;
-
-        if (m->state != TASK_RUNNING || m->unhealthy == !s->event->healthy)
-                return;
-        m->unhealthy = !s->event->healthy;
-        note(s, EVENT_TASK_HEALTH, "run %" PRIu64 " is %s: %s", m->runs,
-                m->unhealthy ? "unhealthy" : "healthy again", s->event->message);
-        if (m->unhealthy)
-                s->fx->notes[s->fx->notes_len - 1].failure = "unhealthy";
-}
-
-static void on_unfit(struct step *s)
-{
-        if (s->m->state == TASK_RUNNING)
-                fail_run(s, s->spec->stop.signal, s->event->message);
-        if (s->m->failing && s->event->final)
-                s->m->failing = FAILING_FOR_GOOD;
-}
-
-/* Nobody listened for a while: what was said meanwhile is still to be heard, and nothing may be
- * held against the run that is. */
-static void on_found_running(struct step *s)
-{
-        struct task_machine *m = s->m;
-        usec_t fair = MIN(s->spec->ready.deadline, FAIR_SPAN);
-
-        if (!m->ready && !job_spec_has_ready(s->spec))
-                become_ready(s, false); /* begun by a Reeve that did not know */
-        if (m->ready_by_mono != 0)
-                m->ready_by_mono = MAX(m->ready_by_mono, add(s->now_mono, fair));
-        if (m->alive_by_mono != 0)
-                await_life(s);
-        set_running_deadline(m);
 }
 
 /* Who drove the machine before may have died before it sent the KILL that is on record. A stop
@@ -782,7 +608,7 @@ static void on_found(struct step *s)
         if (s->m->state == TASK_STOPPING && s->m->killed)
                 s->fx->signal = SIGKILL;
         else if (s->m->state == TASK_RUNNING)
-                on_found_running(s);
+                task_on_found_running(s);
 }
 
 static void on_desire(struct step *s)
@@ -797,8 +623,8 @@ static void on_desire(struct step *s)
         m->desire.restart_version = MIN(m->desire.restart_version, m->desire.version);
         reconcile(s);
         if (m->state == TASK_RUNNING && m->desire.version != version) {
-                await_ready(s);
-                set_running_deadline(m);
+                task_await_ready(s);
+                task_set_running_deadline(m);
         }
 }
 
@@ -823,14 +649,19 @@ static void on_spawned(struct step *s)
         assert(s->event->pid > 0);
         task_set_state(s, TASK_RUNNING, USEC_NEVER, "%s", m->reason);
         m->pid = s->event->pid;
-        note(s, EVENT_TASK_STARTED, "run %" PRIu64 " started, pid %" PRId32 ", version %" PRIu32,
-                m->runs, m->pid, m->run_version);
+        task_note_down(s, EVENT_TASK_STARTED,
+                "run %" PRIu64 " started, pid %" PRId32 ", version %" PRIu32, m->runs, m->pid,
+                m->run_version);
+        if (s->spec->daemon.pid_file != NULL) {
+                m->daemon = TASK_DAEMON_BEGUN;
+                m->daemon_by_mono = task_add_span(s->now_mono, s->spec->daemon.timeout);
+        }
         if (task_must_stop(m)) {
-                begin_stop(s);
+                task_begin_stop(s);
                 return;
         }
-        await_ready(s);
-        set_running_deadline(m);
+        task_await_ready(s);
+        task_set_running_deadline(m);
 }
 
 static void on_spawn_failed(struct step *s)
@@ -855,6 +686,10 @@ static void on_exited(struct step *s)
 
         if (!task_states[m->state].has_process && m->state != TASK_STARTING)
                 return;
+        if (m->state == TASK_STARTING && s->spec->daemon.pid_file != NULL && ev->pid > 0)
+                on_spawned(s); /* its command went so fast that its start was never told */
+        if (task_is_launched(s))
+                return;
         if (ev->known && ev->exit_code >= 0)
                 end.exit_code = ev->exit_code;
         else if (ev->known)
@@ -876,7 +711,7 @@ static void on_timer(struct step *s)
         if (m->state == TASK_QUEUED)
                 begin_after_wait(s);
         else if (m->state == TASK_RUNNING)
-                on_running_deadline(s);
+                task_on_running_deadline(s);
         else if (!m->killed)
                 kill_after_grace(s);
         else
@@ -893,7 +728,7 @@ static void on_halt(struct step *s)
         if (m->state == TASK_QUEUED)
                 task_set_state(s, TASK_QUEUED, USEC_NEVER, "the node went down");
         else if (m->state == TASK_RUNNING)
-                begin_stop(s);
+                task_begin_stop(s);
         else if (m->state == TASK_STOPPING)
                 reconcile_stopping(s);
 }
@@ -913,8 +748,8 @@ static void on_boot(struct step *s)
         if (m->state != TASK_QUEUED) {
                 m->exit_code = -1;
                 m->signal = 0;
-                note(s, EVENT_TASK_ENDED, "run %" PRIu64 " ended: exit status unknown, %s", m->runs,
-                        what);
+                task_note_down(s, EVENT_TASK_ENDED,
+                        "run %" PRIu64 " ended: exit status unknown, %s", m->runs, what);
         }
         if (!m->desire.run)
                 end_stopped(s);
@@ -979,13 +814,16 @@ void task_handle(struct task_machine *m, const struct job_spec *spec,
                 on_found(&s);
                 break;
         case TASK_EV_NOTICE:
-                on_notice(&s);
+                task_on_notice(&s);
                 break;
         case TASK_EV_HEALTH:
-                on_health(&s);
+                task_on_health(&s);
+                break;
+        case TASK_EV_DAEMON:
+                task_on_daemon(&s);
                 break;
         case TASK_EV_UNFIT:
-                on_unfit(&s);
+                task_on_unfit(&s);
                 break;
         }
         ret->changed = !task_looks_same(&before, m);

@@ -91,6 +91,21 @@ struct task_machine {
                                          `healthy`, or it ran until somebody ended it; 0: none */
         uint64_t good_version;        /* with which it was begun */
         usec_t good_wall;             /* when it ended */
+
+        uint32_t daemon;       /* enum task_daemon; 0 without a process */
+        uint32_t spare2;       /* fills the word; 0 */
+        usec_t daemon_by_mono; /* BEGUN, LEFT: it has failed then; else 0 */
+        uint64_t daemon_ticks; /* OWN, FOREIGN: when the process began, as /proc/PID/stat has it;
+                                  else 0 */
+};
+
+/* How far a run of a program is that forks itself away. */
+enum task_daemon {
+        TASK_DAEMON_NONE,
+        TASK_DAEMON_BEGUN,   /* pid is the command's */
+        TASK_DAEMON_LEFT,    /* that has ended, and it is not known yet what it left behind */
+        TASK_DAEMON_OWN,     /* pid is of what it left behind: a child of the keeper */
+        TASK_DAEMON_FOREIGN, /* the same, of somebody else's child */
 };
 
 enum task_event_type {
@@ -110,6 +125,8 @@ enum task_event_type {
         TASK_EV_NOTICE, /* notice: the program said something, or what was asked of it was answered
                          */
         TASK_EV_HEALTH, /* healthy, message: a check that only marks has turned */
+        TASK_EV_DAEMON, /* pid, ticks, foreign: the process that a run of a daemon is from now on is
+                           found; in STARTING it was there before and is taken over */
         TASK_EV_UNFIT,  /* message, final: the run has failed although its process lives: it is
                            stopped, and that counts as a failure */
 };
@@ -142,6 +159,9 @@ struct task_event {
                               `unknown`, never a guess */
         int32_t exit_code; /* -1 if it ended by a signal */
         int32_t signal;
+        bool whole;        /* EXITED in LEFT: nothing that the command left behind is there */
+        uint64_t ticks;    /* DAEMON */
+        bool foreign;      /* DAEMON */
         usec_t ended_mono; /* EXITED: when, as the keeper saw it; 0: now. Counts for a healthy run
                               and for the burst window */
         const char *message;
@@ -198,6 +218,9 @@ bool task_desire_equal(const struct task_desire *a, const struct task_desire *b)
 
 /* Whether it runs and is ready to do its work. */
 bool task_is_ready(const struct task_machine *m);
+
+/* The number of its process; 0: there is none, or it is not known. */
+int32_t task_pid(const struct task_machine *m);
 
 /* The spec version that is in force for the task as people see it. */
 uint32_t task_version(const struct task_machine *m);

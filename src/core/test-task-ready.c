@@ -346,6 +346,123 @@ static void test_answers_in_a_row(void **state)
         assert_false(h.bad);
 }
 
+static void begin_daemon(struct life *l)
+{
+        static char path[] = "/run/mailer.pid";
+
+        life_init(l, RESTART_ALWAYS);
+        l->spec.daemon.pid_file = path;
+        l->spec.daemon.timeout = SECONDS(30);
+        desire(l, 1, 0);
+}
+
+static void leave_daemon(struct life *l)
+{
+        begin_daemon(l);
+        begin_run(l);
+        assert_false(task_is_ready(&l->m));
+        exits(l, 0);
+        assert_int_equal(l->m.state, TASK_RUNNING);
+        assert_int_equal(task_pid(&l->m), 0);
+        assert_int_equal(l->fx.notes_len, 0);
+}
+
+static void find_daemon(struct life *l)
+{
+        feed(l, (struct task_event){ .type = TASK_EV_DAEMON, .pid = 70, .ticks = 5 });
+}
+
+static void test_a_daemon_is_what_its_file_names(void **state)
+{
+        struct life l;
+
+        (void) state;
+        leave_daemon(&l);
+        exits(&l, 0); /* it is told twice */
+        assert_int_equal(l.m.state, TASK_RUNNING);
+        find_daemon(&l);
+        assert_string_equal(
+                l.fx.notes[0].message, "run 1 is process 70, as daemon.pid_file has it");
+        assert_int_equal(task_pid(&l.m), 70);
+        assert_true(task_is_ready(&l.m));
+        assert_int_equal(l.m.deadline_mono, USEC_NEVER);
+        find_daemon(&l);
+        assert_int_equal(l.fx.notes_len, 0);
+        exits(&l, 3);
+        assert_int_equal(l.m.state, TASK_QUEUED);
+        assert_string_equal(l.fx.notes[0].message, "run 1 ended: exit code 3 after 6s");
+}
+
+static void test_a_daemon_whose_start_was_never_told(void **state)
+{
+        struct life l;
+
+        (void) state;
+        begin_daemon(&l);
+        feed(&l, (struct task_event){
+                         .type = TASK_EV_EXITED, .known = true, .exit_code = 0, .pid = 7 });
+        assert_int_equal(l.m.state, TASK_RUNNING);
+        assert_int_equal(l.m.daemon, TASK_DAEMON_LEFT);
+        find_daemon(&l);
+        assert_true(task_is_ready(&l.m));
+}
+
+static void test_a_daemon_that_does_not_come_has_failed(void **state)
+{
+        struct life l;
+
+        (void) state;
+        leave_daemon(&l);
+        come_to_deadline(&l);
+        assert_int_equal(l.m.state, TASK_STOPPING);
+        assert_int_equal(l.fx.signal, SIGTERM);
+        assert_string_equal(
+                l.m.reason, "/run/mailer.pid named no process of the run within 30s (daemon)");
+        feed(&l, (struct task_event){
+                         .type = TASK_EV_EXITED, .known = true, .exit_code = 0, .whole = true });
+        assert_int_equal(l.m.state, TASK_QUEUED);
+        assert_int_equal(l.m.failures, 1);
+
+        begin_daemon(&l); /* nor does one whose command stays */
+        begin_run(&l);
+        come_to_deadline(&l);
+        assert_string_equal(l.m.reason,
+                "the command did not fork itself away and end within 30s (daemon.timeout)");
+        begin_daemon(&l);
+        begin_run(&l);
+        exits(&l, 1);
+        assert_int_equal(l.m.state, TASK_QUEUED);
+}
+
+static void test_a_daemon_that_comes_late_is_stopped(void **state)
+{
+        struct life l;
+
+        (void) state;
+        leave_daemon(&l);
+        feed(&l, (struct task_event){ .type = TASK_EV_HALT });
+        assert_int_equal(l.m.state, TASK_STOPPING);
+        find_daemon(&l);
+        assert_int_equal(l.fx.signal, SIGTERM);
+        exits(&l, 0);
+        assert_int_equal(l.m.state, TASK_QUEUED);
+        assert_int_equal(l.m.daemon, TASK_DAEMON_NONE);
+}
+
+static void test_a_process_that_was_there_is_taken_over(void **state)
+{
+        struct life l;
+
+        (void) state;
+        begin_daemon(&l);
+        feed(&l, (struct task_event){
+                         .type = TASK_EV_DAEMON, .pid = 70, .ticks = 5, .foreign = true });
+        assert_int_equal(l.m.daemon, TASK_DAEMON_FOREIGN);
+        assert_true(task_is_ready(&l.m));
+        assert_string_equal(l.fx.notes[0].message,
+                "run 1 is process 70, which was there already and which daemon.pid_file names");
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -363,6 +480,11 @@ int main(void)
                 cmocka_unit_test(test_found),
                 cmocka_unit_test(test_another_version_in_place),
                 cmocka_unit_test(test_answers_in_a_row),
+                cmocka_unit_test(test_a_daemon_is_what_its_file_names),
+                cmocka_unit_test(test_a_daemon_whose_start_was_never_told),
+                cmocka_unit_test(test_a_daemon_that_does_not_come_has_failed),
+                cmocka_unit_test(test_a_daemon_that_comes_late_is_stopped),
+                cmocka_unit_test(test_a_process_that_was_there_is_taken_over),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,8 @@
 
 #define WALK_STEPS 100000
 
+static char pid_file[] = "/run/web.pid";
+
 struct world {
         struct life l;
         uint64_t random;
@@ -59,7 +61,8 @@ static void check_world(const struct world *w)
         assert_true(task_machine_is_valid(m));
         assert_int_equal(m->pid > 0, m->state == TASK_RUNNING || m->state == TASK_STOPPING);
         if (m->state == TASK_RUNNING)
-                assert_int_equal(due, m->ready_by_mono != 0 || m->alive_by_mono != 0);
+                assert_int_equal(due,
+                        m->ready_by_mono != 0 || m->alive_by_mono != 0 || m->daemon_by_mono != 0);
         else
                 assert_int_equal(due, waits || m->state == TASK_STOPPING);
         if (task_is_ready(m))
@@ -168,10 +171,29 @@ static void tell_desire(struct world *w)
         tell(w, event);
 }
 
+/* The process that the command of a daemon left behind is found. */
+static void tell_daemon(struct world *w)
+{
+        struct task_event event = { .type = TASK_EV_DAEMON,
+                .pid = 2 + (int32_t) below(w, 30000),
+                .ticks = 1 + below(w, 1000),
+                .foreign = one_in(w, 2) };
+        bool fits = w->spawning || w->l.m.daemon == TASK_DAEMON_LEFT;
+
+        w->alive |= w->spawning;
+        w->spawning = false;
+        w->pid = fits ? event.pid : w->pid;
+        tell(w, event);
+        assert_int_equal(w->l.fx.changed, fits);
+        if (fits && w->l.m.state == TASK_STOPPING && !w->l.m.killed)
+                assert_int_equal(w->l.fx.signal, w->l.spec.stop.signal);
+}
+
 static void tell_exit(struct world *w)
 {
         struct task_event event = { .type = TASK_EV_EXITED, .exit_code = -1 };
 
+        event.whole = w->l.m.daemon == TASK_DAEMON_LEFT;
         w->alive = false;
         w->dying = false;
         event.known = !one_in(w, 8);
@@ -183,7 +205,11 @@ static void tell_exit(struct world *w)
                 event.exit_code = event.known ? 9 : -1;
         if (one_in(w, 3))
                 event.ended_mono = w->l.now - below(w, USEC_MINUTE);
+        w->alive = w->l.m.daemon == TASK_DAEMON_BEGUN && event.known && event.exit_code == 0 &&
+                   !w->l.m.killed;
         tell(w, event);
+        if (w->alive)
+                assert_int_equal(w->l.m.daemon, TASK_DAEMON_LEFT);
 }
 
 static void tell_spawn(struct world *w)
@@ -264,6 +290,8 @@ static void random_spec(struct world *w)
         spec->stop.signal = one_in(w, 5) ? SIGKILL : SIGTERM;
         spec->ready.notify = one_in(w, 2);
         spec->ready.deadline = delays[below(w, ARRAY_SIZE(delays))];
+        spec->daemon.pid_file = one_in(w, 3) ? pid_file : NULL;
+        spec->daemon.timeout = delays[1 + below(w, ARRAY_SIZE(delays) - 1)];
         spec->watchdog = delays[below(w, ARRAY_SIZE(delays))];
 }
 
@@ -305,7 +333,9 @@ static void walk_on(struct world *w)
                 tell(w, (struct task_event){ .type = TASK_EV_TIMER }); /* or too early */
                 break;
         default:
-                if (w->spawning)
+                if (one_in(w, w->l.m.daemon == TASK_DAEMON_LEFT || w->spawning ? 3 : 10))
+                        tell_daemon(w);
+                else if (w->spawning)
                         tell_spawn(w);
                 else if (w->alive && one_in(w, w->dying ? 2 : 4))
                         tell_exit(w);
@@ -333,8 +363,10 @@ static void must_run_in_the_end(struct world *w)
                         tell(w, (struct task_event){ .type = TASK_EV_SPAWNED, .pid = 5 });
                 } else {
                         w->alive = false;
-                        tell(w, (struct task_event){
-                                        .type = TASK_EV_EXITED, .known = true, .exit_code = 1 });
+                        tell(w, (struct task_event){ .type = TASK_EV_EXITED,
+                                        .known = true,
+                                        .exit_code = 1,
+                                        .whole = true });
                 }
         }
         assert_int_equal(w->l.m.run_version, ask.desire.version);

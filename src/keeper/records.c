@@ -2,9 +2,8 @@
 
 /* Records: how children ended, kept until the agent has them on disk.
  *
- * A child stays a zombie, and its pid its own, until it is reaped. So everything that needs the pid
- * happens between the look (WNOWAIT) and the reaping: its start time is read, which with the pid is
- * its name for good, and what is left of its process group is killed.
+ * A child stays a zombie, and its pid its own, until it is reaped. So its start time is read
+ * between the look (WNOWAIT) and the reaping: with the pid it is its name for good.
  *
  * The ring is fixed. When it is full, children are simply not reaped: the kernel keeps their
  * statuses, a few hundred bytes each, and no SIGCHLD comes twice; the acknowledgement that makes
@@ -12,7 +11,9 @@
  * keeper's own programs are looked for by their pids, before and apart from that: they are started
  * again however full the ring is.
  *
- * What is not decided here: which child was which task, and what its end means. The agent knows. */
+ * What is not decided here: which child was which task, what its end means, and what is left of its
+ * process group: the group of one that a daemon forked on its way to the background is the
+ * daemon's. The agent knows. */
 #include "keeper/keeper.h"
 
 #include <errno.h>
@@ -66,16 +67,6 @@ static uint64_t read_start_ticks(pid_t pid)
         return field != NULL ? strtoull(field, NULL, 10) : 0;
 }
 
-/* A child that led its process group may leave others of that group behind. As long as it is a
- * zombie its pid, and with it the group's number, cannot be given to anyone else: this is the only
- * instant at which the group can be killed without the risk of hitting a stranger. Our own group is
- * spared: its leader becomes our child when a shell starts us with exec. */
-static void kill_leftover_group(const struct keeper *k, pid_t pid)
-{
-        if (getpgid(pid) == pid && pid != k->group)
-                kill(-pid, SIGKILL);
-}
-
 static bool ring_full(const struct keeper *k)
 {
         return k->next_record - k->first_record >= RECORDS_MAX;
@@ -85,7 +76,6 @@ static bool ring_full(const struct keeper *k)
 static bool note_end(struct keeper *k, pid_t pid)
 {
         uint64_t start_ticks = read_start_ticks(pid);
-        kill_leftover_group(k, pid);
 
         siginfo_t si = { 0 };
         struct rusage usage = { 0 };

@@ -11,3 +11,6 @@ int job_check(const struct reader *r, const struct value *value, struct job_spec
 
 /* The part of it that is about `ready`, `health`, `watchdog` and `after` (job-check-ready.c). */
 int job_check_ready(const struct reader *r, const struct value *job, const struct job_spec *spec);
+
+/* The part of it that is about how a run is begun (job-start.c). */
+int job_check_start(const struct reader *r, const struct value *job, const struct job_spec *spec);

@@ -119,6 +119,14 @@ struct job_spec {
         char *directory;    /* NULL: the root directory */
         char **env;         /* "NAME=value", sorted by name, NULL-terminated; NULL if none */
 
+        char *pid_file; /* that Reeve writes; NULL: none */
+        struct {
+                char *pid_file; /* that the program writes, which forks itself away; NULL: it does
+                                   not */
+                usec_t timeout; /* for that. Default 30s */
+                bool adopt;     /* a process that the file names already is taken over */
+        } daemon;
+
         int *success_codes; /* exit codes that are success; default {0} */
         size_t success_codes_len;
 

@@ -24,7 +24,7 @@ struct row {
 #define FIELDS                                                                                     \
         "there are kind, template, count, command, user, group, groups, umask, nice, oom_score, "  \
         "cpus, max_run_time, "                                                                     \
-        "directory, env, success_codes, priority, owner, singleton, lease, "                       \
+        "directory, env, pid_file, daemon, success_codes, priority, owner, singleton, lease, "     \
         "resources, limits, io, "                                                                  \
         "place, queue, lost, restart, stop, ready, health, watchdog, after, "                      \
         "after_failure, logs, "                                                                    \
@@ -90,7 +90,8 @@ static const struct row yaml_rows[] = {
         { WEB "    restart: {brust: 3}\n",
                 "f:4: jobs.web.restart.brust: unknown field; did you mean \"burst\"?" },
         { WEB "    stop:\n      timeout: 3\n",
-                "f:5: jobs.web.stop.timeout: unknown field; \"timeout\" belongs under \"ready\" or "
+                "f:5: jobs.web.stop.timeout: unknown field; \"timeout\" belongs under \"daemon\" "
+                "or \"ready\" or "
                 "\"health\"" },
         { WEB "    update: {zzz: 1}\n", "f:4: jobs.web.update.zzz: unknown field; there are "
                                         "parallel, order, healthy, pause, "

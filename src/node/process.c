@@ -61,6 +61,7 @@ void process_signal_group(int pidfd, pid_t pid, int signal)
 }
 
 #define ENVIRONMENT_MAX ((size_t) 1024 * 1024)
+#define CHILDREN_MAX    ((size_t) 1024 * 1024)
 #define LEFTOVER_ROUNDS 8 /* they may fork while we look */
 
 static bool has_variable(const struct buffer *environment, const char *variable)
@@ -73,19 +74,58 @@ static bool has_variable(const struct buffer *environment, const char *variable)
         return false;
 }
 
-static bool is_leftover(pid_t pid, pid_t group, const char *id, uint64_t run)
+bool process_is_of_run(pid_t pid, const char *id, uint64_t run)
 {
         AUTO(buffer_done) struct buffer environment = { 0 };
         char path[40], task[128], number[40];
         struct error err;
 
-        if (getpgid(pid) != group)
-                return false;
         snprintf(path, sizeof path, "/proc/%d/environ", pid);
         snprintf(task, sizeof task, "REEVE_TASK=%s", id);
         snprintf(number, sizeof number, "REEVE_RUN=%" PRIu64, run);
         return file_read(path, ENVIRONMENT_MAX, &environment, &err) == 0 &&
                has_variable(&environment, task) && has_variable(&environment, number);
+}
+
+static bool is_leftover(pid_t pid, pid_t group, const char *id, uint64_t run)
+{
+        return getpgid(pid) == group && process_is_of_run(pid, id, run);
+}
+
+void process_each(void (*each)(void *data, pid_t pid), void *data)
+{
+        DIR *directory = opendir("/proc");
+
+        if (directory == NULL)
+                return;
+        for (const struct dirent *e; (e = readdir(directory)) != NULL;) {
+                pid_t pid = atoi(e->d_name);
+
+                if (pid > 0)
+                        each(data, pid);
+        }
+        closedir(directory);
+}
+
+void process_each_child(pid_t parent, void (*each)(void *data, pid_t pid), void *data)
+{
+        AUTO(buffer_done) struct buffer text = { 0 };
+        char path[64], *p;
+        struct error err;
+
+        snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int) parent, (int) parent);
+        if (file_read_stream(path, CHILDREN_MAX, &text, &err) < 0)
+                return;
+        buffer_str(&text);
+        for (p = text.data; p != NULL && *p != '\0';) {
+                char *end;
+                long pid = strtol(p, &end, 10);
+
+                if (end == p)
+                        return;
+                each(data, (pid_t) pid);
+                p = end + strspn(end, " \n");
+        }
 }
 
 /* True if it was one and is told to end. */

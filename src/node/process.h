@@ -28,6 +28,15 @@ enum process_end {
  * reaped, else its stat while it is a zombie. @ret_status is as wait(2) tells it. */
 enum process_end process_ended(int pidfd, const struct table_run *record, int *ret_status);
 
+/* Whether a process, or the one that it was forked from, was given the environment of that run. */
+bool process_is_of_run(pid_t pid, const char *id, uint64_t run);
+
+/* Calls @each for every process that there is. */
+void process_each(void (*each)(void *data, pid_t pid), void *data);
+
+/* Calls @each for every child of a process without threads. */
+void process_each_child(pid_t parent, void (*each)(void *data, pid_t pid), void *data);
+
 /* Kills what is left of the process group of run @run of task @id, whose leader has ended unseen,
  * we cannot know how long ago: the number may be another group's by now. Only processes that have
  * the run's environment are touched. */

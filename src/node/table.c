@@ -78,8 +78,8 @@ struct table {
 };
 
 /* Nothing hides behind the last field, where a later one would take it for its own. */
-_Static_assert(
-        sizeof(struct task_machine) == offsetof(struct task_machine, good_wall) + sizeof(usec_t),
+_Static_assert(sizeof(struct task_machine) ==
+                       offsetof(struct task_machine, daemon_ticks) + sizeof(uint64_t),
         "the machine ends with its last field");
 _Static_assert(
         sizeof(struct table_run) == offsetof(struct table_run, log_begin) + 2 * sizeof(uint64_t),

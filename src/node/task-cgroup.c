@@ -4,10 +4,15 @@
  * When a run has ended its group is removed, which the kernel refuses as long as somebody is in it:
  * then all in it are killed, and these remains are looked after until they are gone. The task goes
  * on meanwhile, but its next run is not begun: two runs never overlap. An agent that is killed
- * leaves the group; the next one finds it by its name (tasks_sweep_cgroups()). */
+ * leaves the group; the next one finds it by its name (tasks_sweep_cgroups()).
+ *
+ * Where there are no cgroups, the process group of the run is killed with its leader, and then
+ * those who left it and came to the keeper when they lost their parent: they are known by the
+ * environment that the run was given. */
 #include "node/task-internal.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +21,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "node/limits.h"
+#include "node/process.h"
 
 #define LOOK_MIN_MS   1
 #define LOOK_MAX_MS   100
@@ -26,6 +32,7 @@ struct remains {
         struct task *task; /* NULL: nobody waits for it */
         usec_t since;
         uint64_t delay_ms;
+        uint64_t run; /* 0: not known */
         bool complained;
         char id[TASK_ID_MAX];
 };
@@ -44,9 +51,81 @@ static void look_again(struct tasks *ts)
                 uv_timer_start(&ts->reaper, on_reaper, delay, 0);
 }
 
+/* ---- without cgroups */
+
+struct orphans {
+        struct tasks *tasks;
+        const char *id;
+        uint64_t run;
+        void (*each)(void *data, pid_t pid);
+        void *data;
+};
+
+static void try_orphan(void *data, pid_t pid)
+{
+        struct orphans *o = data;
+        const struct task *t;
+
+        HASH_FIND(hh_pid, o->tasks->by_pid, &pid, sizeof pid, t);
+        if ((t == NULL || t->pidfd < 0) && process_is_of_run(pid, o->id, o->run))
+                o->each(o->data, pid);
+}
+
+void tasks_each_orphan(struct tasks *ts, const char *id, uint64_t run,
+        void (*each)(void *data, pid_t pid), void *data)
+{
+        struct orphans o = { ts, id, run, each, data };
+        const struct task *t = tasks_find(ts, id);
+        bool ours = t != NULL && ts->keeper > 0 && table_run_record(t->slot)->run == run &&
+                    table_run_record(t->slot)->parent == ts->keeper;
+
+        if (ours)
+                process_each_child(ts->keeper, try_orphan, &o);
+        else /* they came to whoever gets the children of a keeper that was killed */
+                process_each(try_orphan, &o);
+}
+
+static void kill_one(void *data, pid_t pid)
+{
+        ++*(size_t *) data;
+        kill(pid, SIGKILL); /* it was there, with the run's environment, a moment ago */
+}
+
+/* The keeper gets who has lost its parent: kills those of the run, and when they are gone those who
+ * were their children. True if there are none. */
+static bool end_orphans(struct tasks *ts, const char *id, uint64_t run)
+{
+        size_t found = 0;
+
+        if (run != 0 && !cgroups_tracked(ts->config.cgroups))
+                tasks_each_orphan(ts, id, run, kill_one, &found);
+        return found == 0;
+}
+
+static bool end_all(struct tasks *ts, const char *id, uint64_t run)
+{
+        bool alone = end_orphans(ts, id, run);
+
+        return cgroups_end(ts->config.cgroups, id) && alone;
+}
+
+void task_kill_group(struct task *t)
+{
+        uint64_t run = table_run_record(t->slot)->run;
+
+        if (cgroups_tracked(t->owner->config.cgroups))
+                return;
+        if (t->pidfd >= 0)
+                process_kill_group(t->pidfd, t->pid, t->id, run);
+        else
+                process_kill_leftovers(t->pid, t->id, run);
+}
+
+/* ---- the remains of a run */
+
 static bool are_gone(struct tasks *ts, struct remains *r)
 {
-        if (cgroups_end(ts->config.cgroups, r->id))
+        if (end_all(ts, r->id, r->run))
                 return true;
         r->delay_ms = MIN(r->delay_ms * 2, (uint64_t) LOOK_MAX_MS);
         if (!r->complained && time_mono() - r->since > COMPLAIN_SPAN) {
@@ -83,7 +162,7 @@ static void on_reaper(uv_timer_t *timer)
         look_again(ts);
 }
 
-static void look_after(struct tasks *ts, struct task *t, const char *id)
+static void look_after(struct tasks *ts, struct task *t, const char *id, uint64_t run)
 {
         struct remains *r;
 
@@ -92,6 +171,7 @@ static void look_after(struct tasks *ts, struct task *t, const char *id)
         if (r == NULL) {
                 r = mem_alloc(sizeof *r);
                 snprintf(r->id, sizeof r->id, "%s", id);
+                r->run = run;
                 r->since = time_mono();
                 r->delay_ms = LOOK_MIN_MS;
                 r->next = ts->remains;
@@ -119,30 +199,34 @@ int task_begin_cgroup(struct task *t, struct cgroup_birth *ret, struct error *er
 
         if (r <= 0)
                 return r;
-        look_after(ts, t, t->id);
+        look_after(ts, t, t->id, 0);
         t->spawn_waits = true;
         return 1;
 }
 
 void task_end_cgroup(struct task *t)
 {
+        uint64_t run = table_run_record(t->slot)->run;
         struct tasks *ts = t->owner;
 
-        if (!cgroups_end(ts->config.cgroups, t->id))
-                look_after(ts, t, t->id);
+        if (!end_all(ts, t->id, run))
+                look_after(ts, t, t->id, run);
 }
 
 void task_pass_on_cgroup(struct task *t)
 {
+        uint64_t run = table_run_record(t->slot)->run;
         struct tasks *ts = t->owner;
 
-        if (!cgroups_pass_on(ts->config.cgroups, t->id, t->spec->job))
-                look_after(ts, t, t->id);
+        if (!cgroups_pass_on(ts->config.cgroups, t->id, t->spec->job) ||
+                !end_orphans(ts, t->id, run))
+                look_after(ts, t, t->id, run);
 }
 
 void task_kill(struct task *t)
 {
         cgroups_kill(t->owner->config.cgroups, t->id);
+        end_orphans(t->owner, t->id, table_run_record(t->slot)->run);
 }
 
 static uint64_t known(uint64_t number)
@@ -219,7 +303,7 @@ static void sweep_one(void *data, const char *id)
         if (t != NULL && t->pid != 0)
                 return; /* it runs, or its end is not told yet */
         if (!cgroups_end(ts->config.cgroups, id))
-                look_after(ts, t, id);
+                look_after(ts, t, id, 0);
 }
 
 void tasks_sweep_cgroups(struct tasks *ts)

@@ -29,7 +29,7 @@ int tasks_signal(struct tasks *ts, const char *id, int signal, struct error *err
 
         if (find_running(ts, id, &t, err) < 0)
                 return -1;
-        process_signal_group(t->pidfd, t->pid, signal);
+        task_signal(t, table_machine(t->slot), signal);
         return 0;
 }
 

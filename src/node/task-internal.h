@@ -95,6 +95,14 @@ void task_pass_on_cgroup(struct task *t); /* its next run begins at once */
 #define TASK_DETAIL_MAX 120
 void task_look_at_end(struct task *t, struct task_event *event, char detail[TASK_DETAIL_MAX]);
 
+/* Where there are no cgroups: the leader of the run's process group has ended, kills the others. */
+void task_kill_group(struct task *t);
+
+/* Calls @each for processes of a run that have lost their parents, as far as their environment
+ * shows it: where there are no cgroups. */
+void tasks_each_orphan(struct tasks *ts, const char *id, uint64_t run,
+        void (*each)(void *data, pid_t pid), void *data);
+
 /* Kills all processes of the run. */
 void task_kill(struct task *t);
 
@@ -112,6 +120,28 @@ void tasks_sweep_cgroups(struct tasks *ts);
 /* A run has begun, or its limits have changed: it may have to be watched. */
 void task_watch(struct task *t);
 void tasks_watch_init(struct tasks *ts);
+
+/* ---- task-daemon.c: programs that fork themselves away, and files with a pid */
+
+/* After every change of the machine. */
+void task_daemon_follow(struct task *t);
+void task_daemon_free(struct task *t); /* the run goes on without us */
+
+/* A run is to begin: takes a process over that is there already, if the spec says so and there is
+ * one. */
+bool task_take_over(struct task *t);
+
+/* The run record of what is the run's process now, which need not be that of the command. */
+struct table_run task_main_record(const struct task *t);
+
+/* To the process group of the run; of a daemon to its process, or to all there are of it. */
+void task_signal(struct task *t, const struct task_machine *m, int signal);
+
+/* The file of `pid_file`. A run whose file cannot be written has failed. */
+void task_write_pid_file(struct task *t);
+
+/* Removes the file of the run that @run tells of, if it names @pid. */
+void task_remove_pid_file(struct task *t, const struct task_machine *run, pid_t pid);
 
 /* ---- task-streams.c: FIFOs and what is captured from them */
 

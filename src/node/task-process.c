@@ -120,6 +120,7 @@ static bool handle_end(struct task *t, struct task_event *event)
         task_forward(t, true);
         task_health_drain(t);
         event->type = TASK_EV_EXITED;
+        event->pid = t->pid;
         return task_apply(t, event);
 }
 
@@ -145,21 +146,17 @@ static bool end_unknown(struct task *t)
 /* Returns false if it is not over, or could not be written down. */
 static bool orphan_judge(struct task *t)
 {
-        const struct table_run *record = table_run_record(t->slot);
+        const struct table_run record = task_main_record(t);
         int status;
 
-        if (t->orphan->asks) {
-                process_kill_leftovers(record->pid, t->id, record->run);
+        if (t->orphan->asks)
                 return t->orphan->told ? handle_wait_status(t, t->orphan->status) : end_unknown(t);
-        }
-        switch (process_ended(t->pidfd, record, &status)) {
+        switch (process_ended(t->pidfd, &record, &status)) {
         case PROCESS_END_NOT_YET:
                 return false;
         case PROCESS_END_KNOWN:
-                process_kill_group(t->pidfd, record->pid, t->id, record->run);
                 return handle_wait_status(t, status);
         case PROCESS_END_UNKNOWN:
-                process_kill_group(t->pidfd, record->pid, t->id, record->run);
                 return end_unknown(t);
         }
         return false;
@@ -222,7 +219,8 @@ void tasks_hear_witness(struct tasks *ts, const char *id, uint64_t run, int stat
         struct task *t = tasks_find(ts, id);
 
         if (t == NULL || t->orphan == NULL || !t->orphan->asks ||
-                table_machine(t->slot)->runs != run)
+                table_machine(t->slot)->runs != run ||
+                table_machine(t->slot)->daemon_ticks != 0) /* it knows of the command only */
                 return;
         t->orphan->told = true;
         t->orphan->status = status;
@@ -247,6 +245,14 @@ static uint64_t own_peak(uint64_t max_rss_kib)
         return max_rss_kib > (uint64_t) ours.ru_maxrss ? max_rss_kib * 1024 : 0;
 }
 
+/* Whether a process of its pid that began then is the run's. */
+static bool is_its(const struct task *t, uint64_t start_ticks)
+{
+        const struct table_run record = task_main_record(t);
+
+        return process_matches(&record, start_ticks);
+}
+
 bool tasks_record(struct tasks *ts, const struct keeper_record *record)
 {
         struct task_event event = { .known = true, .exit_code = -1 };
@@ -254,8 +260,7 @@ bool tasks_record(struct tasks *ts, const struct keeper_record *record)
 
         for (t = ts->by_pid; t != NULL; t = t->hh_pid.next)
                 if (t->pid == record->pid &&
-                        (record->start_ticks == 0 ||
-                                process_matches(table_run_record(t->slot), record->start_ticks)))
+                        (record->start_ticks == 0 || is_its(t, record->start_ticks)))
                         break;
         if (t == NULL)
                 return true; /* an orphan that the keeper adopted, or a child that could not execute
@@ -278,8 +283,7 @@ static bool process_is_there(const struct task *t)
 {
         struct process_stat st;
 
-        return process_read_stat(t->pid, &st) &&
-               process_matches(table_run_record(t->slot), st.start_ticks);
+        return process_read_stat(t->pid, &st) && is_its(t, st.start_ticks);
 }
 
 /* A pidfd of a process that was begun before our time, if it is there still. */

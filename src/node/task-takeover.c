@@ -120,6 +120,7 @@ void task_judge(struct task *t)
         struct tasks *ts = t->owner;
         const struct task_machine *m = table_machine(t->slot);
         const struct table_run *record = table_run_record(t->slot);
+        struct table_run current;
 
         if (m->state == TASK_STARTING && record->run != m->runs) {
                 task_dossier_withdraw(t);
@@ -142,12 +143,19 @@ void task_judge(struct task *t)
         task_set_timer(t, m);
         if (m->pid <= 0)
                 return;
+        if (m->daemon == TASK_DAEMON_LEFT) {
+                task_daemon_follow(t);
+                task_apply(t, &(struct task_event){ .type = TASK_EV_FOUND });
+                return;
+        }
         task_find_process(t);
         task_watch(t);
         if (m->run_version != m->desire.version && m->run_version >= m->desire.restart_version)
                 task_change_limits(t); /* the agent before us may not have come to it */
+        task_write_pid_file(t);
         task_apply(t, &(struct task_event){ .type = TASK_EV_FOUND });
-        if (is_child_of(ts->keeper, record))
+        current = task_main_record(t);
+        if (is_child_of(ts->keeper, &current))
                 return; /* its record comes when it ends, or is on its way */
         if (t->pidfd >= 0) {
                 task_put_witness(t);
@@ -178,6 +186,10 @@ static void begin_one(struct task *t)
                                       .type = TASK_EV_BOOT, .lapsed = task_boot_lapsed(t) });
         } else {
                 task_judge(t);
+                if (table_machine(t->slot)->pid <=
+                        0) /* the agent before us may not have come to it */
+                        task_remove_pid_file(
+                                t, table_machine(t->slot), table_run_record(t->slot)->pid);
                 task_take_up_again(t);
         }
 }

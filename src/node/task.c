@@ -181,11 +181,12 @@ void task_take_up_again(struct task *t)
 bool task_apply(struct task *t, struct task_event *event)
 {
         struct tasks *ts = t->owner;
-        struct task_machine m = *table_machine(t->slot);
+        struct task_machine m = *table_machine(t->slot), before;
         struct task_effects effects = { 0 };
         uint64_t seq = 0;
-        bool halts;
+        bool halts, over;
 
+        before = m;
         event->id = t->id;
         task_handle(&m, t->spec->job, event, time_mono(), time_wall(), random_seed(ts), &effects);
         if (effects.failed)
@@ -196,7 +197,15 @@ bool task_apply(struct task *t, struct task_event *event)
         for (unsigned i = 0; i < effects.notes_len; i++)
                 log_info("task %s: %s", t->id, effects.notes[i].message);
 
-        if (event->type == TASK_EV_EXITED) {
+        over = event->type == TASK_EV_EXITED && m.daemon != TASK_DAEMON_LEFT;
+        if (event->type == TASK_EV_EXITED && !over) {
+                task_drop_witness(t); /* the command of a daemon: the run goes on */
+                task_detach(t);
+                task_attach(t, m.pid, -1);
+        }
+        if (over) {
+                task_kill_group(t);
+                task_remove_pid_file(t, &before, t->pid);
                 task_drop_witness(t);
                 task_detach(t);
                 if (effects.spawn)
@@ -204,21 +213,23 @@ bool task_apply(struct task *t, struct task_event *event)
                 else
                         task_end_cgroup(t);
         }
-        if (event->type == TASK_EV_EXITED || event->type == TASK_EV_SPAWN_FAILED)
+        if (over || event->type == TASK_EV_SPAWN_FAILED)
                 task_health_end(t);
         if (effects.signal == SIGKILL)
                 task_kill(t);
-        if (effects.signal != 0 && t->pidfd >= 0)
-                process_signal_group(t->pidfd, m.pid, effects.signal);
+        if (effects.signal != 0)
+                task_signal(t, &m, effects.signal);
         if (effects.spawn)
                 task_enqueue_spawn(t);
         task_set_timer(t, &m);
         task_health_follow(t);
+        if (before.daemon != m.daemon)
+                task_daemon_follow(t);
         if (effects.changed && !effects.spawn) /* what it starts is told when it has */
                 mark_changed(t);
         if (m.state == TASK_ENDED)
                 task_close_streams(t);
-        halts = ts->halts_in_order && event->type == TASK_EV_EXITED;
+        halts = ts->halts_in_order && over;
         if (t->forget && m.state == TASK_ENDED)
                 forget(t);
         else
@@ -347,6 +358,10 @@ static void spawn(struct task *t)
                 never_began(t);
                 return;
         }
+        if (task_take_over(t)) {
+                task_end_cgroup(t); /* as above */
+                return;
+        }
         r = start_process(t, m, &pid, &pidfd, &err);
         if (r > 0)
                 return; /* it comes again */
@@ -361,6 +376,7 @@ static void spawn(struct task *t)
                 task_watch_orphan(t);
         task_watch(t);
         task_apply(t, &(struct task_event){ .type = TASK_EV_SPAWNED, .pid = pid });
+        task_write_pid_file(t);
 }
 
 static void on_spawner(uv_idle_t *handle)
@@ -429,6 +445,7 @@ static void discard(struct task *t)
 
         assert(!t->spawning);
         task_health_free(t);
+        task_daemon_free(t);
         task_detach(t);
         task_leave_remains(t);
         unlink_changed(t);
@@ -790,7 +807,7 @@ static void put_report(const struct task *t, const struct task_machine *m, struc
                 .ready = task_is_ready(m),
                 .healthy = !m->unhealthy,
                 .result = m->result,
-                .pid = m->pid > 0 ? m->pid : RECORD_NULL,
+                .pid = task_pid(m) > 0 ? task_pid(m) : RECORD_NULL,
                 .runs = (int64_t) m->runs,
                 .restarts = (int64_t) m->restarts,
                 .exit_code = m->exit_code >= 0 ? m->exit_code : RECORD_NULL,

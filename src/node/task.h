@@ -24,6 +24,7 @@ enum task_stream { TASK_STDOUT, TASK_STDERR, TASK_STREAMS };
 struct tasks;
 struct orphan;
 struct task_health;
+struct task_launch;
 struct remains;
 
 struct task {
@@ -37,6 +38,7 @@ struct task {
         uv_timer_t timer;        /* deadline of the machine */
         struct capture_stream *streams[TASK_STREAMS];
         struct task_health *health; /* NULL: nothing asks how its process is */
+        struct task_launch *launch; /* looks for its process; NULL: nobody does */
         bool forget;                /* drop it once it has ended ... */
         bool purge;                 /* ... with its logs */
         bool tell_end;              /* ... and tell that, since it was not told yet */
