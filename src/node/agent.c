@@ -99,6 +99,8 @@ static void on_turn_end(uv_prepare_t *handle)
         if (a->ack != 0)
                 keeper_client_ack(a->keeper, a->ack);
         a->ack = 0;
+        if (a->tasks != NULL)
+                tasks_write_dossiers(a->tasks);
         log_flush();
 }
 

@@ -513,6 +513,7 @@ static void on_dossiers_get(struct link *l, const json_t *message)
         if (task == NULL || task[0] == '.' || strchr(task, '/') != NULL)
                 return;
         directory = task_directory(l->config.tasks, task);
+        tasks_write_dossiers(l->config.tasks);
         buffer_printf(&b, "{\"type\":\"dossiers\",\"request\":%" PRIu64 ",\"dossiers\":",
                 read_number(message, "request"));
         dossiers_read(directory, &b);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The dossier of a run that has failed: a file `dossier.RUN` beside the task's logs.
  *
- * It is written after the end of the run is decided and before that is committed: whoever is killed
- * in between handles the same end again and writes the same file again, so none is lost and none is
- * there twice. A start that failed and was not committed is tried anew and may succeed: that
- * dossier is withdrawn first. What cannot be written (a full disk) is done without; the event tells
- * the most of it.
+ * What only this moment knows is put into DIR/node/dossiers (node/pending.h) after the end of the
+ * run is decided and before that is committed; the file is written, and the last lines of the logs
+ * are read, when the run that follows is on its way. So nobody waits for it, and whoever is killed
+ * in between leaves it to the next agent: none is lost, and none is there twice, since the same end
+ * handled again gives the same file again. A start that failed and was not committed is tried anew
+ * and may succeed: that dossier is withdrawn first. What cannot be written (a full disk) is done
+ * without; the event tells the most of it.
  *
  * The newest DOSSIERS_KEPT stay, in the order in which they were written: a task that comes back to
  * its node counts its runs from 1 again. With the task's logs they go. */
@@ -28,6 +30,7 @@
 #include "core/restart.h"
 #include "model/dossier.h"
 #include "node/logread.h"
+#include "node/pending.h"
 
 #define DOSSIERS_KEPT 5
 #define DOSSIER_BYTES ((size_t) 256 * 1024)
@@ -40,26 +43,36 @@
 
 /* ---- what it tells */
 
-/* The last lines that the run has written to a stream. */
-static char *read_tail(const struct task *t, enum task_stream stream, int64_t *ret_from)
+/* Where a stream ends at this moment. */
+static int64_t stream_end(const struct task *t, enum task_stream stream)
 {
-        static const char *const names[TASK_STREAMS] = { "stdout", "stderr" };
-        AUTO(mem_freep) char *directory = task_directory(t->owner, t->id);
-        struct logread_from from = { .start = LOGREAD_BYTE,
-                .run = (uint32_t) table_machine(t->slot)->runs };
+        struct error ignored = ERROR_INIT;
+        uint64_t end;
+
+        if (t->streams[stream] == NULL ||
+                capture_stream_size(t->streams[stream], &end, &ignored) < 0)
+                return RECORD_NULL;
+        return (int64_t) end;
+}
+
+/* The last lines that run @run has written to a stream before byte @end; *@ret_from becomes the
+ * number of the first one. */
+static char *read_tail(
+        const char *directory, const char *name, int64_t run, int64_t end, int64_t *ret_from)
+{
+        struct logread_from from = { .start = LOGREAD_BYTE, .run = (uint32_t) run };
         char text[TAIL_BYTES];
         struct logread *reader;
         struct logread_chunk chunk;
         struct error ignored = ERROR_INIT;
-        uint64_t end, first = 0;
+        uint64_t first = 0;
         size_t len = 0, out;
 
         *ret_from = RECORD_NULL;
-        if (t->streams[stream] == NULL ||
-                capture_stream_size(t->streams[stream], &end, &ignored) < 0)
+        if (end <= 0)
                 return NULL;
-        from.value = end > sizeof text ? end - sizeof text : 0;
-        if (logread_open(directory, names[stream], from, &reader, &ignored) < 0)
+        from.value = (uint64_t) end > sizeof text ? (uint64_t) end - sizeof text : 0;
+        if (logread_open(directory, name, from, &reader, &ignored) < 0)
                 return NULL;
         while (len < sizeof text &&
                 logread_next(reader, text + len, sizeof text - len, &chunk, &ignored) == 1) {
@@ -275,13 +288,64 @@ static int store(const char *directory, uint64_t run, const struct buffer *text,
         return 0;
 }
 
+/* Writes the file: of a dossier whose out_from and errors_from are where the streams ended. */
+static void write_file(const struct tasks *ts, struct dossier *d)
+{
+        AUTO(mem_freep) char *directory = task_directory(ts, d->task);
+        AUTO(buffer_done) struct buffer text = { 0 };
+        struct error err = ERROR_INIT;
+
+        d->out = read_tail(directory, "stdout", d->run, d->out_from, &d->out_from);
+        d->errors = read_tail(directory, "stderr", d->run, d->errors_from, &d->errors_from);
+        record_write(&dossier_table, d, &text);
+        if (store(directory, (uint64_t) d->run, &text, &err) < 0)
+                log_warning(
+                        "task %s: no dossier of run %" PRId64 ": %s", d->task, d->run, err.message);
+}
+
+static void write_pending(const struct tasks *ts, const char *text, size_t len)
+{
+        json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+        struct dossier d = { 0 };
+        struct error err = ERROR_INIT;
+
+        if (record_read(&dossier_table, json, &d, &err) < 0)
+                log_warning("a dossier that was not written yet is damaged: %s", err.message);
+        else if (d.task != NULL && strchr(d.task, '/') == NULL && d.run > 0)
+                write_file(ts, &d);
+        record_done(&dossier_table, &d);
+        json_decref(json);
+}
+
+void tasks_write_dossiers(struct tasks *ts)
+{
+        const char *text;
+        size_t len;
+
+        while (ts->dossiers != NULL && (text = pending_oldest(ts->dossiers, &len)) != NULL) {
+                write_pending(ts, text, len);
+                pending_drop_oldest(ts->dossiers);
+        }
+}
+
+/* Keeps it until tasks_write_dossiers(); false if that cannot be. */
+static bool put_pending(struct tasks *ts, const struct dossier *d)
+{
+        AUTO(buffer_done) struct buffer text = { 0 };
+
+        if (ts->dossiers == NULL)
+                return false;
+        record_write_short(&dossier_table, d, &text);
+        if (pending_put(ts->dossiers, text.data, text.len))
+                return true;
+        tasks_write_dossiers(ts); /* many fail at the same time */
+        return pending_put(ts->dossiers, text.data, text.len);
+}
+
 void task_dossier_make(
         struct task *t, const struct task_machine *after, const struct task_event *event)
 {
         const struct task_machine *before = table_machine(t->slot);
-        AUTO(mem_freep) char *directory = task_directory(t->owner, t->id);
-        AUTO(buffer_done) struct buffer text = { 0 };
-        struct error err = ERROR_INIT;
         struct dossier d = { .task = mem_strdup(t->id),
                 .job = mem_strdup(table_slot_job(t->slot)),
                 .node = mem_strdup(t->owner->config.node),
@@ -289,18 +353,16 @@ void task_dossier_make(
                 .version = before->run_version,
                 .started = before->started_wall,
                 .core_dumped = event->core_dumped,
-                .next = mem_strdup(after->reason) };
+                .next = mem_strdup(after->reason),
+                .out_from = stream_end(t, TASK_STDOUT),
+                .errors_from = stream_end(t, TASK_STDERR) };
 
         tell_end(before, event, &d);
         tell_good(before, &d);
         if (d.core_dumped)
                 tell_core(t, before, event->signal, &d);
-        d.out = read_tail(t, TASK_STDOUT, &d.out_from);
-        d.errors = read_tail(t, TASK_STDERR, &d.errors_from);
-        record_write(&dossier_table, &d, &text);
-        if (store(directory, before->runs, &text, &err) < 0)
-                log_warning("task %s: no dossier of run %" PRIu64 ": %s", t->id, before->runs,
-                        err.message);
+        if (!put_pending(t->owner, &d))
+                write_file(t->owner, &d);
         record_done(&dossier_table, &d);
 }
 

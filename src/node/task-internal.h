@@ -26,8 +26,9 @@ struct tasks {
         struct remains *remains; /* of runs that are over */
         uv_timer_t reaper;       /* looks after them; active while there are some */
         uv_timer_t watcher; /* looks at the limits of task-watch.c; active while there are some */
-        bool any_lapsed;    /* a singleton may wait for the server's word */
-        uv_timer_t lease;   /* when the next lease may come to its end */
+        struct pending *dossiers; /* that are not written yet; NULL: they are written at once */
+        bool any_lapsed;          /* a singleton may wait for the server's word */
+        uv_timer_t lease;         /* when the next lease may come to its end */
 };
 
 /* ---- task.c */

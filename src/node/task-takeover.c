@@ -199,6 +199,7 @@ void tasks_begin(struct tasks *ts, pid_t keeper)
         struct task *t, *next;
 
         ts->keeper = keeper;
+        tasks_write_dossiers(ts); /* of the agent before us */
         ts->halting = table_is_going_down(ts->config.table);
         HASH_ITER (hh, ts->by_id, t, next)
                 begin_one(t);

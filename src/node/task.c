@@ -32,6 +32,7 @@
 #include "base/mem.h"
 #include "model/variables.h"
 #include "node/logsweep.h"
+#include "node/pending.h"
 #include "node/process.h"
 
 #define SPAWNS_PER_TURN 32 /* then the loop looks after everybody else */
@@ -415,6 +416,15 @@ void tasks_start_spawner(struct tasks *ts)
 
 /* ---- coming and going */
 
+static void open_dossiers(struct tasks *ts)
+{
+        AUTO(mem_freep) char *path = mem_printf("%s/dossiers", ts->config.directory);
+        struct error err = ERROR_INIT;
+
+        if (pending_open(path, &ts->dossiers, &err) < 0)
+                log_debug("dossiers are written at once: %s", err.message);
+}
+
 struct tasks *tasks_new(const struct tasks_config *config)
 {
         struct tasks *ts = mem_alloc(sizeof *ts);
@@ -428,6 +438,7 @@ struct tasks *tasks_new(const struct tasks_config *config)
         uv_timer_init(config->loop, &ts->lease);
         uv_timer_init(config->loop, &ts->reaper);
         tasks_watch_init(ts);
+        open_dossiers(ts);
         ts->spawner.data = ts->lease.data = ts->reaper.data = ts;
         ts->handles = 4;
         return ts;
@@ -463,6 +474,7 @@ static void on_handle_closed(uv_handle_t *handle)
         if (--ts->handles > 0)
                 return;
         buffer_done(&ts->last_reports);
+        pending_close(ts->dossiers);
         free(ts);
 }
 
@@ -506,6 +518,7 @@ static void forget(struct task *t)
 
         if (t->tell_end)
                 tell_end(t);
+        tasks_write_dossiers(ts); /* none comes behind the folder's end */
         task_close_streams(t);
         task_remove_fifos(t);
         if (t->spec != NULL)

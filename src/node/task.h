@@ -84,6 +84,9 @@ void tasks_take_deposit(struct tasks *ts, const char *name, const int *fds, size
  * later, and do not acknowledge it. */
 bool tasks_record(struct tasks *ts, const struct keeper_record *record);
 
+/* Writes what is to be told of the runs that have failed since the last call. */
+void tasks_write_dossiers(struct tasks *ts);
+
 /* All that the keeper knew has been told: whatever is still unclear is judged now, and work begins.
  * @keeper: its pid. */
 void tasks_begin(struct tasks *ts, pid_t keeper);
