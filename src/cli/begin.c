@@ -91,6 +91,18 @@ void begin_add_keep(struct begin *b, const struct begin_keep *keep)
         begin_add(b, "--metrics-tasks", tasks);
 }
 
+void begin_add_alerts(struct begin *b, const struct server_alerts *alerts)
+{
+        char span[TIME_TEXT_MAX];
+
+        begin_add(b, "--alert-webhook", alerts->webhook);
+        begin_add(b, "--alert-mail", alerts->mail);
+        begin_add(b, "--alert-command", alerts->command);
+        begin_add(b, "--alert-on", alerts->on);
+        begin_add(b, "--alert-repeat", time_format_exact(span, alerts->repeat));
+        begin_add(b, "--sendmail", alerts->sendmail);
+}
+
 /* ---- Finding */
 
 char *begin_absolute(const char *path)

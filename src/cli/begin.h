@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "model/alert.h"
 #include "server/server.h"
 
 /* Beginning Reeve on this machine, by becoming its keeper: what the commands share that do. */
@@ -50,6 +51,28 @@ struct begin_keep {
         "how often CPU and memory of tasks and machine are sampled, for an hour (10s); never"
 int begin_check_keep(const struct begin_keep *keep, struct error *err);
 void begin_add_keep(struct begin *b, const struct begin_keep *keep);
+
+/* Who is told of failures, by the server. */
+#define BEGIN_ALERTS                                                                               \
+        {                                                                                          \
+                .repeat = ALERT_REPEAT                                                             \
+        }
+#define BEGIN_ALERT_ROWS(alerts)                                                                   \
+        { "alert-webhook", 0, OPTION_TEXT, &(alerts).webhook, "URL",                               \
+                "tell of failures of any job by a POST to this URL" },                             \
+                { "alert-mail", 0, OPTION_TEXT, &(alerts).mail, "ADDRESS",                         \
+                        "tell of them by mail to this address" },                                  \
+                { "alert-command", 0, OPTION_TEXT, &(alerts).command, "FILE",                      \
+                        "tell of them by running this program, as the server's user" },            \
+                { "alert-on", 0, OPTION_TEXT, &(alerts).on, "KINDS",                               \
+                        "of which: failed, oom, parked, unhealthy (failed,parked)" },              \
+                { "alert-repeat", 0, OPTION_SPAN, &(alerts).repeat, "TIME",                        \
+                        "of one task and kind no sooner than this after the last time (1h)" },     \
+        {                                                                                          \
+                "sendmail", 0, OPTION_TEXT, &(alerts).sendmail, "FILE",                            \
+                        "the program that sends all mails (" SERVER_SENDMAIL ")"                   \
+        }
+void begin_add_alerts(struct begin *b, const struct server_alerts *alerts);
 
 /* The path of a UNIX socket, absolute, its directory made. @path NULL: the default. Heap string. */
 int begin_socket(const char *path, char **ret, struct error *err);

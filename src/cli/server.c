@@ -25,8 +25,12 @@ static struct {
         struct option_list jobs;
         usec_t lost_after;
         struct begin_keep keep;
+        struct server_alerts alerts;
         bool detach;
-} opt = { .listen = LISTEN_DEFAULT, .lost_after = SERVER_LOST_AFTER, .keep = BEGIN_KEEP };
+} opt = { .listen = LISTEN_DEFAULT,
+        .lost_after = SERVER_LOST_AFTER,
+        .keep = BEGIN_KEEP,
+        .alerts = BEGIN_ALERTS };
 
 static const struct option_row options[] = {
         { "data", 'd', OPTION_TEXT, &opt.data, "DIR",
@@ -47,6 +51,7 @@ static const struct option_row options[] = {
         { "socket", 's', OPTION_TEXT, &opt.socket, "PATH",
                 "UNIX socket of the API (where the commands look without REEVE_ADDR)" },
         BEGIN_KEEP_ROWS(opt.keep),
+        BEGIN_ALERT_ROWS(opt.alerts),
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL,
                 "return as soon as it answers; ends with `reeve down`" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
@@ -106,7 +111,8 @@ static int prepare(struct start *s, struct error *err)
         for (size_t i = 0; i < opt.jobs.len; i++)
                 if (access(opt.jobs.items[i], R_OK) < 0)
                         return error_sys(err, errno, "--jobs %s", opt.jobs.items[i]);
-        if (begin_check_keep(&opt.keep, err) < 0 || find_address(s, err) < 0 ||
+        if (begin_check_keep(&opt.keep, err) < 0 || server_check_alerts(&opt.alerts, err) < 0 ||
+                find_address(s, err) < 0 ||
                 check_file("--tls-cert", opt.tls_cert, &s->tls_cert, err) < 0 ||
                 check_file("--tls-key", opt.tls_key, &s->tls_key, err) < 0 ||
                 begin_socket(opt.socket, &s->socket, err) < 0)
@@ -127,6 +133,7 @@ static void add_program(struct start *s)
         begin_add(b, "--tls-key", s->tls_key);
         begin_add(b, "--lost-after", time_format_exact(lost_after, opt.lost_after));
         begin_add_keep(b, &opt.keep);
+        begin_add_alerts(b, &opt.alerts);
         for (size_t i = 0; i < opt.jobs.len; i++) {
                 AUTO(mem_freep) char *path = begin_absolute(opt.jobs.items[i]);
 

@@ -20,8 +20,9 @@ static struct {
                 *journal_socket;
         struct option_list jobs;
         struct begin_keep keep;
+        struct server_alerts alerts;
         bool detach;
-} opt = { .keep = BEGIN_KEEP };
+} opt = { .keep = BEGIN_KEEP, .alerts = BEGIN_ALERTS };
 
 static const struct option_row options[] = {
         { "data", 'd', OPTION_TEXT, &opt.data, "DIR",
@@ -42,6 +43,7 @@ static const struct option_row options[] = {
         { "journal-socket", 0, OPTION_TEXT, &opt.journal_socket, "PATH",
                 "of the daemon for `logs.forward: journal` (/run/systemd/journal/socket)" },
         BEGIN_KEEP_ROWS(opt.keep),
+        BEGIN_ALERT_ROWS(opt.alerts),
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL,
                 "return as soon as it answers; ends with `reeve down`" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
@@ -109,8 +111,9 @@ static int prepare(struct up *u, struct error *err)
                         "--node %s: a name is 1 to %d letters, digits, - and _, the first of them "
                         "a letter or digit",
                         u->node, TEXT_NAME_MAX);
-        if (begin_check_keep(&opt.keep, err) < 0 || check_listen(err) < 0 || check_jobs(err) < 0 ||
-                check_agent_options(err) < 0 || begin_socket(opt.socket, &u->socket, err) < 0)
+        if (begin_check_keep(&opt.keep, err) < 0 || server_check_alerts(&opt.alerts, err) < 0 ||
+                check_listen(err) < 0 || check_jobs(err) < 0 || check_agent_options(err) < 0 ||
+                begin_socket(opt.socket, &u->socket, err) < 0)
                 return -1;
         return begin_init(&u->begin, opt.data, err);
 }
@@ -124,6 +127,7 @@ static void add_programs(struct up *u)
         begin_add(b, "--node", u->node);
         begin_add(b, "--listen", opt.listen);
         begin_add_keep(b, &opt.keep);
+        begin_add_alerts(b, &opt.alerts);
         for (size_t i = 0; i < opt.jobs.len; i++) {
                 AUTO(mem_freep) char *path = begin_absolute(opt.jobs.items[i]);
 

@@ -14,3 +14,6 @@ int job_check_ready(const struct reader *r, const struct value *job, const struc
 
 /* The part of it that is about how a run is begun (job-start.c). */
 int job_check_start(const struct reader *r, const struct value *job, const struct job_spec *spec);
+
+/* The part about `alerts` (job-alerts.c). */
+int job_check_alerts(const struct reader *r, const struct value *job, const struct job_spec *spec);

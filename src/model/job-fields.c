@@ -805,6 +805,12 @@ const struct job_field job_fields[] = {
                 .type = FIELD_SECTION,
                 .fields = restart_fields,
                 .help = "What happens when a task ends by itself." },
+        { .name = "alerts",
+                .path = "alerts",
+                .type = FIELD_SECTION,
+                .fields = job_alerts_fields,
+                .help = "Who is told when one of its tasks fails, beside whom the server tells of "
+                        "all jobs (`reeve server --alert-webhook`)." },
         { .name = "stop",
                 .path = "stop",
                 .type = FIELD_SECTION,

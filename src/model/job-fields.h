@@ -77,6 +77,7 @@ extern const struct job_field job_fields[];
 extern const struct job_field job_ready_fields[], job_check_fields[]; /* job-checks.c */
 extern const struct job_field job_io_fields[], job_limits_fields[];   /* job-limits.c */
 extern const struct job_field job_daemon_fields[];                    /* job-start.c */
+extern const struct job_field job_alerts_fields[];                    /* job-alerts.c */
 
 extern const char *const restart_policy_names[]; /* ended by NULL, as all of these */
 extern const char *const restart_action_names[];

@@ -168,6 +168,13 @@ struct job_spec {
                                              Default: restart */
         } limits;
 
+        /* Who is told of failures, beside whom the server tells of all (model/alert.h). */
+        struct {
+                char **on;            /* kinds of failures; NULL: failed and parked */
+                char *webhook, *mail; /* NULL: none */
+                usec_t repeat;        /* default 1h */
+        } alerts;
+
         struct {
                 char **zones;                   /* any of them; NULL: wherever */
                 char *node;                     /* exactly this one; NULL: any */

@@ -62,15 +62,11 @@ static int parse_host_port(const char *text, size_t len, uint16_t fallback,
         return 0;
 }
 
-int probe_parse_http(const char *url, struct probe_target *ret, struct error *err)
+/* @url: behind its scheme. */
+static int parse_url(const char *url, uint16_t port, struct probe_target *ret, struct error *err)
 {
-        static const char scheme[] = "http://";
         size_t len;
 
-        if (strncmp(url, scheme, sizeof scheme - 1) != 0)
-                return error_set(err, ERR_INVALID,
-                        "expected a URL such as \"http://127.0.0.1:8080/health\"");
-        url += sizeof scheme - 1;
         len = strcspn(url, "/?#");
         if (url[len] != '\0' && url[len] != '/')
                 return error_set(err, ERR_INVALID, "a path that begins with \"/\" is missing");
@@ -79,7 +75,29 @@ int probe_parse_http(const char *url, struct probe_target *ret, struct error *er
                 if ((unsigned char) *p <= ' ' || (unsigned char) *p >= 0x7f || *p == '#')
                         return error_set(err, ERR_INVALID,
                                 "its path has a character that must be written as %%XX");
-        return parse_host_port(url, len, 80, ret, err);
+        return parse_host_port(url, len, port, ret, err);
+}
+
+#define HTTP  "http://"
+#define HTTPS "https://"
+
+int probe_parse_http(const char *url, struct probe_target *ret, struct error *err)
+{
+        if (strncmp(url, HTTP, strlen(HTTP)) != 0)
+                return error_set(err, ERR_INVALID,
+                        "expected a URL such as \"http://127.0.0.1:8080/health\"");
+        return parse_url(url + strlen(HTTP), 80, ret, err);
+}
+
+int probe_parse_url(const char *url, bool *ret_tls, struct probe_target *ret, struct error *err)
+{
+        *ret_tls = strncmp(url, HTTPS, strlen(HTTPS)) == 0;
+        if (*ret_tls)
+                return parse_url(url + strlen(HTTPS), 443, ret, err);
+        if (strncmp(url, HTTP, strlen(HTTP)) != 0)
+                return error_set(
+                        err, ERR_INVALID, "expected a URL such as \"https://example.org/hook\"");
+        return parse_url(url + strlen(HTTP), 80, ret, err);
 }
 
 int probe_parse_tcp(const char *text, struct probe_target *ret, struct error *err)

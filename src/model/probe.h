@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -19,3 +20,6 @@ struct probe_target {
  * without a port has port 80. */
 int probe_parse_http(const char *url, struct probe_target *ret, struct error *err);
 int probe_parse_tcp(const char *text, struct probe_target *ret, struct error *err);
+
+/* The same for "https://", too (port 443), for those who can. */
+int probe_parse_url(const char *url, bool *ret_tls, struct probe_target *ret, struct error *err);

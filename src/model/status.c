@@ -102,6 +102,7 @@ const char *const event_kind_names[] = {
         [EVENT_TOKEN] = "token",
         [EVENT_TASK_READY] = "task-ready",
         [EVENT_TASK_HEALTH] = "task-health",
+        [EVENT_ALERT] = "alert",
         [EVENT_KIND_COUNT] = NULL,
 };
 

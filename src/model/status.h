@@ -165,6 +165,7 @@ enum event_kind {
         EVENT_TOKEN,       /* a token was made, used to join, or revoked */
         EVENT_TASK_READY,  /* a run has become ready */
         EVENT_TASK_HEALTH, /* it is unhealthy, or healthy again */
+        EVENT_ALERT,       /* somebody could not be told of a failure */
         EVENT_KIND_COUNT
 };
 extern const char *const event_kind_names[]; /* "job-applied", ... */

@@ -5,11 +5,13 @@
 
 #include "base/time.h"
 #include "net/http-server.h"
+#include "server/server.h"
 #include "server/state.h"
 
 /* What the parts of the server share. Everything is owned by server.c and lives from its start to
  * its end. */
 
+struct alerts;
 struct auth;
 struct dossiers;
 struct exec_relays;
@@ -37,7 +39,8 @@ struct server_options {
         int64_t keep_events;            /* the newest, at least so many of them */
         usec_t keep_events_for;         /* but none that is older */
         int64_t metrics_tasks; /* with more tasks than that /metrics has no series per task */
-        const char **jobs;     /* job files and directories, ended by NULL */
+        struct server_alerts alerts;
+        const char **jobs; /* job files and directories, ended by NULL */
 };
 
 struct server {
@@ -53,6 +56,7 @@ struct server {
         struct state *state;
         struct http_server *http;
         struct auth *auth;
+        struct alerts *alerts;
         struct dossiers *dossiers;
         struct exec_relays *exec_relays;
         struct feeds *feeds;

@@ -28,6 +28,8 @@
 #include "keeper/launch.h"
 #include "server/api.h"
 #include "server/auth.h"
+#include "model/alert.h"
+#include "server/alerts.h"
 #include "server/dossiers.h"
 #include "server/exec.h"
 #include "server/feeds.h"
@@ -61,7 +63,10 @@ static void on_assign(void *data, const struct cluster_assign *assign)
 
 static void on_event(void *data, const struct event *event)
 {
-        feeds_event(((struct server *) data)->feeds, event);
+        struct server *server = data;
+
+        feeds_event(server->feeds, event);
+        alerts_event(server->alerts, event);
 }
 
 static void forget_events(struct server *server)
@@ -146,6 +151,7 @@ static void end_now(struct program *p)
         api_snapshots_end(s);
         api_vitals_end(s);
         api_metrics_end(s);
+        alerts_free(take_ptr(s->alerts));
         dossiers_free(take_ptr(s->dossiers));
         logs_free(take_ptr(s->logs));
         gauges_free(take_ptr(s->gauges));
@@ -212,6 +218,12 @@ static int parse_options(int argc, char **argv, struct server_options *ret)
                 { "tls-cert", required_argument, NULL, 'c' },
                 { "tls-key", required_argument, NULL, 'k' },
                 { "lost-after", required_argument, NULL, 'o' },
+                { "alert-webhook", required_argument, NULL, 'W' },
+                { "alert-mail", required_argument, NULL, 'M' },
+                { "alert-command", required_argument, NULL, 'C' },
+                { "alert-on", required_argument, NULL, 'O' },
+                { "alert-repeat", required_argument, NULL, 'R' },
+                { "sendmail", required_argument, NULL, 'S' },
                 { "keep-events", required_argument, NULL, 'e' },
                 { "keep-events-for", required_argument, NULL, 'E' },
                 { "metrics-tasks", required_argument, NULL, 'm' },
@@ -250,6 +262,25 @@ static int parse_options(int argc, char **argv, struct server_options *ret)
                 case 'o':
                         if (!time_parse_span(optarg, &ret->lost_after))
                                 return usage("--lost-after: expected a duration such as 2s");
+                        break;
+                case 'W':
+                        ret->alerts.webhook = optarg;
+                        break;
+                case 'M':
+                        ret->alerts.mail = optarg;
+                        break;
+                case 'C':
+                        ret->alerts.command = optarg;
+                        break;
+                case 'O':
+                        ret->alerts.on = optarg;
+                        break;
+                case 'R':
+                        if (!time_parse_span(optarg, &ret->alerts.repeat))
+                                return usage("--alert-repeat: expected a duration such as 1h");
+                        break;
+                case 'S':
+                        ret->alerts.sendmail = optarg;
                         break;
                 case 'e':
                         if (!text_parse_int(optarg, 1, SERVER_KEEP_EVENTS_MAX, &ret->keep_events))
@@ -378,7 +409,7 @@ static int start(struct server *s, struct error *err)
         if (listen_unix(s, err) < 0 || (s->options.listen != NULL && listen_tcp(s, err) < 0))
                 return -1;
         s->jobfiles = jobfiles_new(s);
-        return 0;
+        return alerts_new(s, &s->alerts, err);
 }
 
 static void program_init(struct program *p, uv_loop_t *loop)
@@ -464,6 +495,8 @@ int server_main(int argc, char **argv)
 
         program.server.options.jobs = jobs;
         program.server.options.lost_after = SERVER_LOST_AFTER;
+        program.server.options.alerts.repeat = ALERT_REPEAT;
+        program.server.options.alerts.sendmail = SERVER_SENDMAIL;
         program.server.options.keep_events = SERVER_KEEP_EVENTS;
         program.server.options.keep_events_for = SERVER_KEEP_EVENTS_FOR;
         program.server.options.metrics_tasks = SERVER_METRICS_TASKS;

@@ -278,8 +278,8 @@ static int load_row(void *data, const char *key, const char *value, size_t len, 
 
         if (strlen(value) != len)
                 return error_set(err, ERR_INVALID, "row %s of the store is damaged", key);
-        if (strncmp(key, "token/", 6) == 0)
-                return 0;    /* not the cluster's: tokens.c */
+        if (strncmp(key, "token/", 6) == 0 || strncmp(key, "alert/", 6) == 0)
+                return 0;    /* not the cluster's: tokens.c, alerts.c */
         if (is_event(key)) { /* the cluster only wants to know of the newest one */
                 struct events_row row = events_row(key, value, len);
 
