@@ -85,6 +85,7 @@ struct keeper {
         sigset_t program_mask; /* what programs get back of what we changed for ourselves */
         struct rlimit program_nofile;
         rlim_t nofile;
+        pid_t group; /* our own process group */
 
         int lock_fd;
         int epoll_fd;

@@ -547,6 +547,7 @@ static int begin(struct keeper *k, const struct arguments *a)
                 return EXIT_FAILURE;
         if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
                 return fail("prctl"), EXIT_FAILURE;
+        k->group = getpgrp();
         k->first_record = k->next_record = 1;
         if (a->state_fd >= 0)
                 return begin_again(k, a->state_fd);

@@ -11,9 +11,9 @@
  * keeper's own programs are looked for by their pids, before and apart from that: they are started
  * again however full the ring is.
  *
- * What is not decided here: which child was which task, what its end means, and what is left of its
- * process group: the group of one that a daemon forked on its way to the background is the
- * daemon's. The agent knows. */
+ * What is not decided here: which child was which task, what its end means, and what becomes of the
+ * rest of its process group, unless it was killed: the group of one that a daemon forked on its way
+ * to the background is the daemon's. The agent knows. */
 #include "keeper/keeper.h"
 
 #include <errno.h>
@@ -67,6 +67,17 @@ static uint64_t read_start_ticks(pid_t pid)
         return field != NULL ? strtoull(field, NULL, 10) : 0;
 }
 
+/* Whoever was killed leaves nothing behind on purpose: others of a process group that it led go
+ * with it, such as those of a program of the agent's that dies with the agent. As long as it is a
+ * zombie its pid, and with it the group's number, cannot be given to anyone else. Our own group is
+ * spared: its leader becomes our child when a shell starts us with exec. */
+static void kill_group_of_killed(const struct keeper *k, const siginfo_t *si)
+{
+        if (si->si_code == CLD_KILLED && si->si_status == SIGKILL &&
+                getpgid(si->si_pid) == si->si_pid && si->si_pid != k->group)
+                kill(-si->si_pid, SIGKILL);
+}
+
 static bool ring_full(const struct keeper *k)
 {
         return k->next_record - k->first_record >= RECORDS_MAX;
@@ -82,6 +93,7 @@ static bool note_end(struct keeper *k, pid_t pid)
         /* waitid(3) does not hand out the usage, the system call does */
         if (syscall(SYS_waitid, P_PID, pid, &si, ENDED | WNOWAIT, &usage) < 0 || si.si_pid != pid)
                 return false;
+        kill_group_of_killed(k, &si);
 
         k->record[k->next_record % RECORDS_MAX] = (struct keeper_record){
                 .seq = k->next_record,
