@@ -308,6 +308,21 @@ class Answers:
         self.thread.join()
 
 
+def vitals(kind, tools, parent, options, intervals):
+    """The same, and the agent's memory, while the tasks are sampled so often."""
+    result = {}
+    for every in intervals:
+        with running(kind, tools, parent) as run:
+            run.peer.more = ["--vitals-every", every]
+            run.peer.prepare(options.tasks, run.reports.path)
+            run.launch(options.tasks)
+            machine.settle(run.supervisors())
+            one = result[every] = idle(run, options.idle)
+            one["share"] = one["cpu_ms"]["agent"] / options.idle / 10
+            one["pss"] = run.by_role(machine.pss_kib)["agent"]
+    return result
+
+
 def health(kind, tools, parent, options):
     """CPU and context switches while each task is asked over HTTP every 5 seconds."""
     with contextlib.closing(Answers()) as answers, running(kind, tools, parent) as run:

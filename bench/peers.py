@@ -170,6 +170,7 @@ class Reeve(Peer):
         super().__init__(tools, directory)
         self.data = self.directory / "data"
         self.socket = self.directory / "sock"
+        self.more = []  # arguments of `reeve up`
         self.environment["REEVE_ADDR"] = f"unix:{self.socket}"
 
     def job_file(self, name, jobs):
@@ -215,7 +216,7 @@ class Reeve(Peer):
     def launch(self):
         self.start(
             self.tools.reeve, "up", "--data", self.data, "--socket", self.socket,
-            "--jobs", self.jobs,
+            "--jobs", self.jobs, *self.more,
         )
 
     def stop_tasks(self):

@@ -408,9 +408,9 @@ void table_each(struct table *t, void (*each)(void *data, struct table_slot *slo
                         each(data, &t->slots[i]);
 }
 
-size_t table_slots(const struct table *t)
+size_t table_slot_number(const struct table *t, const struct table_slot *slot)
 {
-        return t->slots_len;
+        return (size_t) (slot - t->slots);
 }
 
 struct table_slot *table_at(struct table *t, size_t number)

@@ -70,9 +70,9 @@ void table_drop(struct table *t, struct table_slot *slot);
 /* Calls @each for every slot in use. The callback may drop the slot. */
 void table_each(struct table *t, void (*each)(void *data, struct table_slot *slot), void *data);
 
-/* Slots have numbers, which they keep: all that were ever in use are below table_slots(). NULL:
- * that one is free. */
-size_t table_slots(const struct table *t);
+/* Slots have numbers, which they keep. The slot of a number that was one's; NULL: it is free now.
+ */
+size_t table_slot_number(const struct table *t, const struct table_slot *slot);
 struct table_slot *table_at(struct table *t, size_t number);
 
 const char *table_slot_job(const struct table_slot *slot);

@@ -322,16 +322,24 @@ static void on_slice(uv_timer_t *timer)
         end_look(v);
 }
 
-/* A task may have come into a slot since. */
+static void find_last_slot(void *data, struct task *t)
+{
+        struct vitals *v = data;
+
+        v->next = MAX(v->next, table_slot_number(v->config.table, t->slot) + 1);
+}
+
+/* For all slots in use. Those behind the last are not looked at: that would bring the pages that
+ * the table has in store for more into memory. */
 static void make_room(struct vitals *v)
 {
-        size_t len = table_slots(v->config.table);
-
-        if (len <= v->tasks_len)
+        v->next = 0;
+        tasks_each(v->config.tasks, find_last_slot, v);
+        if (v->next <= v->tasks_len)
                 return;
-        v->tasks = mem_resize(v->tasks, len, sizeof *v->tasks);
-        memset(v->tasks + v->tasks_len, 0, (len - v->tasks_len) * sizeof *v->tasks);
-        v->tasks_len = len;
+        v->tasks = mem_resize(v->tasks, v->next, sizeof *v->tasks);
+        memset(v->tasks + v->tasks_len, 0, (v->next - v->tasks_len) * sizeof *v->tasks);
+        v->tasks_len = v->next;
 }
 
 static void begin_look(struct vitals *v, bool keeping)
@@ -340,8 +348,8 @@ static void begin_look(struct vitals *v, bool keeping)
         if (v->looking)
                 return;
         v->looking = true;
-        v->next = 0;
         make_room(v);
+        v->next = 0;
         v->sessions_len = 0;
         if (!cgroups_tracked(v->config.cgroups)) {
                 list_sessions(v);
@@ -451,32 +459,19 @@ static void put_sample(void *data, const struct vitals_row *row, const struct vi
         record_write(&vitals_sample_table, &sample, s->out);
 }
 
-/* The slot of a task that is here; its name tells. */
-static size_t find_slot(struct vitals *v, const char *task)
-{
-        char id[TASK_ID_MAX];
-
-        for (size_t i = 0; i < table_slots(v->config.table); i++) {
-                const struct table_slot *slot = table_at(v->config.table, i);
-
-                if (slot == NULL)
-                        continue;
-                name_of(slot, id);
-                if (strcmp(id, task) == 0)
-                        return i;
-        }
-        return SIZE_MAX;
-}
-
 void vitals_put_samples(struct vitals *v, const char *task, usec_t since, struct buffer *out)
 {
         usec_t now = time_wall();
         struct samples s = { .out = out, .since = MAX(since, now - MIN(now, VITALS_KEPT_FOR)) };
-        size_t slot = task != NULL ? find_slot(v, task) : 0;
+        const struct task *t = task != NULL ? tasks_find(v->config.tasks, task) : NULL;
 
-        if (v->ring != NULL && slot != SIZE_MAX)
-                vitals_ring_each(
-                        v->ring, slot, task != NULL ? vitals_ring_key(task) : 0, put_sample, &s);
+        if (v->ring == NULL || (task != NULL && t == NULL))
+                return;
+        if (t != NULL)
+                vitals_ring_each(v->ring, table_slot_number(v->config.table, t->slot),
+                        vitals_ring_key(task), put_sample, &s);
+        else
+                vitals_ring_each(v->ring, 0, 0, put_sample, &s);
 }
 
 /* ---- life */
