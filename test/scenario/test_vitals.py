@@ -2,6 +2,7 @@
 """What tasks and machine use: sampled by the agent, asked for by the server, shown by the API."""
 import http.client
 import os
+import pwd
 import re
 import time
 
@@ -9,7 +10,7 @@ import pytest
 from reeve import ApiError, Unix, seconds
 
 BURN = ['/bin/sh', '-c', 'while :; do :; done']
-# in a child of a child, which has left the session
+# in a child
 FAT = ['/bin/sh', '-c', 'python3 -c "import os, time; os.fork() and time.sleep(1000); b = bytearray(80 << 20); time.sleep(1000)"']
 JOBS = {'burn': {'command': BURN}, 'fat': {'command': FAT}, 'idle': {'command': ['sleep', '1000']}}
 MIB = 1 << 20
@@ -45,6 +46,46 @@ def test_who_burns_and_who_is_fat(reeve):
         total = int(f.readline().split()[1]) * 1024
     assert node['memory_total'] == total and 0 < node['memory'] < total
     assert 0 < node['disk'] < node['disk_total'] and node['load'] >= 0
+
+
+def test_what_a_limited_run_has_is_what_its_cgroup_counts(reeve):
+    reeve.up()
+    reeve.apply({'fat': {'command': FAT, 'limits': {'memory': '500MiB', 'cpu': 1.5}}, 'slim': {
+        'command': ['sleep', '1000'], 'limits': {'memory': '100MiB'}}})
+    reeve.wait_running('fat', 1)
+    reeve.wait_running('slim', 1)
+
+    def seen():
+        tasks = {t['task']: t for t in reeve.ask('GET', '/v1/vitals?max_age=0')['tasks']}
+        return set(tasks) == {'fat.0', 'slim.0'} and tasks['fat.0']['memory'] > 80 * MIB and tasks
+    tasks = reeve.wait_for(seen, 'one is fat')
+    assert tasks['fat.0']['memory'] < 300 * MIB and tasks['slim.0']['memory'] < 20 * MIB
+    assert tasks['fat.0']['cpu_usec'] > 0
+
+
+def test_without_the_right_to_make_cgroups(reeve):
+    """Then the processes of a session are added up: all but who has left it."""
+    nobody = pwd.getpwnam('nobody')
+    if os.getuid() == 0:
+        for path in (reeve.dir, reeve.notes):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        reeve.up_pid = reeve.nest.start(reeve.log_path, [
+            'setpriv', f'--reuid={nobody.pw_uid}', f'--regid={nobody.pw_gid}', '--clear-groups', reeve.reeve, 'up',
+            '--data', reeve.data, '--socket', reeve.socket, '--node', reeve.node, '--vitals-every', '1s'])
+        reeve.wait_ready()
+    else:
+        reeve.up('--vitals-every', '1s')
+    reeve.apply({**JOBS, 'pair': {'command': ['/bin/sh', '-c', '(while :; do :; done) & exec sleep 1000']}})
+    for job in (*JOBS, 'pair'):
+        reeve.wait_running(job, 1)
+
+    def seen():
+        tasks = {t['task']: t for t in reeve.ask('GET', '/v1/vitals?max_age=0')['tasks']}
+        return len(tasks) == 4 and all(t['cpu'] is not None for t in tasks.values()) and min(
+            tasks['burn.0']['cpu'], tasks['pair.0']['cpu']) > 100 and tasks['idle.0']['cpu'] < 50 and \
+            tasks['fat.0']['memory'] > 80 * MIB
+    reeve.wait_for(seen, 'children count for their task')
+    reeve.wait_for(lambda: len(vitals_of(reeve, 'pair.0')['samples']) >= 2, 'samples')
 
 
 def test_samples_are_kept_by_agents_that_come_and_go(reeve):
