@@ -270,6 +270,35 @@ static void test_ring_of_rubbish(void **state)
         vitals_ring_close(r);
 }
 
+/* After a loss of power anything may be in it. */
+static void test_ring_damaged(void **state)
+{
+        AUTO(mem_freep) char *path = mem_printf("%s/vitals", root);
+        struct vitals_ring *r = open_ring(ROWS);
+        struct vitals_row row = { .number = UINT64_MAX, .cells = UINT32_MAX };
+        uint32_t room = UINT32_MAX;
+        FILE *file;
+
+        (void) state;
+        add(r, 1, 0, "web.0", 1);
+        vitals_ring_close(r);
+        file = fopen(path, "r+");
+        assert_non_null(file);
+        fseek(file, 4096 + 5 * (long) (sizeof row + 256 * sizeof(struct vitals_cell)), SEEK_SET);
+        assert_int_equal(fwrite(&row, sizeof row, 1, file), 1);
+        fflush(file);
+        r = open_ring(ROWS);
+        assert_int_equal(look_up(r, 0, "web.0").len, 1);
+        vitals_ring_close(r);
+        fseek(file, 12, SEEK_SET); /* how many cells a row has */
+        assert_int_equal(fwrite(&room, sizeof room, 1, file), 1);
+        fclose(file);
+        r = open_ring(ROWS);
+        add(r, 1, 300, "web.0", 1);
+        assert_int_equal(look_up(r, 300, "web.0").len, 1);
+        vitals_ring_close(r);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -282,6 +311,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_ring_grows, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_ring_half_a_row, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_ring_of_rubbish, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_ring_damaged, set_up, tear_down),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

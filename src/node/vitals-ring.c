@@ -24,6 +24,9 @@
 #define MAGIC     0x7265657665766931u /* "reevevi1" */
 #define HEAD_SIZE 4096
 #define CELLS_MIN 256
+/* What is larger was not written by us. */
+#define CELLS_MAX  (1u << 20)
+#define NUMBER_MAX ((uint64_t) 1 << 48)
 
 struct head {
         uint64_t magic;
@@ -84,7 +87,7 @@ static void find_last(struct vitals_ring *r)
 
         for (uint32_t i = 0; i < r->head.rows; i++)
                 if (pread(r->fd, &row, sizeof row, row_at(&r->head, i)) == (ssize_t) sizeof row &&
-                        row.number % r->head.rows == i)
+                        row.number % r->head.rows == i && row.number < NUMBER_MAX)
                         r->last = MAX(r->last, row.number);
 }
 
@@ -143,7 +146,8 @@ int vitals_ring_open(const char *path, uint32_t rows, struct vitals_ring **ret, 
         r->path = mem_strdup(path);
         r->fd = open(path, O_RDWR | O_CLOEXEC);
         if (r->fd >= 0 && pread(r->fd, &r->head, sizeof r->head, 0) == (ssize_t) sizeof r->head &&
-                r->head.magic == MAGIC && r->head.rows == rows && r->head.room >= CELLS_MIN) {
+                r->head.magic == MAGIC && r->head.rows == rows && r->head.room >= CELLS_MIN &&
+                r->head.room <= CELLS_MAX) {
                 find_last(r);
                 *ret = r;
                 return 0;

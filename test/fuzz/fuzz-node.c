@@ -6,7 +6,7 @@
  *   t  a good task table with patches: offset (4 bytes, little endian), length (1), bytes
  *   o  the outbox; the byte behind is the number of the last entry that counts
  *   i  the index of a log; the files of the stream have the inodes that it calls 1 and 2
- *   s  /proc/PID/stat
+ *   s  /proc/PID/stat, and other lines of numbers there
  *
  * Whatever is accepted must be usable, and what is told to the server must be JSON. */
 #include <endian.h>
@@ -25,6 +25,8 @@
 #include "node/logread.h"
 #include "node/process.h"
 #include "node/task.h"
+#include "node/usage.h"
+#include "node/vitals-machine.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -365,6 +367,7 @@ static void fuzz_index(const uint8_t *data, size_t size)
 
 static void fuzz_stat(const uint8_t *data, size_t size)
 {
+        struct usage usage, no_usage;
         struct process_stat untouched, st;
         char *text = malloc(size + 1);
 
@@ -376,6 +379,12 @@ static void fuzz_stat(const uint8_t *data, size_t size)
         st = untouched;
         if (!process_parse_stat(text, &st) && memcmp(&st, &untouched, sizeof st) != 0)
                 broken("refused, but set", text);
+        memset(&no_usage, 0x55, sizeof no_usage);
+        usage = no_usage;
+        if (!usage_parse(text, &usage, NULL) && memcmp(&usage, &no_usage, sizeof usage) != 0)
+                broken("refused, but set", text);
+        vitals_parse_cpu(text);
+        vitals_parse_load(text);
         free(text);
 }
 

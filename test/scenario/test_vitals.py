@@ -4,6 +4,7 @@ import http.client
 import os
 import pwd
 import re
+import shutil
 import time
 
 import pytest
@@ -70,7 +71,7 @@ def test_without_the_right_to_make_cgroups(reeve):
         for path in (reeve.dir, reeve.notes):
             os.chown(path, nobody.pw_uid, nobody.pw_gid)
         reeve.up_pid = reeve.nest.start(reeve.log_path, [
-            'setpriv', f'--reuid={nobody.pw_uid}', f'--regid={nobody.pw_gid}', '--clear-groups', reeve.reeve, 'up',
+            shutil.which('setpriv'), f'--reuid={nobody.pw_uid}', f'--regid={nobody.pw_gid}', '--clear-groups', reeve.reeve, 'up',
             '--data', reeve.data, '--socket', reeve.socket, '--node', reeve.node, '--vitals-every', '1s'])
         reeve.wait_ready()
     else:
