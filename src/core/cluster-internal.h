@@ -502,6 +502,7 @@ void task_fail(struct turn *turn, struct task *task, const char *reason);
 void task_leave(struct turn *turn, struct task *task);
 void task_queue_anew(struct turn *turn, struct task *task); /* at once */
 bool task_stands_in(const struct task *task); /* for others, while they get a new version */
+bool task_is_idle(const struct task *task);   /* it waits until somebody wants it, and is ready */
 bool task_is_held(const struct task *task);   /* it keeps its version until a canary is promoted */
 bool task_follow_leave(
         struct turn *turn, struct task *task); /* it has ended: true if it was that */

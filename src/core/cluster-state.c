@@ -313,6 +313,11 @@ bool task_wanted(const struct job *job, const struct task *task)
 }
 
 /* It runs, or might. */
+bool task_is_idle(const struct task *task)
+{
+        return task->state == TASK_QUEUED && task->node != NULL && task->ready;
+}
+
 static bool task_is_up(const struct task *task)
 {
         if (task->state == TASK_ENDED || task->node == NULL)
@@ -356,11 +361,12 @@ static unsigned marks_of_wanted(const struct job *job, const struct task *t, boo
 {
         bool ended = t->state == TASK_ENDED, well = ended && t->result == RESULT_SUCCEEDED;
         bool running = !lost && t->state == TASK_RUNNING;
+        bool serves = running || (!lost && task_is_idle(t));
         bool outdated = job_rolls(job) && (t->desire.version != job_version_number(job) ||
                                                   t->desire.generation < job->generation);
         unsigned marks = BIT(MARK_WANTED);
 
-        if (running)
+        if (serves)
                 marks |= BIT(MARK_WANTED_RUNNING);
         if (well)
                 marks |= BIT(MARK_ENDED_WELL);
@@ -386,10 +392,10 @@ static unsigned marks_of_wanted(const struct job *job, const struct task *t, boo
                 return marks | BIT(MARK_OUTDATED);
         if (ended)
                 return marks | (well ? BIT(MARK_SETTLED) : BIT(MARK_ENDED_BADLY));
-        if (running && t->synced && t->ready && job_current_spec(job)->update.healthy > 0 &&
+        if (serves && t->synced && t->ready && job_current_spec(job)->update.healthy > 0 &&
                 !t->proven && job_rolls(job))
                 return marks | BIT(MARK_INFLIGHT) | BIT(MARK_PROVING);
-        if (running && t->synced && t->ready)
+        if (serves && t->synced && t->ready)
                 return marks | BIT(MARK_SETTLED);
         return marks | (t->node != NULL || t->has_run ? BIT(MARK_INFLIGHT) : 0);
 }
@@ -404,7 +410,9 @@ static unsigned marks_of(const struct job *job, const struct task *t)
         if (t->state != TASK_ENDED && t->node != NULL)
                 marks |= BIT(MARK_HOLDS);
         if (!lost && t->state == TASK_RUNNING)
-                marks |= BIT(MARK_RUNNING) | (t->ready ? BIT(MARK_READY) : 0);
+                marks |= BIT(MARK_RUNNING);
+        if (!lost && (t->state == TASK_RUNNING || task_is_idle(t)) && t->ready)
+                marks |= BIT(MARK_READY);
         if (t->leaving)
                 return marks | BIT(MARK_LEAVING);
         if (t->stopped)

@@ -91,6 +91,8 @@ static void why_queued(struct answer *a, const struct about_task *t)
         } else if (t->s.next_run_at == 0) {
                 buffer_printf(&a->summary, "%s waits on node %s", t->s.id, t->s.node);
                 put_because(a, t->s.reason);
+                if (t->s.ready)
+                        buffer_puts(&a->next, "it begins when a connection comes");
         } else {
                 until(span, a, t->s.next_run_at);
                 buffer_printf(

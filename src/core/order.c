@@ -28,7 +28,7 @@ static bool is_met_by(const struct task *task, enum after_condition condition)
 {
         bool ended = task->state == TASK_ENDED;
         bool well = ended && task->result == RESULT_SUCCEEDED;
-        bool runs = (task->marks & BIT(MARK_RUNNING)) != 0;
+        bool runs = (task->marks & (BIT(MARK_RUNNING) | BIT(MARK_READY))) != 0;
 
         switch (condition) {
         case AFTER_STARTED:

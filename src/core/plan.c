@@ -502,8 +502,8 @@ static int settle(struct plan *p, struct error *err)
 
 static bool is_settled(const struct task *task)
 {
-        return task->state == TASK_ENDED ||
-               (task->state == TASK_RUNNING && task->ready && task->synced && !task->going);
+        return task->state == TASK_ENDED || ((task->state == TASK_RUNNING || task_is_idle(task)) &&
+                                                    task->ready && task->synced && !task->going);
 }
 
 static int arrive(struct plan *p, struct error *err)

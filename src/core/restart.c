@@ -21,6 +21,10 @@
  * Retries. A batch with `batch.retries` has that limit instead of the burst: when so many runs have
  * followed a failed one it has failed, however long they took and on whichever nodes they were.
  *
+ * Unmet. A run that could not begin because something that it needs is not there (the port of a
+ * held socket is taken) uses up no limit and does not ask the policy: it is tried again, with the
+ * same delays, until it is there.
+ *
  * Healthy. A run that lasted for `healthy` or longer wipes the history before its own end is
  * counted: the failure that ends it is the first again. No timer is needed for that, the duration
  * is known when the run ends.
@@ -159,6 +163,10 @@ static void count_end(const struct job_spec *spec, struct restart_history *histo
                 history->failures = 0;
                 return;
         }
+        if (end->unmet) {
+                history->failures += history->failures < UINT32_MAX;
+                return;
+        }
         if (history->burst_count == 0 || now_mono < history->burst_began_mono ||
                 now_mono - history->burst_began_mono >= spec->restart.window) {
                 history->burst_began_mono = now_mono;
@@ -188,6 +196,8 @@ static usec_t make_delay(const struct job_spec *spec, uint32_t failures,
         usec_t delay = nominal - nominal / 4 + splitmix64(seed) % (nominal / 2 + 1);
 
         delay = MIN(delay, max);
+        if (end->unmet)
+                return MAX(delay, RESTART_DELAY_UNMET);
         return end->message != NULL ? MAX(delay, RESTART_DELAY_UNSTARTED) : delay;
 }
 
@@ -248,18 +258,20 @@ void restart_decide(const struct job_spec *spec, struct restart_history *history
         struct restart_decision d = { .success = is_success(spec, end) };
 
         count_end(spec, history, &d, end, now_mono);
-        if (!shall_run_again(spec, end, &d)) {
+        if (!end->unmet && !shall_run_again(spec, end, &d)) {
                 d.verdict = RESTART_VERDICT_END;
-        } else if (!d.success && counts_retries(spec) && history->retries >= spec->batch.retries) {
+        } else if (!end->unmet && !d.success && counts_retries(spec) &&
+                   history->retries >= spec->batch.retries) {
                 d.verdict = RESTART_VERDICT_END;
                 explain_used_up(spec, &d, end);
-        } else if (!d.success && !counts_retries(spec) && spec->restart.burst > 0 &&
+        } else if (!end->unmet && !d.success && !counts_retries(spec) && spec->restart.burst > 0 &&
                    history->burst_count >= spec->restart.burst) {
                 d.verdict = RESTART_VERDICT_PARK;
                 explain_park(spec, &d, end, history->burst_count);
         } else {
                 d.verdict = RESTART_VERDICT_AGAIN;
-                history->retries += d.success || history->retries == UINT32_MAX ? 0 : 1;
+                if (!d.success && !end->unmet && history->retries < UINT32_MAX)
+                        history->retries++;
                 d.delay = make_delay(spec, history->failures, end, seed);
                 explain_again(&d, end, history->failures);
         }

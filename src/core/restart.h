@@ -23,6 +23,8 @@ struct restart_end { /* how the run ended */
         usec_t lasted;       /* duration of the run */
         const char *message; /* why it could not even begin (a failure); NULL: it began */
         const char *detail;  /* more of why it ended: "out of memory: ..."; NULL: nothing to add */
+        bool unmet;          /* something that it needs to begin is not there: neither policy nor
+                                limits are asked */
         const char *failed;  /* why it was ended: a failure, however it ended; NULL: it was not */
 };
 
@@ -49,6 +51,7 @@ struct restart_decision {
 /* A run that could not begin is not tried again sooner than this, whatever the spec says: it takes
  * no time, and without any delay the agent would do nothing else. */
 #define RESTART_DELAY_UNSTARTED (100 * USEC_MSEC)
+#define RESTART_DELAY_UNMET     USEC_SEC /* the same when something that it needs is not there */
 
 /* @history is brought up to date. @now_mono: when the run ended. @seed makes the jitter: the delay
  * is spread over 75..125 % of its nominal value, except that no delay stays none. */

@@ -9,6 +9,9 @@
 /* task_machine.killed */
 enum { KILLED_NOT, KILLED, KILLED_STUCK };
 
+/* task_machine.idle */
+enum { IDLE_WAITS = 1, IDLE_DEAF };
+
 /* task_machine.failing */
 enum { FAILING = 1, FAILING_FOR_GOOD };
 

@@ -36,7 +36,7 @@ int32_t task_pid(const struct task_machine *m)
 
 bool task_is_ready(const struct task_machine *m)
 {
-        return m->state == TASK_RUNNING && m->ready;
+        return (m->state == TASK_RUNNING && m->ready) || m->idle == IDLE_WAITS;
 }
 
 uint32_t task_version(const struct task_machine *m)
@@ -52,7 +52,7 @@ static bool state_is_valid(const struct task_machine *m)
 
         switch ((enum task_state) m->state) {
         case TASK_QUEUED:
-                return m->desire.run ? due != task_is_held_back(m) : !due;
+                return m->desire.run ? due != (task_is_held_back(m) || m->idle) : !due;
         case TASK_STARTING:
                 return !due && m->runs > 0;
         case TASK_RUNNING:
@@ -97,7 +97,8 @@ bool task_machine_is_valid(const struct task_machine *m)
                (!m->killed || m->state == TASK_STOPPING) && m->lapsed <= 1 && m->grant.spare == 0 &&
                m->grant.fence <= INT64_MAX && m->run_fence <= INT64_MAX &&
                (m->next_run_wall == 0 || m->state == TASK_QUEUED) && m->restarts <= m->runs &&
-               m->ready <= 1 && m->unhealthy <= 1 && m->failing <= 2 && m->spare == 0 &&
+               m->ready <= 1 && m->unhealthy <= 1 && m->failing <= 2 && m->idle <= IDLE_DEAF &&
+               (!m->idle || (m->state == TASK_QUEUED && m->desire.run && !task_is_held_back(m))) &&
                ((!m->ready && !m->unhealthy) || m->state == TASK_RUNNING) &&
                (!m->failing || m->state == TASK_STOPPING) &&
                memchr(m->status, '\0', sizeof m->status) != NULL && m->exit_code >= -1 &&

@@ -37,7 +37,8 @@
  * What holds whenever task_handle() returns (task_machine_is_valid() checks it):
  *
  * - QUEUED: no process. Exactly one of: nobody has asked for the task yet; it waits, and has a due
- *   time; the node goes down (halted) or the lease is over (lapsed), or both.
+ *   time; it waits until somebody wants it (idle); the node goes down (halted) or the lease is over
+ *   (lapsed), or both.
  * - STARTING: the effect `spawn` is out and nothing is known of it: there may be a process or not.
  *   No deadline: the answer is certain to come. A desire or HALT that comes now is remembered and
  *   acted upon when the answer is there, so that a stop always knows whom to stop.
@@ -73,6 +74,13 @@
  * (NOTICE); it stays so until the run ends or the program says that it is about to. Who asks the
  * program, and how often it may fail to answer, is not decided here (core/health): only what
  * follows from it.
+ *
+ * A task that is begun on demand goes to QUEUED and idle wherever another would begin without
+ * having had a process before; DEMAND begins it, and its success leads there again. That counts as
+ * ready: whoever wants something of it gets it. What replaces a run (restart, new version) begins
+ * at once, since somebody may be amid what he wanted. A wish that comes right after a run has begun
+ * waits for `restart.delay`, so that a program which leaves the connection alone is not begun all
+ * the time.
  *
  * Not here: the probes, the exit record, who is in the group, and what a run is made of. */
 
@@ -114,6 +122,7 @@ enum begin_cause {
         BEGIN_ASKED,   /* a person is behind it: counters start afresh */
         BEGIN_POLICY,  /* the restart policy is */
         BEGIN_RESUMED, /* the run before was cut short by the machine */
+        BEGIN_WANTED,  /* somebody wants it; it waited for that */
 };
 
 /* ---- Saying what happens */
@@ -160,6 +169,7 @@ void PRINTF_LIKE(4, 5) task_set_state(
                         m->daemon_by_mono = m->daemon_ticks = 0;
                 }
         }
+        m->idle = 0;
         m->state = to;
         m->deadline_mono = deadline_mono;
         m->next_run_wall = to == TASK_QUEUED && deadline_mono != USEC_NEVER
@@ -234,12 +244,45 @@ static void PRINTF_LIKE(3, 4)
         s->fx->spawn = true;
 }
 
+/* Where it is wanted: "127.0.0.1:80, 127.0.0.1:81". */
+static const char *format_sockets(char text[WHY_MAX], const struct job_spec *spec)
+{
+        size_t len = 0;
+
+        text[0] = '\0';
+        for (size_t i = 0; i < spec->sockets_len && len < WHY_MAX; i++)
+                len += (size_t) snprintf(text + len, WHY_MAX - len, "%s%s", i > 0 ? ", " : "",
+                        spec->sockets[i].listen);
+        return text;
+}
+
+/* It begins when somebody wants it. */
+static void await_demand(struct step *s)
+{
+        struct task_machine *m = s->m;
+        bool waited = m->idle == IDLE_WAITS;
+        char where[WHY_MAX];
+
+        if (task_is_out_of_date(m))
+                forget_failures(m);
+        task_set_state(s, TASK_QUEUED, USEC_NEVER, "waits for a connection to %s",
+                format_sockets(where, s->spec));
+        m->idle = IDLE_WAITS;
+        m->run_version = m->desire.version;
+        m->run_generation = m->desire.generation;
+        m->run_fence = m->grant.fence;
+        if (!waited)
+                task_note_down(s, EVENT_TASK_WAITING, "%s", m->reason);
+}
+
 /* A person's wish is behind the run. */
 static void begin_asked(struct step *s)
 {
         char why[WHY_MAX];
 
-        if (s->m->runs == 0)
+        if (s->spec->start == JOB_START_ON_DEMAND && !task_states[s->m->state].has_process)
+                await_demand(s);
+        else if (s->m->runs == 0)
                 begin_run(s, BEGIN_ASKED, "was asked to run");
         else if (task_is_out_of_date(s->m))
                 begin_run(s, BEGIN_ASKED, "runs again: %s", format_why(why, s->m));
@@ -475,6 +518,10 @@ static void decide_next(struct step *s, const struct restart_end *end, usec_t en
         m->burst_began_mono = history.burst_began_mono;
         m->retries = history.retries;
 
+        if (d.success && s->spec->start == JOB_START_ON_DEMAND) {
+                await_demand(s);
+                return;
+        }
         switch (d.verdict) {
         case RESTART_VERDICT_AGAIN:
                 begin_or_wait(s, &d);
@@ -555,7 +602,8 @@ static void reconcile_queued(struct step *s)
                 return;
         else if (m->lapsed)
                 hold_back(s);
-        else if (!waits || task_is_out_of_date(m))
+        else if (task_is_out_of_date(m) ||
+                 (m->idle ? s->spec->start != JOB_START_ON_DEMAND : !waits))
                 begin_asked(s);
 }
 
@@ -668,6 +716,7 @@ static void on_spawn_failed(struct step *s)
 {
         const char *message = s->event->message;
         struct restart_end end = { .exit_code = -1,
+                .unmet = s->event->unmet,
                 .message = message != NULL ? message : "could not begin" };
 
         if (s->m->state == TASK_STARTING)
@@ -757,10 +806,47 @@ static void on_boot(struct step *s)
                 hold_back(s);
         else if (waited)
                 begin_after_wait(s);
+        else if (s->spec->start == JOB_START_ON_DEMAND)
+                await_demand(s);
         else if (m->runs == 0)
                 begin_asked(s);
         else
                 begin_run(s, BEGIN_RESUMED, "runs again: %s", what);
+}
+
+static void on_demand(struct step *s)
+{
+        struct task_machine *m = s->m;
+        usec_t pause = MAX(s->spec->restart.delay, RESTART_DELAY_UNSTARTED), since, left;
+        char span[TIME_TEXT_MAX];
+
+        if (!m->idle)
+                return;
+        since = s->now_mono - MIN(m->started_mono, s->now_mono);
+        if (m->runs == 0 || since >= pause) {
+                begin_run(s, BEGIN_WANTED, "a connection came");
+                return;
+        }
+        left = pause - since;
+        task_set_state(s, TASK_QUEUED, task_add_span(s->now_mono, left),
+                "waits %s after a connection that came soon after another",
+                time_format_span(span, left));
+}
+
+static void on_listens(struct step *s)
+{
+        struct task_machine *m = s->m;
+        const char *why = s->event->message;
+
+        if (!m->idle || (why == NULL && m->idle == IDLE_WAITS))
+                return;
+        if (why == NULL) {
+                await_demand(s);
+        } else if (m->idle == IDLE_WAITS || strcmp(why, m->reason) != 0) {
+                task_set_state(s, TASK_QUEUED, USEC_NEVER, "%s", why);
+                m->idle = IDLE_DEAF;
+                task_note_down(s, EVENT_TASK_WAITING, "%s", why);
+        }
 }
 
 /* ---- The whole */
@@ -821,6 +907,12 @@ void task_handle(struct task_machine *m, const struct job_spec *spec,
                 break;
         case TASK_EV_DAEMON:
                 task_on_daemon(&s);
+                break;
+        case TASK_EV_DEMAND:
+                on_demand(&s);
+                break;
+        case TASK_EV_LISTENS:
+                on_listens(&s);
                 break;
         case TASK_EV_UNFIT:
                 task_on_unfit(&s);

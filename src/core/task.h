@@ -77,12 +77,13 @@ struct task_machine {
                             says again that it wants the task here */
         uint32_t retries; /* runs after a failed one, since a person asked for it */
 
-        uint32_t ready;       /* RUNNING: it is ready to do its work */
-        uint32_t unhealthy;   /* RUNNING: a health check says so, and the spec has it run on */
-        uint32_t failing;     /* STOPPING: nobody asked for it; the run has failed, and its end is
-                                 a failure whatever its exit status. The reason says why. 2:
-                                 there is no further run */
-        uint32_t spare;       /* fills the word; 0 */
+        uint32_t ready;     /* RUNNING: it is ready to do its work */
+        uint32_t unhealthy; /* RUNNING: a health check says so, and the spec has it run on */
+        uint32_t failing;   /* STOPPING: nobody asked for it; the run has failed, and its end is
+                               a failure whatever its exit status. The reason says why. 2:
+                               there is no further run */
+        uint32_t idle;      /* QUEUED: it waits until somebody wants it (`start: on-demand`). 2: it
+                               cannot be reached; the reason says why */
         usec_t ready_by_mono; /* RUNNING and not ready: it has failed then; 0: no deadline */
         usec_t alive_by_mono; /* RUNNING: no sign of life until then is a failure; 0: none is due */
         usec_t alive_every;   /* of this run: between two signs of life; 0: none are */
@@ -127,8 +128,10 @@ enum task_event_type {
         TASK_EV_HEALTH, /* healthy, message: a check that only marks has turned */
         TASK_EV_DAEMON, /* pid, ticks, foreign: the process that a run of a daemon is from now on is
                            found; in STARTING it was there before and is taken over */
-        TASK_EV_UNFIT,  /* message, final: the run has failed although its process lives: it is
-                           stopped, and that counts as a failure */
+        TASK_EV_DEMAND, /* somebody wants a task that waits for that */
+        TASK_EV_LISTENS, /* message: why it cannot be reached while it waits; NULL: it can */
+        TASK_EV_UNFIT,   /* message, final: the run has failed although its process lives: it is
+                            stopped, and that counts as a failure */
 };
 
 /* An event that does not fit the state (the end of a run that was told already, a timer that came
@@ -165,7 +168,9 @@ struct task_event {
         usec_t ended_mono; /* EXITED: when, as the keeper saw it; 0: now. Counts for a healthy run
                               and for the burst window */
         const char *message;
-        bool final;           /* UNFIT: there is no further run, whatever the restart policy says */
+        bool unmet; /* SPAWN_FAILED: something that it needs is not there; it tries again for ever
+                     */
+        bool final; /* UNFIT: there is no further run, whatever the restart policy says */
         const char *detail;   /* EXITED: more of why, in a few words; NULL: nothing to add */
         uint64_t memory_peak; /* EXITED: bytes that the run had at most; 0: unknown */
         usec_t cpu;           /* EXITED: CPU time that it used; 0: unknown */
@@ -216,7 +221,7 @@ void task_handle(struct task_machine *m, const struct job_spec *spec,
 /* Whether two desires ask for the same. */
 bool task_desire_equal(const struct task_desire *a, const struct task_desire *b);
 
-/* Whether it runs and is ready to do its work. */
+/* Whether it does its work as soon as it is asked to: it runs and is ready, or is begun then. */
 bool task_is_ready(const struct task_machine *m);
 
 /* The number of its process; 0: there is none, or it is not known. */

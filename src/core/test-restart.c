@@ -255,6 +255,32 @@ static void test_unstarted_is_never_at_once(void **state)
         assert_int_equal(d.delay, RESTART_DELAY_UNSTARTED);
 }
 
+/* What it needs is not there: neither the policy, nor burst, nor retries are asked. */
+static void test_unmet_tries_for_ever(void **state)
+{
+        struct job_spec spec = make_spec(RESTART_NEVER);
+        struct restart_history h = { 0 };
+        struct restart_end end = UNSTARTED("sockets.web.listen: it is taken");
+        struct restart_decision d;
+
+        (void) state;
+        end.unmet = true;
+        spec.kind = JOB_BATCH;
+        spec.batch.retries = 0;
+        spec.restart.burst = 1;
+        spec.restart.delay = 0;
+        for (int i = 0; i < 100; i++) {
+                restart_decide(&spec, &h, &end, 1000, 1, &d);
+                assert_int_equal(d.verdict, RESTART_VERDICT_AGAIN);
+                assert_int_equal(d.delay, RESTART_DELAY_UNMET);
+                assert_false(d.success);
+        }
+        assert_int_equal(h.burst_count, 0);
+        assert_int_equal(h.retries, 0);
+        assert_string_equal(
+                d.reason, "after failure 100 in a row: sockets.web.listen: it is taken");
+}
+
 static void test_success_ends_the_row(void **state)
 {
         struct job_spec spec = make_spec(RESTART_ALWAYS);
@@ -386,6 +412,7 @@ int main(void)
                 cmocka_unit_test(test_delay_doubles_up_to_the_maximum),
                 cmocka_unit_test(test_delay_extremes),
                 cmocka_unit_test(test_unstarted_is_never_at_once),
+                cmocka_unit_test(test_unmet_tries_for_ever),
                 cmocka_unit_test(test_success_ends_the_row),
                 cmocka_unit_test(test_healthy_run_starts_afresh),
                 cmocka_unit_test(test_burst_window),

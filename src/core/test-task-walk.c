@@ -55,7 +55,8 @@ static bool one_in(struct world *w, uint64_t n)
 static void check_world(const struct world *w)
 {
         const struct task_machine *m = &w->l.m;
-        bool waits = m->state == TASK_QUEUED && m->desire.run && !m->halted && !m->lapsed;
+        bool waits =
+                m->state == TASK_QUEUED && m->desire.run && !m->halted && !m->lapsed && !m->idle;
         bool due = m->deadline_mono != USEC_NEVER;
 
         assert_true(task_machine_is_valid(m));
@@ -65,6 +66,8 @@ static void check_world(const struct world *w)
                         m->ready_by_mono != 0 || m->alive_by_mono != 0 || m->daemon_by_mono != 0);
         else
                 assert_int_equal(due, waits || m->state == TASK_STOPPING);
+        if (m->idle)
+                assert_true(m->state == TASK_QUEUED && m->run_generation == m->desire.generation);
         if (task_is_ready(m))
                 assert_int_equal(m->ready_by_mono, 0);
         assert_int_equal(m->result != RESULT_NONE, m->state == TASK_ENDED);
@@ -216,7 +219,9 @@ static void tell_spawn(struct world *w)
 {
         w->spawning = false;
         if (one_in(w, 5)) {
-                tell(w, (struct task_event){ .type = TASK_EV_SPAWN_FAILED, .message = "no" });
+                tell(w, (struct task_event){ .type = TASK_EV_SPAWN_FAILED,
+                                .unmet = one_in(w, 3),
+                                .message = "no" });
                 return;
         }
         if (one_in(w, 10)) { /* the agent died; the next one finds only how it ended */
@@ -250,13 +255,20 @@ static void tell_stale(struct world *w)
 static void tell_news(struct world *w)
 {
         static const usec_t spans[] = { 0, 0, 0, 1, USEC_SEC, USEC_HOUR, 1000 * USEC_HOUR };
-        struct task_event event = { .type = TASK_EV_NOTICE, .message = "status 500" };
+        struct task_event event = { .message = "status 500" };
         uint64_t which = below(w, 10);
 
         if (which == 0)
                 event.type = TASK_EV_UNFIT;
         else if (which < 3)
                 event.type = TASK_EV_HEALTH;
+        else if (which < 5)
+                event.type = TASK_EV_DEMAND;
+        else if (which < 6)
+                event = (struct task_event){ .type = TASK_EV_LISTENS,
+                        .message = one_in(w, 2) ? "it is taken" : NULL };
+        else
+                event.type = TASK_EV_NOTICE;
         event.healthy = one_in(w, 2);
         event.notice = (struct task_notice){ .ready = one_in(w, 2),
                 .stopping = one_in(w, 10),
@@ -288,6 +300,7 @@ static void random_spec(struct world *w)
         spec->restart.healthy = delays[below(w, ARRAY_SIZE(delays))];
         spec->stop.grace = graces[below(w, ARRAY_SIZE(graces))];
         spec->stop.signal = one_in(w, 5) ? SIGKILL : SIGTERM;
+        spec->start = one_in(w, 3) ? JOB_START_ON_DEMAND : JOB_START_NOW;
         spec->ready.notify = one_in(w, 2);
         spec->ready.deadline = delays[below(w, ARRAY_SIZE(delays))];
         spec->daemon.pid_file = one_in(w, 3) ? pid_file : NULL;
@@ -355,8 +368,13 @@ static void must_run_in_the_end(struct world *w)
         ask.desire.generation++;
         tell(w, ask);
         for (int i = 0; w->l.m.state != TASK_RUNNING; i++) {
-                assert_true(i < 4); /* end of the old run, spawn, and nothing more */
-                if (w->spawning) {
+                assert_true(i < 6); /* end of the old run, a wish, a pause, spawn; nothing more */
+                if (w->l.m.state == TASK_QUEUED && w->l.m.idle) {
+                        tell(w, (struct task_event){ .type = TASK_EV_DEMAND });
+                } else if (w->l.m.state == TASK_QUEUED) {
+                        w->l.now = MAX(w->l.now, w->l.m.deadline_mono);
+                        tell(w, (struct task_event){ .type = TASK_EV_TIMER });
+                } else if (w->spawning) {
                         w->spawning = false;
                         w->alive = true;
                         w->pid = 5;

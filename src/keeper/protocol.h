@@ -74,7 +74,12 @@ enum keeper_message_type {
  * program: on the SOCK_SEQPACKET socket WITNESS_SOCKET in the state directory, over a connection of
  * the agent's. A pidfd of itself and its two FIFOs travel beside it. From then on not even the
  * death of keeper and agent together loses its exit status or a byte of its log. Nobody waits for
- * it. */
+ * it.
+ *
+ * What the agent itself has deposited with the keeper, and no process has, it gives to the server
+ * as well, over the same connection: `task` is then the name of the deposit, which has a "/" in it,
+ * and its descriptor travels along; none does when it was dropped. A name that ends in "/" without
+ * one: all whose names begin so were dropped. */
 #define WITNESS_SOCKET "witness.sock"
 
 enum { WITNESS_PIDFD, WITNESS_STDOUT, WITNESS_STDERR, WITNESS_FDS };

@@ -17,3 +17,6 @@ int job_check_start(const struct reader *r, const struct value *job, const struc
 
 /* The part about `alerts` (job-alerts.c). */
 int job_check_alerts(const struct reader *r, const struct value *job, const struct job_spec *spec);
+
+/* The part of it that is about `sockets`, `start` and `fd_store` (job-sockets.c). */
+int job_check_sockets(const struct reader *r, const struct value *job, const struct job_spec *spec);

@@ -83,6 +83,7 @@ static void init_field(const struct job_field *field, void *base)
         case FIELD_PREFERENCES:
         case FIELD_CHECKS:
         case FIELD_AFTER:
+        case FIELD_SOCKETS:
         case FIELD_CONSTRAINT:
         case FIELD_CONSTRAINTS:
         case FIELD_BOOL:
@@ -150,6 +151,17 @@ static void free_after(const struct job_field *field, void *base)
         free(after);
 }
 
+static void free_sockets(const struct job_field *field, void *base)
+{
+        struct job_socket *sockets = *(struct job_socket **) job_field_at(field, base);
+
+        for (size_t i = 0, len = job_field_len(field, base); i < len; i++) {
+                free(sockets[i].name);
+                job_fields_done(field->fields, &sockets[i]);
+        }
+        free(sockets);
+}
+
 static void free_constraints(struct constraint *constraints, size_t len)
 {
         for (size_t i = 0; i < len && constraints != NULL; i++)
@@ -176,6 +188,9 @@ static void free_field(const struct job_field *field, void *base)
                 break;
         case FIELD_AFTER:
                 free_after(field, base);
+                break;
+        case FIELD_SOCKETS:
+                free_sockets(field, base);
                 break;
         case FIELD_CONSTRAINT:
                 free_constraints(*(struct constraint **) at, 1);

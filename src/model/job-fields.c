@@ -843,6 +843,40 @@ const struct job_field job_fields[] = {
                         "this often, or its run has failed: it gets `ABRT`, and after the grace "
                         "period it is killed. 0: it need not.",
                 .example = "30s" },
+        { .name = "sockets",
+                .path = "sockets",
+                .type = FIELD_SOCKETS,
+                .needs_restart = true,
+                .offset = AT(sockets),
+                .offset2 = AT(sockets_len),
+                .fields = job_socket_fields,
+                .without = "none",
+                .help = "Sockets that the node opens once for all tasks that the job has there, "
+                        "holds whatever ends or dies, and gives to every run: from descriptor 3 "
+                        "on, in the order of their names, with `LISTEN_FDS`, `LISTEN_PID` and "
+                        "`LISTEN_FDNAMES` (sd_listen_fds(3)).",
+                .example = "{http: {listen: \"127.0.0.1:8080\"}}" },
+        { .name = "start",
+                .path = "start",
+                .type = FIELD_ENUM,
+                .names = job_start_names,
+                .offset = AT(start),
+                .has_default = true,
+                .initial = JOB_START_NOW,
+                .help = "`now`, or `on-demand`: the task waits until a connection comes to one of "
+                        "its `sockets`, and again after each run that was a success.",
+                .example = "on-demand" },
+        { .name = "fd_store",
+                .path = "fd_store",
+                .type = FIELD_COUNT,
+                .needs_restart = true,
+                .offset = AT(fd_store),
+                .has_default = true,
+                .max = JOB_FD_STORE_MAX,
+                .help = "How many descriptors the program may give away to be kept for its next "
+                        "run (`FDSTORE=1`, sd_notify(3)): that finds them behind its `sockets`, "
+                        "under the names that they were given.",
+                .example = "16" },
         { .name = "after",
                 .path = "after",
                 .type = FIELD_AFTER,

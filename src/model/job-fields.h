@@ -18,6 +18,7 @@ enum field_type {
         FIELD_PREFERENCES, /* list of objects: struct preference *, size_t at offset2 */
         FIELD_CHECKS,      /* list of objects: struct health_check *, size_t at offset2 */
         FIELD_AFTER,       /* names and words: struct dependency *, by name; size_t at offset2 */
+        FIELD_SOCKETS,     /* names and objects: struct job_socket *, by name; size_t at offset2 */
         FIELD_CONSTRAINT,  /* struct constraint * */
         FIELD_CONSTRAINTS, /* list of texts: struct constraint *, size_t at offset2 */
         FIELD_BOOL,        /* bool */
@@ -75,6 +76,7 @@ struct job_field {
 
 extern const struct job_field job_fields[];
 extern const struct job_field job_ready_fields[], job_check_fields[]; /* job-checks.c */
+extern const struct job_field job_socket_fields[];                    /* job-sockets.c */
 extern const struct job_field job_io_fields[], job_limits_fields[];   /* job-limits.c */
 extern const struct job_field job_daemon_fields[];                    /* job-start.c */
 extern const struct job_field job_alerts_fields[];                    /* job-alerts.c */

@@ -630,6 +630,43 @@ static int read_after(const struct reader *r, const struct value *value,
         return 0;
 }
 
+static int compare_sockets(const void *a, const void *b)
+{
+        return strcmp(((const struct job_socket *) a)->name, ((const struct job_socket *) b)->name);
+}
+
+static int read_sockets(const struct reader *r, const struct value *value,
+        const struct job_field *field, void *base)
+{
+        struct job_socket **at = job_field_at(field, base);
+        size_t len = json_object_size(value->json), i = 0;
+        struct value_walk walk = { 0 };
+        struct value member;
+
+        if (!json_is_object(value->json))
+                return value_fail_expected(
+                        r, value, "an object such as {http: {listen: \"127.0.0.1:8080\"}}");
+        if (len > JOB_SOCKETS_MAX)
+                return value_fail(r, value, "%zu sockets; at most %d", len, JOB_SOCKETS_MAX);
+        if (len == 0)
+                return 0;
+        *at = mem_alloc(len * sizeof **at); /* from here on the spec owns it */
+        memcpy((char *) base + field->offset2, &len, sizeof len);
+        for (; value_next(r, value, &walk, &member); i++) {
+                if (!text_is_name(member.key))
+                        return value_fail(r, &member, "not a name: letters, digits, \"-\", \"_\"");
+                (*at)[i].name = mem_strdup(member.key);
+                job_fields_init(field->fields, &(*at)[i]);
+                if (!json_is_object(member.json))
+                        return value_fail_expected(
+                                r, &member, "an object such as {listen: \"127.0.0.1:8080\"}");
+                if (read_fields(r, &member, field->fields, field, &(*at)[i]) < 0)
+                        return -1;
+        }
+        qsort(*at, len, sizeof **at, compare_sockets);
+        return 0;
+}
+
 static int read_field(const struct reader *r, const struct value *value,
         const struct job_field *field, void *base)
 {
@@ -648,6 +685,8 @@ static int read_field(const struct reader *r, const struct value *value,
                 return read_checks(r, value, field, base);
         case FIELD_AFTER:
                 return read_after(r, value, field, base);
+        case FIELD_SOCKETS:
+                return read_sockets(r, value, field, base);
         case FIELD_CONSTRAINT:
                 *(struct constraint **) at = mem_alloc(sizeof(struct constraint));
                 return read_constraint(r, value, *(struct constraint **) at);

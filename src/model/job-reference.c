@@ -152,6 +152,9 @@ static void put_type(const struct job_field *field, struct buffer *out)
         case FIELD_AFTER:
                 buffer_puts(out, "names and words");
                 break;
+        case FIELD_SOCKETS:
+                buffer_puts(out, "names and sockets");
+                break;
         case FIELD_CONSTRAINT:
                 buffer_puts(out, "condition");
                 break;
@@ -261,7 +264,7 @@ static void put_table(
                         put_row(f, defaults, out);
         for (const struct job_field *f = fields; f->name != NULL; f++) {
                 if (f->type != FIELD_RULES && f->type != FIELD_PREFERENCES &&
-                        f->type != FIELD_CHECKS)
+                        f->type != FIELD_CHECKS && f->type != FIELD_SOCKETS)
                         continue;
                 if (f->type == FIELD_RULES)
                         buffer_printf(
@@ -271,6 +274,8 @@ static void put_table(
                                 "\nA check of `%s` has exactly one of `http`, `tcp` and "
                                 "`command`:\n",
                                 f->path);
+                else if (f->type == FIELD_SOCKETS)
+                        buffer_printf(out, "\nOne of `%s` has:\n", f->path);
                 else
                         buffer_printf(out, "\nA preference of `%s` has both of:\n", f->path);
                 put_table(f->fields, defaults, out);

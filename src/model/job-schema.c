@@ -190,6 +190,10 @@ static json_t *type_schema(const struct job_field *field, const struct job_spec 
                 return json_pack("{s:s,s:i,s:{s:s},s:o}", "type", "object", "maxProperties",
                         JOB_AFTER_MAX, "propertyNames", "pattern", JOB_TASK_PATTERN,
                         "additionalProperties", enum_schema(field));
+        case FIELD_SOCKETS:
+                return json_pack("{s:s,s:i,s:{s:s},s:o}", "type", "object", "maxProperties",
+                        JOB_SOCKETS_MAX, "propertyNames", "pattern", JOB_NAME_PATTERN,
+                        "additionalProperties", fields_schema(field->fields, NULL));
         case FIELD_CONSTRAINT:
                 return constraint_schema();
         case FIELD_CONSTRAINTS:

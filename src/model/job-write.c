@@ -61,6 +61,17 @@ static json_t *after_to_json(const struct job_field *field, const void *base)
         return object;
 }
 
+static json_t *sockets_to_json(const struct job_field *field, const void *base)
+{
+        const struct job_socket *sockets = *(struct job_socket *const *) job_field_get(field, base);
+        json_t *object = json_object();
+
+        for (size_t i = 0, len = job_field_len(field, base); i < len; i++)
+                json_object_set_new(
+                        object, sockets[i].name, fields_to_json(field->fields, &sockets[i]));
+        return object;
+}
+
 static json_t *constraint_to_json(const struct constraint *constraint)
 {
         AUTO(buffer_done) struct buffer text = { 0 };
@@ -180,6 +191,8 @@ json_t *job_field_to_json(const struct job_field *field, const void *base)
                 return checks_to_json(field, base);
         case FIELD_AFTER:
                 return after_to_json(field, base);
+        case FIELD_SOCKETS:
+                return sockets_to_json(field, base);
         case FIELD_CONSTRAINT:
                 return constraint_to_json(*(struct constraint *const *) at);
         case FIELD_CONSTRAINTS:

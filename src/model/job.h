@@ -54,6 +54,19 @@ enum after_failure { AFTER_FAILURE_NOTHING, AFTER_FAILURE_STOP, AFTER_FAILURE_RE
 #define JOB_CHECKS_MAX    16 /* `health` */
 #define JOB_AFTER_MAX     64
 #define JOB_FD_STORE_MAX  64
+#define JOB_SOCKETS_MAX   15 /* `sockets` */
+
+enum socket_type { SOCKET_STREAM, SOCKET_DATAGRAM };
+enum job_start { JOB_START_NOW, JOB_START_ON_DEMAND };
+
+/* One of `sockets`. */
+struct job_socket {
+        char *name;            /* the key, not a field */
+        char *listen;          /* model/listen.h */
+        enum socket_type type; /* default: stream */
+        uint32_t mode;         /* of a UNIX socket's file; JOB_UMASK_NONE */
+        uint32_t backlog;      /* default 4096 */
+};
 
 /* One of `health`. Exactly one of http, tcp and command is given; they may name variables. */
 struct health_check {
@@ -237,6 +250,10 @@ struct job_spec {
         usec_t watchdog;   /* the longest time between two signs of life by sd_notify; 0: none */
         uint32_t fd_store; /* descriptors kept for the next run. Default 0 */
 
+        struct job_socket *sockets; /* sorted by name */
+        size_t sockets_len;
+        enum job_start start; /* default: now */
+
         struct dependency *after; /* sorted by name */
         size_t after_len;
         enum after_failure after_failure; /* default: nothing */
@@ -355,5 +372,6 @@ void job_reference(struct buffer *out);
 
 extern const char *const job_kind_names[]; /* ended by NULL, as the next */
 extern const char *const queue_mode_names[];
+extern const char *const job_start_names[];
 extern const char *const after_condition_names[];
 extern const char *const after_failure_names[];

@@ -26,7 +26,8 @@ struct row {
         "cpus, max_run_time, "                                                                     \
         "directory, env, pid_file, daemon, success_codes, priority, owner, singleton, lease, "     \
         "resources, limits, io, "                                                                  \
-        "place, queue, lost, restart, alerts, stop, ready, health, watchdog, after, "              \
+        "place, queue, lost, restart, alerts, stop, ready, health, watchdog, sockets, start, "     \
+        "fd_store, after, "                                                                        \
         "after_failure, logs, "                                                                    \
         "update, batch and schedule"
 

@@ -387,6 +387,24 @@ static void child_pass(const struct child *child)
                 child_fail(child, SPAWN_STEP_TABLE, r);
 }
 
+/* LISTEN_PID of sd_listen_fds(3). Without leading zeros: there are readers that take those for
+ * octal.
+ */
+static void child_write_listen_pid(const struct child *child)
+{
+        char digits[SPAWN_PID_DIGITS], *at = child->run->listen_pid;
+        int pid = child->record->pid, n = 0;
+
+        if (at == NULL)
+                return;
+        do
+                digits[n++] = (char) ('0' + pid % 10);
+        while ((pid /= 10) > 0);
+        while (n > 0)
+                *at++ = digits[--n];
+        *at = '\0'; /* a pid has at most seven digits */
+}
+
 /* A descriptor table of its own: stdin, stdout, stderr and the lock. */
 static void child_leave_table(const struct child *child)
 {
@@ -484,6 +502,7 @@ static int child_main(void *argument)
 
         child_write_record(child);
         child_tell_witness(child);
+        child_write_listen_pid(child);
         child_leave_table(child);
         child_join_cgroups(child);
         r = raw(SYS_setsid, 0, 0, 0, 0);

@@ -79,7 +79,8 @@ struct spawn_pass {
         int to;   /* 3 at least */
 };
 
-#define SPAWN_PASS_MAX 80
+#define SPAWN_PASS_MAX   80
+#define SPAWN_PID_DIGITS 10
 
 /* One run that is to be started. Everything is borrowed. */
 struct spawn_run {
@@ -92,7 +93,9 @@ struct spawn_run {
         int witness; /* connection to the server's witness (keeper/protocol.h); -1: none */
         const struct spawn_pass *pass; /* at most SPAWN_PASS_MAX, no two to the same number */
         size_t pass_len;
-        int cgroup_fd;             /* a directory of version 2 to be born in; -1: none */
+        char *listen_pid; /* in one of env: SPAWN_PID_DIGITS bytes in which the child writes its
+                             pid, ended by NUL; NULL: none */
+        int cgroup_fd;    /* a directory of version 2 to be born in; -1: none */
         char *const *cgroup_procs; /* files to write the child into, ended by NULL, that of
                                       cgroup_fd first; NULL: none */
         uint64_t log_begin[2];     /* for the record */

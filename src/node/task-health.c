@@ -107,6 +107,11 @@ static void on_message(void *data, const struct notify_message *message)
         if (message->main_pid != 0 && message->main_pid != t->pid)
                 log_warning("task %s: MAINPID=%d is refused: its main process is %d", t->id,
                         message->main_pid, t->pid);
+        if (message->unstore)
+                task_store_remove(t, message->name != NULL ? message->name : "stored");
+        if (message->store)
+                task_store_add(t, message->name != NULL ? message->name : "stored", message->fds,
+                        message->fds_len);
         if (n->ready || n->stopping || n->alive || n->hung || n->watchdog > 0 || n->extend > 0 ||
                 n->status != NULL)
                 tell(t, n);

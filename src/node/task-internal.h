@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include "node/sockets.h"
 #include "node/task.h"
 
 /* What the files of the module task share; nobody else includes this. task.c says how they play
@@ -15,6 +16,7 @@ struct tasks {
         pid_t keeper;        /* 0: not begun; KEEPER_GONE */
         bool halting;
         int witness; /* borrowed; -1: none */
+        struct sockets *sockets;
         uint64_t seed;
         uv_idle_t spawner; /* active while the queue is not empty */
         struct task *spawn_first, **spawn_last;
@@ -180,7 +182,8 @@ struct task_extras {
         size_t env_len;
         struct spawn_pass pass[SPAWN_PASS_MAX];
         size_t pass_len;
-        int ready_fd; /* of the pipe's other end, which is closed when the process has it */
+        char *listen_pid; /* in one of env, see spawn.h; NULL: none */
+        int ready_fd;     /* of the pipe's other end, which is closed when the process has it */
 };
 
 void task_extras_done(struct task_extras *x);
@@ -218,6 +221,32 @@ void task_dossier_make(
 
 /* The current run is begun after all, although an earlier agent may have seen its start fail. */
 void task_dossier_withdraw(const struct task *t);
+
+/* ---- task-sockets.c: what a run finds open */
+
+void tasks_sockets_init(struct tasks *ts);
+
+/* After every change of the machine. */
+void task_sockets_follow(struct task *t);
+void task_sockets_free(struct task *t); /* the keeper holds on to all of it */
+
+/* Before a run begins: all its sockets are open. The error names the one that cannot be opened. */
+int task_sockets_open(struct task *t, struct error *err);
+void task_sockets_prepare(struct task *t, struct task_extras *x);
+
+/* Descriptors that the program gave away. What is kept is set to -1. */
+void task_store_add(struct task *t, const char *name, int *fds, size_t len);
+void task_store_remove(struct task *t, const char *name);
+
+#define TASK_STORE_DEPOSIT "store/"
+
+/* A deposit from before our time. Returns false, and leaves @fds, if it is of no use. */
+bool task_store_take(struct task *t, uint64_t number, const int *fds, size_t len);
+
+/* What a new keeper shall hold. The descriptors are borrowed; returns how many. */
+size_t task_store_len(const struct task *t);
+size_t task_store_deposit(
+        const struct task *t, size_t i, char name[KEEPER_NAME_MAX], const int **ret_fds);
 
 /* ---- task-lease.c */
 

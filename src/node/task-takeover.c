@@ -97,6 +97,12 @@ void tasks_take_deposit(struct tasks *ts, const char *name, const int *fds, size
         } else if ((t = deposit_owner(ts, name, "ready/", &run)) != NULL && len > 0 &&
                    task_health_take(t, "ready", run, fds[0])) {
                 kept = 1;
+        } else if ((t = deposit_owner(ts, name, TASK_STORE_DEPOSIT, &run)) != NULL &&
+                   task_store_take(t, run, fds, len)) {
+                kept = len;
+        } else if (strncmp(name, SOCKET_DEPOSIT, sizeof SOCKET_DEPOSIT - 1) == 0 && len == 1) {
+                sockets_take(ts->sockets, name, fds[0]);
+                kept = 1;
         } else {
                 keeper_client_drop(ts->config.keeper, name);
         }
@@ -179,6 +185,7 @@ static void begin_one(struct task *t)
         if (t->spec == NULL)
                 return;
         task_forward(t, t->pid == 0); /* the agent before us may not have come to it */
+        task_sockets_follow(t);
         if (table_booted_anew(ts->config.table)) {
                 task_drop_witness(t);
                 task_detach(t);
@@ -194,6 +201,15 @@ static void begin_one(struct task *t)
         }
 }
 
+/* A task that waits for its spec may want any of the sockets. */
+static bool all_specs_known(const struct tasks *ts)
+{
+        for (const struct task *t = ts->by_id; t != NULL; t = t->hh.next)
+                if (t->spec == NULL)
+                        return false;
+        return true;
+}
+
 void tasks_begin(struct tasks *ts, pid_t keeper)
 {
         struct task *t, *next;
@@ -203,6 +219,8 @@ void tasks_begin(struct tasks *ts, pid_t keeper)
         ts->halting = table_is_going_down(ts->config.table);
         HASH_ITER (hh, ts->by_id, t, next)
                 begin_one(t);
+        if (all_specs_known(ts))
+                sockets_sweep(ts->sockets);
         tasks_sweep_cgroups(ts); /* not before: a run that had just begun is known only now */
         table_note_boot(ts->config.table);
         tasks_check_leases(ts);
@@ -233,8 +251,12 @@ static struct keeper_handover deposit(const char *name, const int *fds, size_t l
 size_t tasks_hand_over(struct tasks *ts, struct keeper_handover **ret)
 {
         size_t n = 0;
-        struct keeper_handover *items =
-                mem_resize(NULL, 4 * HASH_COUNT(ts->by_id) + 1, sizeof *items);
+        size_t most = 4 * HASH_COUNT(ts->by_id) + sockets_count(ts->sockets) + 1, held;
+        struct keeper_handover *items;
+
+        for (const struct task *t = ts->by_id; t != NULL; t = t->hh.next)
+                most += task_store_len(t);
+        items = mem_resize(NULL, most, sizeof *items);
 
         for (struct task *t = ts->by_id; t != NULL; t = t->hh.next) {
                 struct task_deposit more[2];
@@ -254,7 +276,16 @@ size_t tasks_hand_over(struct tasks *ts, struct keeper_handover **ret)
                 }
                 for (size_t i = 0, len = task_health_deposits(t, more); i < len; i++)
                         items[n++] = deposit(more[i].name, &more[i].fd, 1);
+                for (size_t i = 0; i < task_store_len(t); i++) {
+                        const int *fds;
+                        size_t len = task_store_deposit(t, i, name, &fds);
+
+                        items[n++] = deposit(name, fds, len);
+                }
         }
+        held = sockets_hand_over(ts->sockets, items + n);
+        for (size_t i = 0; i < held; i++, n++)
+                items[n] = deposit(items[n].name, items[n].fds, items[n].fds_len);
         *ret = items;
         return n;
 }

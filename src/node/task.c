@@ -226,6 +226,7 @@ bool task_apply(struct task *t, struct task_event *event)
         task_health_follow(t);
         if (before.daemon != m.daemon)
                 task_daemon_follow(t);
+        task_sockets_follow(t);
         if (effects.changed && !effects.spawn) /* what it starts is told when it has */
                 mark_changed(t);
         if (m.state == TASK_ENDED)
@@ -319,8 +320,10 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
         }
         if (task_health_prepare(t, m, &extras, err) < 0)
                 return -1;
+        task_sockets_prepare(t, &extras);
         run.pass = extras.pass;
         run.pass_len = extras.pass_len;
+        run.listen_pid = extras.listen_pid;
         if (run.plan->has_variables) {
                 struct variables values = task_variables(t, m);
 
@@ -361,6 +364,13 @@ static void spawn(struct task *t)
         }
         if (task_take_over(t)) {
                 task_end_cgroup(t); /* as above */
+                return;
+        }
+        if (task_sockets_open(t, &err) < 0) {
+                task_end_cgroup(t);
+                task_apply(t, &(struct task_event){ .type = TASK_EV_SPAWN_FAILED,
+                                      .unmet = true,
+                                      .message = err.message });
                 return;
         }
         r = start_process(t, m, &pid, &pidfd, &err);
@@ -406,6 +416,7 @@ static void on_spawner(uv_idle_t *handle)
 void tasks_set_witness(struct tasks *ts, int witness)
 {
         ts->witness = witness;
+        sockets_set_witness(ts->sockets, witness);
 }
 
 void tasks_start_spawner(struct tasks *ts)
@@ -439,6 +450,7 @@ struct tasks *tasks_new(const struct tasks_config *config)
         uv_timer_init(config->loop, &ts->reaper);
         tasks_watch_init(ts);
         open_dossiers(ts);
+        tasks_sockets_init(ts);
         ts->spawner.data = ts->lease.data = ts->reaper.data = ts;
         ts->handles = 4;
         return ts;
@@ -457,6 +469,7 @@ static void discard(struct task *t)
         assert(!t->spawning);
         task_health_free(t);
         task_daemon_free(t);
+        task_sockets_free(t);
         task_detach(t);
         task_leave_remains(t);
         unlink_changed(t);
@@ -490,6 +503,7 @@ void tasks_free(struct tasks *ts)
                 t->spawning = false;
                 discard(t);
         }
+        sockets_free(ts->sockets);
         uv_close((uv_handle_t *) &ts->spawner, on_handle_closed);
         uv_close((uv_handle_t *) &ts->lease, on_handle_closed);
         uv_close((uv_handle_t *) &ts->reaper, on_handle_closed);

@@ -25,6 +25,7 @@ struct tasks;
 struct orphan;
 struct task_health;
 struct task_launch;
+struct task_sockets;
 struct remains;
 
 struct task {
@@ -37,14 +38,15 @@ struct task {
         uint64_t witness;        /* the run of which the keeper holds a pidfd for us; 0: none */
         uv_timer_t timer;        /* deadline of the machine */
         struct capture_stream *streams[TASK_STREAMS];
-        struct task_health *health; /* NULL: nothing asks how its process is */
-        struct task_launch *launch; /* looks for its process; NULL: nobody does */
-        bool forget;                /* drop it once it has ended ... */
-        bool purge;                 /* ... with its logs */
-        bool tell_end;              /* ... and tell that, since it was not told yet */
-        bool spawning;              /* in the queue of runs to be started */
-        bool spawn_waits;           /* for the end of the remains */
-        bool changed;               /* to be reported */
+        struct task_sockets *sockets; /* NULL: nothing is held for it */
+        struct task_health *health;   /* NULL: nothing asks how its process is */
+        struct task_launch *launch;   /* looks for its process; NULL: nobody does */
+        bool forget;                  /* drop it once it has ended ... */
+        bool purge;                   /* ... with its logs */
+        bool tell_end;                /* ... and tell that, since it was not told yet */
+        bool spawning;                /* in the queue of runs to be started */
+        bool spawn_waits;             /* for the end of the remains */
+        bool changed;                 /* to be reported */
         bool confirmed; /* a singleton that was assigned over the link that there is now */
         struct task *next_spawn, *next_changed;
         pid_t pid;         /* key of hh_pid; 0: not in it */

@@ -22,6 +22,9 @@
  * pidfd knows it: a new keeper that the agent started, or that was handed only a part before the
  * agent was killed, too, lacks what only we hold.
  *
+ * Listening sockets that are held for jobs the agent gives us as it gives them to the keeper, under
+ * the same names (node/sockets.c).
+ *
  * That the process found under a reported pid is still the task is known from its start time: a
  * successor of the same pid would be younger than the run. The opening is done in portions, so that
  * a thousand tasks do not hold up everybody else. A server without a node of its own on the machine
@@ -71,6 +74,13 @@ struct witnessed {
         UT_hash_handle hh;
 };
 
+/* What the agent has the keeper hold. */
+struct kept {
+        int fd;
+        UT_hash_handle hh;
+        char name[KEEPER_NAME_MAX];
+};
+
 /* A connection over which processes hand over: an agent's. */
 struct speaker {
         struct witness *witness;
@@ -82,6 +92,7 @@ struct witness {
         struct server *server;
         bool on;
         struct witnessed *tasks;
+        struct kept *kept;
         size_t waiting;
         int listen_fd; /* -1: nobody can hand over */
         uv_poll_t listen_poll;
@@ -305,6 +316,57 @@ static void take_message(
         }
 }
 
+static void kept_free(struct witness *w, struct kept *k)
+{
+        HASH_DEL(w->kept, k);
+        close(k->fd);
+        free(k);
+}
+
+static void drop_kept(struct witness *w, const char *name)
+{
+        size_t len = strlen(name);
+        bool all = name[len - 1] == '/';
+        struct kept *k, *next;
+
+        HASH_ITER (hh, w->kept, k, next)
+                if (all ? strncmp(k->name, name, len) == 0 : strcmp(k->name, name) == 0)
+                        kept_free(w, k);
+}
+
+/* Takes @fd. */
+static void keep(struct witness *w, const char *name, int fd)
+{
+        struct kept *k;
+
+        drop_kept(w, name);
+        if (fd >= w->last_descriptor) {
+                close(fd);
+                tell_limit(w);
+                return;
+        }
+        k = mem_alloc(sizeof *k);
+        snprintf(k->name, sizeof k->name, "%s", name);
+        k->fd = fd;
+        HASH_ADD_STR(w->kept, name, k);
+}
+
+/* Returns false, and leaves the descriptors, if it says nothing that we know. */
+static bool take_any(struct witness *w, const struct witness_message *m, const int *fds, size_t len)
+{
+        bool task = strchr(m->task, '/') == NULL;
+
+        if (task && len == WITNESS_FDS)
+                take_message(w, m, fds);
+        else if (!task && len == 1)
+                keep(w, m->task, fds[0]);
+        else if (!task && len == 0)
+                drop_kept(w, m->task);
+        else
+                return false;
+        return true;
+}
+
 /* Receives one message. Returns false if there is none, or none will come any more (*ret_end). */
 static bool receive(const struct speaker *sp, bool *ret_end)
 {
@@ -331,9 +393,7 @@ static bool receive(const struct speaker *sp, bool *ret_end)
                 memcpy(fds, CMSG_DATA(c), len * sizeof(int));
         }
         m.task[sizeof m.task - 1] = '\0';
-        if (len == WITNESS_FDS && n == sizeof m && strchr(m.task, '/') == NULL)
-                take_message(sp->witness, &m, fds);
-        else
+        if (n != sizeof m || !take_any(sp->witness, &m, fds, len))
                 for (size_t i = 0; i < len; i++)
                         close(fds[i]);
         return true;
@@ -452,7 +512,7 @@ static size_t hand_over_task(struct keeper_handover *items, struct witnessed *t,
 
 static enum keeper_launched launch(struct witness *w, char *text, size_t size)
 {
-        size_t most = 2 * HASH_COUNT(w->tasks) + 1, n = 0;
+        size_t most = 2 * HASH_COUNT(w->tasks) + HASH_COUNT(w->kept) + 1, n = 0;
         AUTO(mem_freep) struct keeper_handover *items = mem_resize(NULL, most, sizeof *items);
         AUTO(mem_freep) char **names = mem_alloc(most * sizeof *names);
         AUTO(fd_closep) int self = process_open(getpid());
@@ -460,6 +520,8 @@ static enum keeper_launched launch(struct witness *w, char *text, size_t size)
 
         for (struct witnessed *t = w->tasks; t != NULL; t = t->hh.next)
                 n += hand_over_task(items + n, t, names + n);
+        for (struct kept *k = w->kept; k != NULL; k = k->hh.next)
+                items[n++] = (struct keeper_handover){ KEEPER_PUT, k->name, &k->fd, 1, 0 };
         if (self >= 0)
                 items[n++] = (struct keeper_handover){ KEEPER_ADOPT, "server", &self, 1,
                         (uint64_t) getpid() };
@@ -533,12 +595,15 @@ static void on_closed(uv_handle_t *handle)
 void witness_free(struct witness *w)
 {
         struct witnessed *t, *next;
+        struct kept *k, *k_next;
         struct speaker *sp, *sp_next;
 
         if (w == NULL)
                 return;
         HASH_ITER (hh, w->tasks, t, next)
                 task_free(w, t);
+        HASH_ITER (hh, w->kept, k, k_next)
+                kept_free(w, k);
         DL_FOREACH_SAFE (w->speakers, sp, sp_next)
                 speaker_free(sp);
         if (w->listen_fd >= 0)
