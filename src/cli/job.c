@@ -12,10 +12,11 @@
 #include "cli/show.h"
 #include "cli/terminal.h"
 #include "model/job.h"
+#include "model/sandbox-score.h"
 
 #define EVENTS 10
 
-static bool as_json, as_spec, versions;
+static bool as_json, as_spec, as_sandbox, versions;
 static int64_t version;
 static const char *at;
 static char at_text[TIME_TEXT_MAX]; /* the same in RFC 3339 */
@@ -25,6 +26,9 @@ static const struct option_row options[] = {
         { "version", 'v', OPTION_INT, &version, "N", "an earlier version of the spec" },
         { "versions", 0, OPTION_FLAG, &versions, NULL,
                 "list the versions that are kept, and what changed with each" },
+        { "sandbox", 0, OPTION_FLAG, &as_sandbox, NULL,
+                "how much of the machine is open to its tasks, in points of 100, and what would "
+                "close it" },
         { "at", 0, OPTION_TEXT, &at, "TIME", "what was so then: " SHOW_TIME_HELP },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "the server's answer as JSON" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
@@ -166,6 +170,74 @@ static int show_spec(const char *name, json_t *answer, struct error *err)
         return 0;
 }
 
+/* ---- The sandbox */
+
+static json_t *score_to_json(
+        const char *name, unsigned points, const struct sandbox_item items[SANDBOX_ITEMS])
+{
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < SANDBOX_ITEMS; i++)
+                json_array_append_new(
+                        list, json_pack("{s:s,s:i,s:i,s:s,s:s?}", "field", items[i].field, "points",
+                                      (int) items[i].points, "most", (int) items[i].most, "finding",
+                                      items[i].finding, "advice", items[i].advice));
+        return json_pack("{s:s,s:i,s:i,s:s,s:o}", "job", name, "points", (int) points, "most",
+                SANDBOX_POINTS_MAX, "word", sandbox_word(points), "items", list);
+}
+
+static void put_item(struct table *table, const struct sandbox_item *item)
+{
+        table_printf(table, item->points > 0 ? TABLE_PLAIN : TABLE_GOOD, "%u/%u", item->points,
+                item->most);
+        table_put(table, TABLE_PLAIN, item->field);
+        table_put(table, TABLE_PLAIN, item->finding);
+}
+
+static void put_advice(const struct sandbox_item items[SANDBOX_ITEMS])
+{
+        bool any = false;
+
+        for (size_t i = 0; i < SANDBOX_ITEMS; i++) {
+                if (items[i].advice == NULL)
+                        continue;
+                if (!any)
+                        puts("\nWhat would close it, as far as the program gets along with it:");
+                any = true;
+                printf("  %s\n", items[i].advice);
+        }
+}
+
+static int show_sandbox(const char *name, const json_t *answer, struct error *err)
+{
+        static const struct table_column columns[] = {
+                { "OPEN", true },
+                { "WHAT", false },
+                { "SO", false },
+        };
+        AUTO(table_freep) struct table *table = table_new(columns, ARRAY_SIZE(columns));
+        AUTO(job_spec_unrefp) struct job_spec *spec = NULL;
+        AUTO(client_json_decref) json_t *json = NULL;
+        struct sandbox_item items[SANDBOX_ITEMS];
+        unsigned points;
+
+        if (job_spec_from_json(name, json_object_get(answer, "spec"), &spec, err) < 0)
+                return error_wrap(err, "the server's answer");
+        points = sandbox_score(spec, items);
+        if (as_json) {
+                json = score_to_json(name, points, items);
+                terminal_print_json(json);
+                return 0;
+        }
+        for (size_t i = 0; i < SANDBOX_ITEMS; i++)
+                put_item(table, &items[i]);
+        terminal_print_table(table);
+        printf("\n%s is %s: %u of %u points (0: all is closed)\n", name, sandbox_word(points),
+                points, SANDBOX_POINTS_MAX);
+        put_advice(items);
+        return 0;
+}
+
 /* ---- Versions */
 
 /* "count 2 -> 3, restart.delay \"1s\" -> \"2s\"" */
@@ -250,6 +322,8 @@ static int run(const char *const *operands, struct error *err)
         path = path_of(*operands);
         if (client_get(path, &answer, err) < 0)
                 return -1;
+        if (as_sandbox)
+                return show_sandbox(*operands, answer, err);
         if (as_json) {
                 terminal_print_json(answer);
                 return 0;

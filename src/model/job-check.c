@@ -174,7 +174,7 @@ int job_check(const struct reader *r, const struct value *value, struct job_spec
                 check_canary(r, value, spec) < 0 || check_schedule(r, value, spec) < 0 ||
                 check_variables(r, value, spec) < 0 || job_check_ready(r, value, spec) < 0 ||
                 job_check_start(r, value, spec) < 0 || job_check_alerts(r, value, spec) < 0 ||
-                job_check_sockets(r, value, spec) < 0)
+                job_check_sockets(r, value, spec) < 0 || job_check_sandbox(r, value, spec) < 0)
                 return -1;
         return 0;
 }

@@ -20,3 +20,6 @@ int job_check_alerts(const struct reader *r, const struct value *job, const stru
 
 /* The part of it that is about `sockets`, `start` and `fd_store` (job-sockets.c). */
 int job_check_sockets(const struct reader *r, const struct value *job, const struct job_spec *spec);
+
+/* The part that is about `sandbox` and `dynamic_user` (job-check-sandbox.c). */
+int job_check_sandbox(const struct reader *r, const struct value *job, const struct job_spec *spec);

@@ -68,6 +68,9 @@ static void init_field(const struct job_field *field, void *base)
         case FIELD_OCTAL:
                 *(uint32_t *) at = JOB_UMASK_NONE;
                 break;
+        case FIELD_CAPABILITIES:
+                *(uint64_t *) at = JOB_CAPABILITIES_ANY;
+                break;
         case FIELD_LIMIT:
         case FIELD_LIMIT_SIZE:
                 *(uint64_t *) at = JOB_LIMIT_NONE;
@@ -95,6 +98,7 @@ static void init_field(const struct job_field *field, void *base)
         case FIELD_ATTRIBUTE:
         case FIELD_TEXTS:
         case FIELD_NAMES:
+        case FIELD_PATHS:
         case FIELD_SIGNALS:
         case FIELD_COMMAND:
         case FIELD_ENV:
@@ -213,6 +217,7 @@ static void free_field(const struct job_field *field, void *base)
         case FIELD_ENV:
         case FIELD_TEXTS:
         case FIELD_NAMES:
+        case FIELD_PATHS:
                 free_texts(*(char ***) at);
                 break;
         case FIELD_ENUM:
@@ -228,6 +233,7 @@ static void free_field(const struct job_field *field, void *base)
         case FIELD_OCTAL:
         case FIELD_LIMIT:
         case FIELD_LIMIT_SIZE:
+        case FIELD_CAPABILITIES:
                 break;
         }
 }

@@ -639,6 +639,17 @@ const struct job_field job_fields[] = {
                 .without = "those that the user is in",
                 .help = "The supplementary groups, by name or number.",
                 .example = "[adm, ssl-cert]" },
+        { .name = "dynamic_user",
+                .path = "dynamic_user",
+                .type = FIELD_BOOL,
+                .needs_restart = true,
+                .offset = AT(dynamic_user),
+                .has_default = true,
+                .help = "Every task gets a user and a group of its own, a number that no other "
+                        "task on its node has, without an entry in `/etc/passwd`; what it could "
+                        "leave in `/tmp` is gone with the run. Implies `sandbox.private_tmp` and "
+                        "`sandbox.no_new_privs`. Needs root.",
+                .example = "true" },
         { .name = "umask",
                 .path = "umask",
                 .type = FIELD_OCTAL,
@@ -784,6 +795,13 @@ const struct job_field job_fields[] = {
                 .type = FIELD_SECTION,
                 .fields = job_io_fields,
                 .help = "Who goes first when a disk is busy (ioprio_set(2))." },
+        { .name = "sandbox",
+                .path = "sandbox",
+                .type = FIELD_SECTION,
+                .fields = job_sandbox_fields,
+                .help = "What its processes can see and do. What the kernel does not let Reeve "
+                        "give keeps the task from being started; the reason names the field. "
+                        "`reeve job JOB --sandbox` tells what is open, and what would close it." },
         { .name = "place",
                 .path = "place",
                 .type = FIELD_SECTION,

@@ -30,21 +30,23 @@ enum field_type {
         FIELD_INTEGER, /* int32_t, from min to max as int64_t; JOB_NICE_NONE when not given */
         FIELD_OCTAL,   /* uint32_t, at most max; JOB_UMASK_NONE when not given */
         FIELD_LIMIT,   /* uint64_t, min..max; JOB_LIMIT_NONE, JOB_LIMIT_UNLIMITED */
-        FIELD_LIMIT_SIZE, /* the same of bytes */
-        FIELD_CPUS,       /* char *; job_read_cpus() */
-        FIELD_TEXT,       /* char *; NULL when not given */
-        FIELD_PATH,       /* char *; absolute */
-        FIELD_NAME,       /* char *; text_is_name() */
-        FIELD_ATTRIBUTE,  /* char *; attribute_is_name() */
-        FIELD_TEXTS,      /* char ** ended by NULL; at most max, no two alike; NULL if none */
-        FIELD_NAMES,      /* the same of text_is_name() */
-        FIELD_SPAN,       /* usec_t, min..max */
-        FIELD_SIZE,       /* uint64_t of bytes, min..max */
-        FIELD_SIGNAL,     /* int */
-        FIELD_CODES,      /* int * of exit codes, sorted; size_t at offset2 */
-        FIELD_SIGNALS,    /* int * of signals, sorted; size_t at offset2 */
-        FIELD_COMMAND,    /* char ** ended by NULL; bool "for the shell" at offset2 */
-        FIELD_ENV,        /* char ** of NAME=value, sorted by name, ended by NULL; NULL if none */
+        FIELD_LIMIT_SIZE,   /* the same of bytes */
+        FIELD_CPUS,         /* char *; job_read_cpus() */
+        FIELD_CAPABILITIES, /* uint64_t of bits; JOB_CAPABILITIES_ANY when not given */
+        FIELD_TEXT,         /* char *; NULL when not given */
+        FIELD_PATH,         /* char *; absolute */
+        FIELD_NAME,         /* char *; text_is_name() */
+        FIELD_ATTRIBUTE,    /* char *; attribute_is_name() */
+        FIELD_TEXTS,        /* char ** ended by NULL; at most max, no two alike; NULL if none */
+        FIELD_NAMES,        /* the same of text_is_name() */
+        FIELD_PATHS,        /* the same of absolute paths */
+        FIELD_SPAN,         /* usec_t, min..max */
+        FIELD_SIZE,         /* uint64_t of bytes, min..max */
+        FIELD_SIGNAL,       /* int */
+        FIELD_CODES,        /* int * of exit codes, sorted; size_t at offset2 */
+        FIELD_SIGNALS,      /* int * of signals, sorted; size_t at offset2 */
+        FIELD_COMMAND,      /* char ** ended by NULL; bool "for the shell" at offset2 */
+        FIELD_ENV,          /* char ** of NAME=value, sorted by name, ended by NULL; NULL if none */
 };
 
 #define JOB_RULES_MAX     64
@@ -80,6 +82,8 @@ extern const struct job_field job_socket_fields[];                    /* job-soc
 extern const struct job_field job_io_fields[], job_limits_fields[];   /* job-limits.c */
 extern const struct job_field job_daemon_fields[];                    /* job-start.c */
 extern const struct job_field job_alerts_fields[];                    /* job-alerts.c */
+
+extern const struct job_field job_sandbox_fields[]; /* job-sandbox.c */
 
 extern const char *const restart_policy_names[]; /* ended by NULL, as all of these */
 extern const char *const restart_action_names[];

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "model/capability.h"
 #include "model/job-check.h"
 #include "model/job-fields.h"
 #include "model/job-unknown.h"
@@ -153,7 +154,7 @@ static int check_text(
 {
         if (type == FIELD_CPUS && !job_read_cpus(text, NULL, NULL))
                 return value_fail_expected(r, value, "a list of CPUs such as \"0-3,6\"");
-        if (type == FIELD_PATH && text[0] != '/')
+        if ((type == FIELD_PATH || type == FIELD_PATHS) && text[0] != '/')
                 return value_fail_expected(r, value, "an absolute path");
         if ((type == FIELD_NAME || type == FIELD_NAMES) && !text_is_name(text))
                 return value_fail_expected(r, value,
@@ -229,6 +230,30 @@ static int read_texts(const struct reader *r, const struct value *value,
         for (; value_next(r, value, &walk, &item); i++)
                 if (read_list_text(r, &item, field, *ret, i) < 0)
                         return -1;
+        return 0;
+}
+
+static int read_capabilities(const struct reader *r, const struct value *value, uint64_t *ret)
+{
+        struct value_walk walk = { 0 };
+        struct value item;
+        uint64_t kept = 0;
+
+        if (!json_is_array(value->json))
+                return value_fail_expected(r, value, "a list such as [net_bind_service], or []");
+        while (value_next(r, value, &walk, &item)) {
+                AUTO(mem_freep) char *text = NULL;
+                int number;
+
+                if (read_string(r, &item, "the name of a capability", false, &text) < 0)
+                        return -1;
+                number = capability_find(text);
+                if (number < 0)
+                        return value_fail_expected(
+                                r, &item, "a capability such as net_bind_service");
+                kept |= UINT64_C(1) << number;
+        }
+        *ret = kept;
         return 0;
 }
 
@@ -713,7 +738,10 @@ static int read_field(const struct reader *r, const struct value *value,
                 return read_limit_size(r, value, field, at);
         case FIELD_TEXTS:
         case FIELD_NAMES:
+        case FIELD_PATHS:
                 return read_texts(r, value, field, at);
+        case FIELD_CAPABILITIES:
+                return read_capabilities(r, value, at);
         case FIELD_CPUS:
         case FIELD_TEXT:
         case FIELD_PATH:

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "model/job-fields.h"
+#include "model/syscalls.h"
 
 static const char intro[] =
         "# Job files\n"
@@ -93,6 +94,27 @@ static void put_conditions(struct buffer *out)
         buffer_puts(out, conditions);
         for (const struct attribute_known *a = attributes_known; a->name != NULL; a++)
                 buffer_printf(out, "| `%s` | %s |\n", a->name, a->help);
+}
+
+static void put_calls(const struct syscall_group *group, struct buffer *out)
+{
+        for (size_t i = 0; group->calls[i] != NULL; i++)
+                buffer_printf(out, "%s%s", i == 0 ? "" : " ", group->calls[i]);
+}
+
+static void put_syscalls(struct buffer *out)
+{
+        buffer_puts(out, "\n### Groups of system calls\n\n"
+                         "For `sandbox.seccomp_deny`; `seccomp: default` denies those that say "
+                         "so. They are denied to programs for the machine's other architectures "
+                         "(i386 and x32 on x86_64), too.\n\n"
+                         "| group | default | what it is for | calls |\n|---|---|---|---|\n");
+        for (const struct syscall_group *g = syscall_groups; g->name != NULL; g++) {
+                buffer_printf(
+                        out, "| `%s` | %s | %s | ", g->name, g->by_default ? "yes" : "", g->help);
+                put_calls(g, out);
+                buffer_puts(out, " |\n");
+        }
 }
 
 static void put_range(const struct job_field *field, struct buffer *out)
@@ -206,6 +228,12 @@ static void put_type(const struct job_field *field, struct buffer *out)
         case FIELD_PATH:
                 buffer_puts(out, "absolute path");
                 break;
+        case FIELD_PATHS:
+                buffer_printf(out, "absolute path, or a list of at most %u", (unsigned) field->max);
+                break;
+        case FIELD_CAPABILITIES:
+                buffer_puts(out, "list of capabilities");
+                break;
         case FIELD_SIGNAL:
                 buffer_puts(out, "signal");
                 break;
@@ -294,6 +322,8 @@ void job_reference(struct buffer *out)
                 if (f->type == FIELD_SECTION) {
                         buffer_printf(out, "\n## `%s`\n%s\n", f->name, f->help);
                         put_table(f->fields, &defaults, out);
+                        if (f->fields == job_sandbox_fields)
+                                put_syscalls(out);
                 }
         put_conditions(out);
         job_fields_done(job_fields, &defaults);

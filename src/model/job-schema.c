@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/time.h"
+#include "model/capability.h"
 #include "model/job-fields.h"
 
 #define SPAN_PATTERN                                                                               \
@@ -99,9 +100,20 @@ static json_t *some_schema(uint64_t most, json_t *item)
 
 static json_t *text_item_schema(const struct job_field *field)
 {
+        if (field->type == FIELD_PATHS)
+                return json_pack("{s:s,s:s}", "type", "string", "pattern", "^/");
         if (field->type == FIELD_NAMES)
                 return json_pack("{s:s,s:s}", "type", "string", "pattern", JOB_NAME_PATTERN);
         return json_pack("{s:[s,s],s:i}", "type", "string", "integer", "minLength", 1);
+}
+
+static json_t *capabilities_schema(void)
+{
+        json_t *names = json_array();
+
+        for (size_t i = 0; capability_names[i] != NULL; i++)
+                json_array_append_new(names, json_string(capability_names[i]));
+        return json_pack("{s:[s,s],s:{s:o}}", "type", "array", "null", "items", "enum", names);
 }
 
 static json_t *count_schema(const struct job_field *field)
@@ -218,6 +230,8 @@ static json_t *type_schema(const struct job_field *field, const struct job_spec 
         case FIELD_LIMIT:
         case FIELD_LIMIT_SIZE:
                 return limit_schema(field);
+        case FIELD_CAPABILITIES:
+                return capabilities_schema();
         case FIELD_CPUS:
                 return text_schema(field);
         case FIELD_NAME:
@@ -226,6 +240,7 @@ static json_t *type_schema(const struct job_field *field, const struct job_spec 
                 return pattern_schema(ATTRIBUTE_NAME_PATTERN);
         case FIELD_TEXTS:
         case FIELD_NAMES:
+        case FIELD_PATHS:
                 return some_schema(field->max, text_item_schema(field));
         case FIELD_TEXT:
         case FIELD_PATH:

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "base/time.h"
+#include "model/capability.h"
 #include "model/job-fields.h"
 
 static json_t *fields_to_json(const struct job_field *fields, const void *base);
@@ -97,6 +98,19 @@ static json_t *texts_to_json(char *const *texts)
 
         for (; texts != NULL && *texts != NULL; texts++)
                 json_array_append_new(list, json_string(*texts));
+        return list;
+}
+
+static json_t *capabilities_to_json(uint64_t kept)
+{
+        json_t *list;
+
+        if (kept == JOB_CAPABILITIES_ANY)
+                return json_null();
+        list = json_array();
+        for (size_t i = 0; capability_names[i] != NULL; i++)
+                if ((kept >> i & 1) != 0)
+                        json_array_append_new(list, json_string(capability_names[i]));
         return list;
 }
 
@@ -219,8 +233,11 @@ json_t *job_field_to_json(const struct job_field *field, const void *base)
         case FIELD_LIMIT:
         case FIELD_LIMIT_SIZE:
                 return limit_to_json(field, *(const uint64_t *) at);
+        case FIELD_CAPABILITIES:
+                return capabilities_to_json(*(const uint64_t *) at);
         case FIELD_TEXTS:
         case FIELD_NAMES:
+        case FIELD_PATHS:
                 return texts_to_json(*(char **const *) at);
         case FIELD_CPUS:
         case FIELD_TEXT:

@@ -92,6 +92,13 @@ struct dependency {
 #define JOB_LIMIT_NONE      (UINT64_MAX - 1)
 #define JOB_LIMIT_UNLIMITED UINT64_MAX
 
+/* `sandbox.capabilities`, by their numbers, when nothing is given. */
+#define JOB_CAPABILITIES_ANY UINT64_MAX
+#define JOB_SANDBOX_PATHS    64 /* in one list */
+
+enum sandbox_seccomp { SANDBOX_SECCOMP_NONE, SANDBOX_SECCOMP_DEFAULT };
+enum sandbox_network { SANDBOX_NETWORK_HOST, SANDBOX_NETWORK_NONE };
+
 #define JOB_NICE_NONE  INT32_MIN
 #define JOB_UMASK_NONE UINT32_MAX
 #define JOB_GROUPS_MAX 64
@@ -129,6 +136,7 @@ struct job_spec {
         char *user;         /* NULL: the user that the agent runs as */
         char *group;        /* NULL: the user's primary group */
         char **groups;      /* supplementary ones; NULL: the user's own */
+        bool dynamic_user;  /* a uid of its own, which its node chooses */
         char *directory;    /* NULL: the root directory */
         char **env;         /* "NAME=value", sorted by name, NULL-terminated; NULL if none */
 
@@ -187,6 +195,19 @@ struct job_spec {
                 char *webhook, *mail; /* NULL: none */
                 usec_t repeat;        /* default 1h */
         } alerts;
+
+        struct {              /* what its processes can reach; see job-sandbox.c */
+                char *chroot; /* NULL: none */
+                bool no_new_privs;
+                uint64_t capabilities; /* those that are kept; JOB_CAPABILITIES_ANY */
+                enum sandbox_seccomp seccomp;
+                char **seccomp_deny; /* names of groups (model/syscalls.h) */
+                bool private_tmp;
+                bool read_only;
+                char **writable, **hide; /* absolute paths */
+                bool pid_namespace, user_namespace;
+                enum sandbox_network network;
+        } sandbox;
 
         struct {
                 char **zones;                   /* any of them; NULL: wherever */
@@ -305,6 +326,14 @@ bool job_spec_is_batch(const struct job_spec *spec);
 
 /* Whether its tasks are ready only when something says so, not as soon as they are started. */
 bool job_spec_has_ready(const struct job_spec *spec);
+
+/* Whether anything in `sandbox` is not at its default, or the user is dynamic. */
+bool job_spec_has_sandbox(const struct job_spec *spec);
+
+/* What is on though it may not stand there: a filter of system calls and a dynamic user bring
+ * `no_new_privs`, a dynamic user brings `private_tmp`. */
+bool job_spec_no_new_privs(const struct job_spec *spec);
+bool job_spec_private_tmp(const struct job_spec *spec);
 
 /* Whether its tasks are given a socket for sd_notify(3). */
 bool job_spec_has_notify(const struct job_spec *spec);

@@ -22,10 +22,11 @@ struct row {
 #define WEB "jobs:\n  web:\n    command: [run]\n"
 
 #define FIELDS                                                                                     \
-        "there are kind, template, count, command, user, group, groups, umask, nice, oom_score, "  \
+        "there are kind, template, count, command, user, group, groups, dynamic_user, umask, "     \
+        "nice, oom_score, "                                                                        \
         "cpus, max_run_time, "                                                                     \
         "directory, env, pid_file, daemon, success_codes, priority, owner, singleton, lease, "     \
-        "resources, limits, io, "                                                                  \
+        "resources, limits, io, sandbox, "                                                         \
         "place, queue, lost, restart, alerts, stop, ready, health, watchdog, sockets, start, "     \
         "fd_store, after, "                                                                        \
         "after_failure, logs, "                                                                    \

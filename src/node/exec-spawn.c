@@ -20,7 +20,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -50,7 +52,15 @@ struct failure {
         int sys_errno;
 };
 
-enum step { STEP_SESSION, STEP_STREAMS, STEP_TERMINAL, STEP_USER, STEP_DIRECTORY, STEP_EXECUTE };
+enum step {
+        STEP_SANDBOX,
+        STEP_SESSION,
+        STEP_STREAMS,
+        STEP_TERMINAL,
+        STEP_USER,
+        STEP_DIRECTORY,
+        STEP_EXECUTE
+};
 
 static void ends_done(struct ends *e)
 {
@@ -81,35 +91,59 @@ static void child_take_streams(const struct ends *e)
                 child_fail(STEP_TERMINAL, errno);
 }
 
+static void child_check_sandbox(long r)
+{
+        if (r < 0)
+                child_fail(STEP_SANDBOX, (int) -r);
+}
+
+/* With the rights that a task's process begins its program with, in its namespaces. */
 static void child_change_user(const struct spawn_plan *plan)
 {
-        if (!plan->change_user)
-                return;
-        if (syscall(SYS_setgroups, plan->groups_len, plan->groups) < 0 ||
-                syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid) < 0 ||
-                syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid) < 0)
+        unsigned step;
+
+        if (plan->sandbox != NULL)
+                child_check_sandbox(sandbox_join(plan->sandbox, plan->join, &step));
+        if (plan->change_user && syscall(SYS_setgroups, plan->groups_len, plan->groups) < 0)
                 child_fail(STEP_USER, errno);
+        if (plan->sandbox != NULL)
+                child_check_sandbox(sandbox_join_users(plan->sandbox, plan->join, &step));
+        if (plan->change_user &&
+                (syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid) < 0 ||
+                        syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid) < 0))
+                child_fail(STEP_USER, errno);
+}
+
+/* Nobody would read what failed: the agent is gone. */
+static bool agent_is_gone(void)
+{
+        struct pollfd failure = { .fd = FAILURE_FD, .events = POLLOUT };
+
+        return poll(&failure, 1, 0) > 0 && (failure.revents & POLLERR) != 0;
 }
 
 static _Noreturn void child_main(
         const struct exec_start *start, const struct ends *e, int failure_fd, pid_t agent)
 {
         const struct spawn_plan *plan = start->plan;
+        unsigned step;
 
         if (failure_fd != FAILURE_FD && dup3(failure_fd, FAILURE_FD, O_CLOEXEC) < 0)
                 _exit(127);
         if (setsid() < 0)
                 child_fail(STEP_SESSION, errno);
         child_take_streams(e);
-        syscall(SYS_close_range, FAILURE_FD + 1, UINT_MAX, 0); /* before Linux 5.9: at exec */
         spawn_restore_nofile();
         child_change_user(plan);
+        syscall(SYS_close_range, FAILURE_FD + 1, UINT_MAX, 0); /* before Linux 5.9: at exec */
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
                 child_fail(STEP_SESSION, errno);
-        if (getppid() != agent) /* it died before it could be asked for */
-                _exit(127);
+        if (getppid() != agent && (getppid() != 0 || agent_is_gone()))
+                _exit(127); /* it died before it could be asked for; 0: it is of other processes */
         if (chdir(plan->directory) < 0)
                 child_fail(STEP_DIRECTORY, errno);
+        if (plan->sandbox != NULL)
+                child_check_sandbox(sandbox_close(plan->sandbox, &step));
         spawn_reset_signals();
         execve(plan->program, plan->argv, start->env);
         child_fail(STEP_EXECUTE, errno);
@@ -177,6 +211,8 @@ static int make_terminal(struct ends *e, const struct exec_start *start, struct 
 static int explain(const struct spawn_plan *plan, const struct failure *failure, struct error *err)
 {
         switch ((enum step) failure->step) {
+        case STEP_SANDBOX:
+                return error_sys(err, failure->sys_errno, "enter the task's sandbox");
         case STEP_SESSION:
                 return error_sys(err, failure->sys_errno, "begin a session");
         case STEP_STREAMS:
@@ -211,18 +247,46 @@ static int await_exec(int fd, pid_t pid, const struct spawn_plan *plan, struct e
         return explain(plan, &failure, err);
 }
 
+#define PROCESSES_AS_THEY_ARE (-2)
+
+/* What this thread forks is of the task's processes, where those are of a namespace (setns(2)).
+ * Returns a descriptor of our own namespace, PROCESSES_AS_THEY_ARE, or -1 with errno. */
+static int begin_processes(const struct spawn_plan *plan)
+{
+        int own;
+
+        if (plan->sandbox == NULL || !sandbox_has_processes(plan->sandbox))
+                return PROCESSES_AS_THEY_ARE;
+        own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+        if (own >= 0 && setns(plan->join, CLONE_NEWPID) == 0)
+                return own;
+        fd_closep(&own);
+        return -1;
+}
+
+static void end_processes(int own)
+{
+        if (own < 0)
+                return;
+        if (setns(own, CLONE_NEWPID) < 0) /* it is what this process is in: never refused */
+                abort();
+        close(own);
+}
+
 static pid_t begin(const struct exec_start *start, const struct ends *e, int failure_fd)
 {
         pid_t agent = getpid(), pid;
         sigset_t all, old;
-        int fork_errno;
+        int fork_errno, own;
 
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &old);
-        pid = fork();
+        own = begin_processes(start->plan);
+        pid = own == -1 ? -1 : fork();
         if (pid == 0)
                 child_main(start, e, failure_fd, agent);
         fork_errno = errno;
+        end_processes(own);
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         errno = fork_errno;
         return pid;

@@ -51,6 +51,45 @@ enum process_end process_ended(int pidfd, const struct table_run *record, int *r
         return PROCESS_END_UNKNOWN;
 }
 
+static bool ends_by_default(int signal)
+{
+        switch (signal) {
+        case SIGCHLD:
+        case SIGCONT:
+        case SIGURG:
+        case SIGWINCH:
+        case SIGSTOP:
+        case SIGTSTP:
+        case SIGTTIN:
+        case SIGTTOU:
+                return false;
+        default:
+                return true;
+        }
+}
+
+bool process_would_end(pid_t pid, int signal)
+{
+        static const char *const lines[] = { "\nSigBlk:", "\nSigIgn:", "\nSigCgt:" };
+        AUTO(buffer_done) struct buffer status = { 0 };
+        char path[40];
+        struct error err;
+        unsigned long long seen = 0;
+
+        snprintf(path, sizeof path, "/proc/%d/status", (int) pid);
+        if (signal <= 0 || !ends_by_default(signal) ||
+                file_read(path, 16 * 1024, &status, &err) < 0)
+                return false;
+        for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+                const char *at = strstr(buffer_str(&status), lines[i]);
+
+                if (at == NULL)
+                        return false;
+                seen |= strtoull(at + strlen(lines[i]), NULL, 16);
+        }
+        return (seen >> (signal - 1) & 1) == 0;
+}
+
 void process_signal_group(int pidfd, pid_t pid, int signal)
 {
         if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, PIDFD_SIGNAL_GROUP) == 0)

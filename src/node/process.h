@@ -46,6 +46,10 @@ void process_kill_leftovers(pid_t group, const char *id, uint64_t run);
  * reaped or not, and no other; on an older one by what is above. */
 void process_kill_group(int pidfd, pid_t group, const char *id, uint64_t run);
 
+/* Whether @signal would end the process, were it not the first of a namespace: it neither handles,
+ * ignores nor blocks it, and the kernel's own answer to it is the end. */
+bool process_would_end(pid_t pid, int signal);
+
 /* Sends a signal to the whole process group that @pidfd leads: by the pidfd where the kernel can
  * (6.9), else by number. */
 void process_signal_group(int pidfd, pid_t pid, int signal);

@@ -26,6 +26,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <linux/openat2.h>
 #include <pwd.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -33,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -91,9 +93,24 @@ static const char *find_in_env(char *const *env, const char *name)
         return NULL;
 }
 
+/* There is a program at @path; within @root what links name is meant inside. */
+static bool is_program(const char *root, const char *path)
+{
+        struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+        AUTO(fd_closep) int directory = -1;
+        AUTO(fd_closep) int fd = -1;
+        struct stat st;
+
+        if (root == NULL)
+                return access(path, X_OK) == 0;
+        directory = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        fd = (int) syscall(SYS_openat2, directory, path, &how, sizeof how);
+        return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 0111) != 0;
+}
+
 /* Where execvp(3) would find @name. A name that is nowhere is returned as it is: exec then says
  * ENOENT. */
-static char *find_program(const char *name, const char *path)
+static char *find_program(const char *root, const char *name, const char *path)
 {
         if (strchr(name, '/') != NULL)
                 return mem_strdup(name);
@@ -102,7 +119,7 @@ static char *find_program(const char *name, const char *path)
                 AUTO(mem_freep)
                 char *candidate = mem_printf("%.*s/%s", (int) len, len > 0 ? path : ".", name);
 
-                if (access(candidate, X_OK) == 0)
+                if (is_program(root, candidate))
                         return take_ptr(candidate);
                 path += len;
                 path += *path == ':';
@@ -220,7 +237,8 @@ static void plan_command(const struct job_spec *spec, struct spawn_plan *plan)
                 for (size_t i = 0; i < n; i++)
                         plan->argv[i] = mem_strdup(spec->command[i]);
         }
-        plan->program = find_program(plan->argv[0], find_in_env(plan->env, "PATH"));
+        plan->program =
+                find_program(spec->sandbox.chroot, plan->argv[0], find_in_env(plan->env, "PATH"));
 }
 
 static bool any_variables(char *const *texts)
@@ -243,6 +261,7 @@ int spawn_plan_make(const struct job_spec *spec, struct spawn_plan *ret, struct 
         plan_environment(spec, &plan);
         plan_command(spec, &plan);
         plan.has_variables = any_variables(plan.argv) || any_variables(plan.env);
+        plan.root = spec->sandbox.chroot != NULL ? mem_strdup(spec->sandbox.chroot) : NULL;
         plan.directory = mem_strdup(spec->directory != NULL ? spec->directory : "/");
         *ret = plan;
         return 0;
@@ -261,6 +280,8 @@ void spawn_plan_done(struct spawn_plan *plan)
         strings_free(plan->env);
         free(plan->program);
         free(plan->directory);
+        free(plan->root);
+        sandbox_unref(plan->sandbox);
         free(plan->groups);
         limits_done(&plan->limits);
         *plan = (struct spawn_plan){ 0 };
@@ -285,7 +306,7 @@ void spawn_plan_expand(
         *ret = *plan;
         ret->argv = expand_texts(plan->argv, values);
         ret->env = expand_texts(plan->env, values);
-        ret->program = find_program(ret->argv[0], find_in_env(ret->env, "PATH"));
+        ret->program = find_program(plan->root, ret->argv[0], find_in_env(ret->env, "PATH"));
 }
 
 void spawn_plan_expanded_done(struct spawn_plan *expanded)
@@ -311,6 +332,7 @@ struct child {
         struct table_run *record;
         char *const *cgroup_procs; /* to write ourselves into; NULL: none */
         struct msghdr packet;      /* for the witness */
+        struct sandbox_run sandbox;
 };
 
 static long raw(long number, long a, long b, long c, long d)
@@ -343,13 +365,51 @@ static _Noreturn void child_fail(const struct child *child, unsigned step, long 
                 raw(SYS_exit_group, 127, 0, 0, 0);
 }
 
+static int32_t scan_number(const char **at)
+{
+        int32_t number = 0;
+
+        while (**at >= '0' && **at <= '9')
+                number = number * 10 + (*(*at)++ - '0');
+        return number;
+}
+
+/* Our numbers as others see them: in a namespace of processes of our own, getpid(2) says 1 and
+ * getppid(2) says 0. /proc is the machine's still. */
+static void child_read_numbers(const struct child *child)
+{
+        char text[512], *end = text;
+        const char *at = text;
+        long fd = raw(SYS_openat, AT_FDCWD, (long) "/proc/self/stat", O_RDONLY | O_CLOEXEC, 0), n;
+
+        if (fd < 0)
+                child_fail(child, SPAWN_STEP_PROCESS, fd);
+        n = raw(SYS_read, fd, (long) text, sizeof text - 1, 0);
+        raw(SYS_close, fd, 0, 0, 0);
+        if (n < 0)
+                child_fail(child, SPAWN_STEP_PROCESS, n);
+        text[n] = '\0';
+        child->record->pid = scan_number(&at);
+        for (char *p = text; p < text + n; p++) /* the name may have brackets, too */
+                if (*p == ')')
+                        end = p;
+        at = end + 4; /* ") R " */
+        child->record->parent = end + 4 < text + n ? scan_number(&at) : 0;
+        if (child->record->pid <= 0 || child->record->parent <= 0)
+                child_fail(child, SPAWN_STEP_PROCESS, -ESRCH);
+}
+
 static void child_write_record(const struct child *child)
 {
         struct timespec ts = { 0 };
         struct table_run *record = child->record;
 
-        record->pid = (int32_t) raw(SYS_getpid, 0, 0, 0, 0);
-        record->parent = (int32_t) raw(SYS_getppid, 0, 0, 0, 0);
+        if (record->first_of_pids != 0) {
+                child_read_numbers(child);
+        } else {
+                record->pid = (int32_t) raw(SYS_getpid, 0, 0, 0, 0);
+                record->parent = (int32_t) raw(SYS_getppid, 0, 0, 0, 0);
+        }
         raw(SYS_clock_gettime, CLOCK_BOOTTIME, (long) &ts, 0, 0);
         record->after_ns = (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
         atomic_signal_fence(memory_order_seq_cst);
@@ -369,7 +429,7 @@ static void child_tell_witness(const struct child *child)
 /* A whole copy of the table, since what is passed may lie anywhere in it: all else closes on exec.
  * Everything is moved out of the way first, the lock too, so that nothing is overwritten that is
  * still to be moved. */
-static void child_pass(const struct child *child)
+static void child_pass(struct child *child)
 {
         const struct spawn_run *run = child->run;
         long r = raw(SYS_unshare, CLONE_FILES, 0, 0, 0), moved[SPAWN_PASS_MAX];
@@ -381,19 +441,23 @@ static void child_pass(const struct child *child)
                 r = raw(SYS_fcntl, lock_fd, F_DUPFD_CLOEXEC, free_from, 0);
         for (size_t i = 0; i < run->pass_len && r >= 0; i++)
                 r = moved[i] = raw(SYS_fcntl, run->pass[i].from, F_DUPFD_CLOEXEC, free_from, 0);
+        if (run->plan->sandbox != NULL && run->sandbox.user_namespace >= 0 && r >= 0) {
+                r = raw(SYS_fcntl, run->sandbox.user_namespace, F_DUPFD_CLOEXEC, free_from, 0);
+                child->sandbox.user_namespace = (int) r;
+        }
         for (size_t i = 0; i < run->pass_len && r >= 0; i++)
                 r = raw(SYS_dup3, moved[i], run->pass[i].to, 0, 0);
         if (r < 0)
                 child_fail(child, SPAWN_STEP_TABLE, r);
 }
 
-/* LISTEN_PID of sd_listen_fds(3). Without leading zeros: there are readers that take those for
- * octal.
+/* LISTEN_PID of sd_listen_fds(3), as the program itself sees it. Without leading zeros: there are
+ * readers that take those for octal.
  */
 static void child_write_listen_pid(const struct child *child)
 {
         char digits[SPAWN_PID_DIGITS], *at = child->run->listen_pid;
-        int pid = child->record->pid, n = 0;
+        int pid = child->record->first_of_pids != 0 ? 1 : child->record->pid, n = 0;
 
         if (at == NULL)
                 return;
@@ -406,11 +470,12 @@ static void child_write_listen_pid(const struct child *child)
 }
 
 /* A descriptor table of its own: stdin, stdout, stderr and the lock. */
-static void child_leave_table(const struct child *child)
+static void child_leave_table(struct child *child)
 {
         long r = 0;
 
-        if (child->run->pass_len > 0) {
+        if (child->run->pass_len > 0 ||
+                (child->plan->sandbox != NULL && child->sandbox.user_namespace >= 0)) {
                 child_pass(child);
                 return;
         }
@@ -462,20 +527,57 @@ static void child_take_limits(const struct child *child)
                 child_fail(child, SPAWN_STEP_LIMITS + (unsigned) step, r);
 }
 
+static void child_change_groups(const struct child *child)
+{
+        const struct spawn_plan *plan = child->plan;
+        long r = raw(SYS_setgroups, (long) plan->groups_len, (long) plan->groups, 0, 0);
+
+        if (r < 0)
+                child_fail(child, SPAWN_STEP_GROUPS, r);
+}
+
 static void child_change_user(const struct child *child)
 {
         const struct spawn_plan *plan = child->plan;
         long r;
 
-        r = raw(SYS_setgroups, (long) plan->groups_len, (long) plan->groups, 0, 0);
-        if (r < 0)
-                child_fail(child, SPAWN_STEP_GROUPS, r);
         r = raw(SYS_setresgid, plan->gid, plan->gid, plan->gid, 0);
         if (r < 0)
                 child_fail(child, SPAWN_STEP_GROUP, r);
         r = raw(SYS_setresuid, plan->uid, plan->uid, plan->uid, 0);
         if (r < 0)
                 child_fail(child, SPAWN_STEP_USER, r);
+}
+
+static void child_check_sandbox(const struct child *child, long r, const unsigned *step)
+{
+        if (r < 0)
+                child_fail(child, SPAWN_STEP_SANDBOX + *step, r);
+}
+
+static void child_begin_sandbox(const struct child *child)
+{
+        unsigned step = 0;
+
+        if (child->plan->sandbox != NULL)
+                child_check_sandbox(child, sandbox_begin(child->plan->sandbox, &step), &step);
+}
+
+static void child_enter_sandbox(const struct child *child)
+{
+        unsigned step = 0;
+
+        if (child->plan->sandbox != NULL)
+                child_check_sandbox(
+                        child, sandbox_enter(child->plan->sandbox, &child->sandbox, &step), &step);
+}
+
+static void child_close_sandbox(const struct child *child)
+{
+        unsigned step = 0;
+
+        if (child->plan->sandbox != NULL)
+                child_check_sandbox(child, sandbox_close(child->plan->sandbox, &step), &step);
 }
 
 static void child_reset_signals(void)
@@ -496,7 +598,7 @@ void spawn_reset_signals(void)
 
 static int child_main(void *argument)
 {
-        const struct child *child = argument;
+        struct child *child = argument;
         const struct spawn_plan *plan = child->plan;
         long r;
 
@@ -504,6 +606,7 @@ static int child_main(void *argument)
         child_tell_witness(child);
         child_write_listen_pid(child);
         child_leave_table(child);
+        child_begin_sandbox(child);
         child_join_cgroups(child);
         r = raw(SYS_setsid, 0, 0, 0, 0);
         if (r < 0)
@@ -514,10 +617,14 @@ static int child_main(void *argument)
         raw(SYS_prlimit64, 0, RLIMIT_NOFILE, (long) &task_nofile, 0);
         child_take_limits(child);
         if (plan->change_user)
+                child_change_groups(child);
+        child_enter_sandbox(child);
+        if (plan->change_user)
                 child_change_user(child);
         r = raw(SYS_chdir, (long) plan->directory, 0, 0, 0);
         if (r < 0)
                 child_fail(child, SPAWN_STEP_DIRECTORY, r);
+        child_close_sandbox(child);
         child_reset_signals();
         r = raw(SYS_execve, (long) plan->program, (long) plan->argv, (long) child->env, 0);
         child_fail(child, SPAWN_STEP_EXECUTE, r);
@@ -527,6 +634,9 @@ static int child_main(void *argument)
 
 int spawn_failure(const struct spawn_plan *plan, const struct table_run *record, struct error *err)
 {
+        if (record->failed_step >= SPAWN_STEP_SANDBOX && plan->sandbox != NULL)
+                return sandbox_failure(plan->sandbox, record->failed_step - SPAWN_STEP_SANDBOX,
+                        record->failed_errno, err);
         if (record->failed_step >= SPAWN_STEP_LIMITS &&
                 record->failed_step < SPAWN_STEP_LIMITS + LIMITS_STEPS)
                 return limits_failure(&plan->limits, record->failed_step - SPAWN_STEP_LIMITS,
@@ -535,7 +645,10 @@ int spawn_failure(const struct spawn_plan *plan, const struct table_run *record,
         case SPAWN_STEP_CGROUP:
                 return error_sys(err, record->failed_errno, "limits: enter the task's cgroup");
         case SPAWN_STEP_LIMITS:
+        case SPAWN_STEP_SANDBOX:
                 break;
+        case SPAWN_STEP_PROCESS:
+                return error_sys(err, record->failed_errno, "find its process in /proc");
         case SPAWN_STEP_TABLE:
                 return error_sys(err, record->failed_errno, "begin a descriptor table");
         case SPAWN_STEP_SESSION:
@@ -586,11 +699,12 @@ static char **join_env(char *const *plan_env, char *const *run_env)
 
 /* Into the cgroup at once, where the kernel can (5.7) and we may; what a container's filter or an
  * older kernel refuses is not tried again. Returns -1 with errno. */
-static pid_t clone_into_cgroup(struct child *child, char *stack, int cgroup_fd, int *ret_pidfd)
+static pid_t clone_into_cgroup(
+        struct child *child, char *stack, unsigned long namespaces, int cgroup_fd, int *ret_pidfd)
 {
         static bool refused;
         struct clone_args args = {
-                .flags = CLONE_FLAGS | CLONE_INTO_CGROUP,
+                .flags = CLONE_FLAGS | CLONE_INTO_CGROUP | namespaces,
                 .pidfd = (uintptr_t) ret_pidfd,
                 .stack = (uintptr_t) stack,
                 .stack_size = CHILD_STACK_SIZE,
@@ -608,7 +722,9 @@ static pid_t clone_into_cgroup(struct child *child, char *stack, int cgroup_fd, 
         child->cgroup_procs = child->run->cgroup_procs;
         if (pid >= 0)
                 return (pid_t) pid;
-        refused = pid == -ENOSYS || pid == -EINVAL || pid == -E2BIG || pid == -EPERM;
+        /* with namespaces it may be these that are refused */
+        refused = namespaces == 0 &&
+                  (pid == -ENOSYS || pid == -EINVAL || pid == -E2BIG || pid == -EPERM);
         errno = (int) -pid;
         return -1;
 }
@@ -630,11 +746,14 @@ int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struc
                 .env = env,
                 .record = run->record,
                 .cgroup_procs = run->cgroup_procs,
+                .sandbox = run->sandbox,
                 .packet = { .msg_iov = &iov,
                         .msg_iovlen = 1,
                         .msg_control = &control,
                         .msg_controllen = sizeof control },
         };
+        unsigned long namespaces =
+                run->plan->sandbox != NULL ? sandbox_clone_flags(run->plan->sandbox) : 0;
         struct timespec ts;
         sigset_t all, old;
         int clone_errno;
@@ -649,15 +768,19 @@ int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struc
         *run->record = (struct table_run){
                 .before_ns = (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec,
                 .log_begin = { run->log_begin[0], run->log_begin[1] },
+                .dynamic_uid = run->record->dynamic_uid,
+                .first_of_pids = (namespaces & CLONE_NEWPID) != 0,
         };
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &old);
-        pid = clone_into_cgroup(&child, stack, run->cgroup_fd, &fds[WITNESS_PIDFD]);
+        pid = clone_into_cgroup(&child, stack, namespaces, run->cgroup_fd, &fds[WITNESS_PIDFD]);
         if (pid < 0)
-                pid = clone(child_main, stack + sizeof stack, CLONE_FLAGS | SIGCHLD, &child,
-                        &fds[WITNESS_PIDFD]);
+                pid = clone(child_main, stack + sizeof stack,
+                        CLONE_FLAGS | SIGCHLD | (int) namespaces, &child, &fds[WITNESS_PIDFD]);
         clone_errno = errno;
         pthread_sigmask(SIG_SETMASK, &old, NULL);
+        if (pid < 0 && namespaces != 0)
+                return sandbox_clone_failure(run->plan->sandbox, clone_errno, err);
         if (pid < 0)
                 return error_sys(err, clone_errno, "create a process");
         if (run->record->failed_step != 0) {

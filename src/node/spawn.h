@@ -10,6 +10,7 @@
 #include "model/job.h"
 #include "model/variables.h"
 #include "node/limits.h"
+#include "node/sandbox.h"
 #include "node/table.h"
 
 /* Starts the process of a run as a child of the keeper. */
@@ -27,7 +28,9 @@ enum spawn_step {
         SPAWN_STEP_DIRECTORY,
         SPAWN_STEP_EXECUTE,
         SPAWN_STEP_CGROUP,
-        SPAWN_STEP_LIMITS = 64, /* and enum limits_step */
+        SPAWN_STEP_PROCESS,
+        SPAWN_STEP_LIMITS = 64,   /* and enum limits_step */
+        SPAWN_STEP_SANDBOX = 256, /* and enum sandbox_step */
 };
 
 /* What all tasks of a job version share: looked up and put together once, because between clone and
@@ -38,17 +41,21 @@ struct spawn_plan {
         char **env; /* from the spec and the agent's PATH; the run's own variables are added at each
                        start */
         char *directory;
+        char *root; /* in which the program is looked for; NULL: the machine's */
         bool change_user;
         uid_t uid;
         gid_t gid;
         gid_t *groups;
         size_t groups_len;
         struct limits limits;
+        struct sandbox *sandbox; /* a reference; NULL: none */
+        int join; /* with a sandbox, of what runs beside a task: pidfd of the task's process */
         bool has_variables; /* argv or env name some (model/variables.h) */
 };
 
-/* Looks up user, group, groups and program. A name that does not exist is an error of the spec
- * (ERR_INVALID). A program that is not there is none yet: it is tried at every start. */
+/* Looks up user, group, groups and program; the sandbox is left to the caller. A name that does not
+ * exist is an error of the spec (ERR_INVALID). A program that is not there is none yet: it is tried
+ * at every start. */
 int spawn_plan_make(const struct job_spec *spec, struct spawn_plan *ret, struct error *err);
 void spawn_plan_done(struct spawn_plan *plan);
 
@@ -95,11 +102,12 @@ struct spawn_run {
         size_t pass_len;
         char *listen_pid; /* in one of env: SPAWN_PID_DIGITS bytes in which the child writes its
                              pid, ended by NUL; NULL: none */
-        int cgroup_fd;    /* a directory of version 2 to be born in; -1: none */
-        char *const *cgroup_procs; /* files to write the child into, ended by NULL, that of
-                                      cgroup_fd first; NULL: none */
-        uint64_t log_begin[2];     /* for the record */
-        struct table_run *record;  /* in a shared mapping; the child fills it before exec */
+        struct sandbox_run sandbox; /* with plan->sandbox */
+        int cgroup_fd;              /* a directory of version 2 to be born in; -1: none */
+        char *const *cgroup_procs;  /* files to write the child into, ended by NULL, that of
+                                       cgroup_fd first; NULL: none */
+        uint64_t log_begin[2];      /* for the record */
+        struct table_run *record;   /* in a shared mapping; the child fills it before exec */
 };
 
 /* Starts it. Returns pid and a pidfd (the caller owns it).

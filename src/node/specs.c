@@ -164,8 +164,17 @@ struct spec *specs_put(struct specs *s, struct spec *spec)
 
 int spec_plan(struct spec *spec, const struct spawn_plan **ret, struct error *err)
 {
-        if (!spec->planned && spawn_plan_make(spec->job, &spec->plan, err) < 0)
-                return -1;
+        struct sandbox *sandbox = NULL;
+
+        if (!spec->planned) {
+                if (job_spec_has_sandbox(spec->job) && sandbox_make(spec->job, &sandbox, err) < 0)
+                        return -1;
+                if (spawn_plan_make(spec->job, &spec->plan, err) < 0) {
+                        sandbox_unref(sandbox);
+                        return -1;
+                }
+                spec->plan.sandbox = sandbox;
+        }
         spec->planned = true;
         *ret = &spec->plan;
         return 0;

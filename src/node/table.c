@@ -82,7 +82,7 @@ _Static_assert(sizeof(struct task_machine) ==
                        offsetof(struct task_machine, daemon_ticks) + sizeof(uint64_t),
         "the machine ends with its last field");
 _Static_assert(
-        sizeof(struct table_run) == offsetof(struct table_run, log_begin) + 2 * sizeof(uint64_t),
+        sizeof(struct table_run) == offsetof(struct table_run, first_of_pids) + sizeof(uint32_t),
         "the run record ends with its last field");
 _Static_assert(sizeof(struct task_machine) % 8 == 0 && sizeof(struct table_run) % 8 == 0,
         "both are whole words, as layout_of() has it");

@@ -23,11 +23,13 @@ struct table_run {
         uint64_t after_ns;  /* and by the child: the process's start time in /proc lies between the
                                two */
         int32_t pid;
-        int32_t failed_errno;  /* the program could not be executed: why ... */
-        uint32_t failed_step;  /* ... and at which step (enum spawn_step) */
-        int32_t parent;        /* pid of the keeper whose child it is */
-        uint64_t log_begin[2]; /* of a run that is ready by its log: the byte numbers in stdout and
-                                  stderr at which it began, written by the agent */
+        int32_t failed_errno;   /* the program could not be executed: why ... */
+        uint32_t failed_step;   /* ... and at which step (enum spawn_step) */
+        int32_t parent;         /* pid of the keeper whose child it is */
+        uint64_t log_begin[2];  /* of a run that is ready by its log: the byte numbers in stdout and
+                                   stderr at which it began, written by the agent */
+        uint32_t dynamic_uid;   /* of the task, from its first run with one on; 0: none yet */
+        uint32_t first_of_pids; /* the process is the first of a namespace of processes */
 };
 
 struct table_slot; /* in the mapping */

@@ -219,7 +219,7 @@ void task_signal(struct task *t, const struct task_machine *m, int signal)
         if (m->daemon == TASK_DAEMON_OWN || m->daemon == TASK_DAEMON_FOREIGN)
                 signal_process(t->pidfd, signal);
         if ((m->daemon != TASK_DAEMON_OWN && m->daemon != TASK_DAEMON_FOREIGN) || signal == SIGKILL)
-                process_signal_group(t->pidfd, m->pid, signal);
+                process_signal_group(t->pidfd, m->pid, task_heard_signal(t, signal));
 }
 
 struct table_run task_main_record(const struct task *t)

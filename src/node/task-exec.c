@@ -67,6 +67,7 @@ static char **make_env(const struct task *t, const struct spawn_plan *plan)
 int tasks_plan_exec(struct tasks *ts, const char *id, char **command, char *user,
         struct spawn_plan *ret, char ***ret_env, struct error *err)
 {
+        const struct spawn_plan *planned;
         struct job_spec like;
         struct spec *spec;
         struct task *t = NULL;
@@ -77,6 +78,11 @@ int tasks_plan_exec(struct tasks *ts, const char *id, char **command, char *user
         if (t->spec == NULL)
                 return error_set(err, ERR_UNAVAILABLE, "the spec of task %s is not known yet", id);
         spec = running_spec(t);
+        if (job_spec_has_sandbox(spec->job) && spec_plan(spec, &planned, err) < 0) {
+                specs_put(
+                        ts->config.specs, spec); /* an agent that was started anew makes it again */
+                return -1;
+        }
         like = *spec->job; /* borrowed, all of it */
         like.command = command;
         like.command_shell = false;
@@ -85,6 +91,12 @@ int tasks_plan_exec(struct tasks *ts, const char *id, char **command, char *user
                 like.group = NULL;
         }
         r = spawn_plan_make(&like, ret, err);
+        if (r == 0 && spec->plan.sandbox != NULL) {
+                if (user == NULL)
+                        task_identify(t, spec->job, ret);
+                ret->sandbox = sandbox_ref(spec->plan.sandbox);
+                ret->join = t->pidfd;
+        }
         specs_put(ts->config.specs, spec);
         if (r == 0)
                 *ret_env = make_env(t, ret);

@@ -154,9 +154,10 @@ static uid_t owner_of(struct task *t)
         const struct spawn_plan *plan;
         struct error err;
 
-        if (t->spec == NULL || spec_plan(t->spec, &plan, &err) < 0 || !plan->change_user)
+        if (t->spec == NULL || spec_plan(t->spec, &plan, &err) < 0 ||
+                (!plan->change_user && !t->spec->job->dynamic_user))
                 return geteuid();
-        return plan->uid;
+        return t->spec->job->dynamic_user ? table_run_record(t->slot)->dynamic_uid : plan->uid;
 }
 
 static char *socket_path(const struct task *t, uint64_t run)
@@ -224,7 +225,15 @@ int task_health_prepare(
         if (job_spec_has_notify(spec)) {
                 if (make_socket(t, m->runs, &address, err) < 0)
                         return -1;
-                x->env[x->env_len++] = mem_printf("NOTIFY_SOCKET=%s", address);
+                if (address[0] == '@' && spec->sandbox.network == SANDBOX_NETWORK_NONE)
+                        return error_set(err, ERR_INVALID,
+                                "sandbox.network: with \"none\" the program could not tell how it "
+                                "is, since the path of Reeve's data is too long for a socket");
+                x->env[x->env_len++] = mem_printf("NOTIFY_SOCKET=%s",
+                        spec->sandbox.chroot != NULL && address[0] != '@' ? SANDBOX_NOTIFY
+                                                                          : address);
+                if (address[0] != '@')
+                        x->notify = mem_strdup(address);
                 if (spec->watchdog > 0)
                         x->env[x->env_len++] = mem_printf("WATCHDOG_USEC=%" PRIu64, spec->watchdog);
         }
@@ -238,6 +247,7 @@ void task_extras_done(struct task_extras *x)
 {
         for (size_t i = 0; i < x->env_len; i++)
                 free(x->env[i]);
+        free(x->notify);
         if (x->ready_fd > 0)
                 close(x->ready_fd);
 }

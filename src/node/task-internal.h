@@ -146,6 +146,21 @@ void task_write_pid_file(struct task *t);
 /* Removes the file of the run that @run tells of, if it names @pid. */
 void task_remove_pid_file(struct task *t, const struct task_machine *run, pid_t pid);
 
+/* ---- task-sandbox.c */
+
+struct task_extras;
+
+/* Puts a dynamic user into the plan of a run, or of what runs beside it. */
+void task_identify(struct task *t, const struct job_spec *spec, struct spawn_plan *plan);
+
+/* What a run needs for the sandbox of its plan. The caller closes ret->user_namespace (-1: none).
+ */
+int task_begin_sandbox(struct task *t, const struct spawn_plan *plan,
+        const struct task_extras *extras, struct sandbox_run *ret, struct error *err);
+
+/* The signal that has the effect of @signal on the run's process. */
+int task_heard_signal(const struct task *t, int signal);
+
 /* ---- task-streams.c: FIFOs and what is captured from them */
 
 /* Opens the FIFOs if they are not open, has the keeper hold them, begins to capture. */
@@ -182,6 +197,7 @@ struct task_extras {
         size_t env_len;
         struct spawn_pass pass[SPAWN_PASS_MAX];
         size_t pass_len;
+        char *notify;     /* path of the socket of sd_notify(3), if it is a file; a heap string */
         char *listen_pid; /* in one of env, see spawn.h; NULL: none */
         int ready_fd;     /* of the pipe's other end, which is closed when the process has it */
 };

@@ -284,6 +284,8 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
         AUTO(spawn_plan_expanded_done) struct spawn_plan expanded = { 0 };
         AUTO(cgroup_birth_done) struct cgroup_birth birth = { .fd = -1 };
         AUTO(task_extras_done) struct task_extras extras = { 0 };
+        AUTO(fd_closep) int user_namespace = -1;
+        struct spawn_plan own;
         char *env[RUN_ENV_MAX + TASK_EXTRA_ENV + 1];
         size_t env_len = 0;
         struct spawn_run run = {
@@ -298,6 +300,11 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
 
         if (spec_plan(t->spec, &run.plan, err) < 0)
                 return -1;
+        if (run.plan->sandbox != NULL) {
+                own = *run.plan;
+                task_identify(t, t->spec->job, &own);
+                run.plan = &own;
+        }
         if (task_open_streams(t, err) < 0 || task_check_spare(t, err) < 0) {
                 task_close_streams(t); /* others may need the descriptors while it waits */
                 return -1;
@@ -321,6 +328,11 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
         if (task_health_prepare(t, m, &extras, err) < 0)
                 return -1;
         task_sockets_prepare(t, &extras);
+        if (run.plan->sandbox != NULL) {
+                if (task_begin_sandbox(t, run.plan, &extras, &run.sandbox, err) < 0)
+                        return -1;
+                user_namespace = run.sandbox.user_namespace;
+        }
         run.pass = extras.pass;
         run.pass_len = extras.pass_len;
         run.listen_pid = extras.listen_pid;
