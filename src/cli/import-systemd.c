@@ -14,12 +14,17 @@
 #include "base/time.h"
 #include "cli/import.h"
 
+#define IMPORT_FILES_MAX 64
+
 struct reader {
         struct import *im;
         const char *path;
         struct import_job *job;
         char *start; /* ExecStart; several of a oneshot are joined */
         char *type;
+        char *pid_file;
+        char *files[IMPORT_FILES_MAX + 1]; /* EnvironmentFile */
+        size_t files_len;
         bool remains;   /* RemainAfterExit */
         bool unlimited; /* StartLimitIntervalSec is 0 */
 };
@@ -227,6 +232,33 @@ static void take_type(struct reader *r, const char *key, const char *value)
         r->type = mem_strdup(value);
 }
 
+static void take_pid_file(struct reader *r, const char *key, const char *value)
+{
+        (void) key;
+        free(r->pid_file);
+        r->pid_file = mem_printf("%s%s", *value == '/' ? "" : "/run/", value);
+}
+
+static void forget_files(struct reader *r)
+{
+        while (r->files_len > 0) {
+                r->files_len--;
+                free(r->files[r->files_len]);
+                r->files[r->files_len] = NULL;
+        }
+}
+
+static void take_files(struct reader *r, const char *key, const char *value)
+{
+        if (*value == '\0')
+                forget_files(r);
+        else if (value[*value == '-'] != '/' || strpbrk(value, "*?[") != NULL ||
+                 r->files_len == IMPORT_FILES_MAX)
+                import_note(r->job, "%s=%s: name each file by its path (env_files)", key, value);
+        else
+                r->files[r->files_len++] = mem_strdup(value);
+}
+
 static void take_remains(struct reader *r, const char *key, const char *value)
 {
         (void) key;
@@ -337,6 +369,8 @@ static const struct {
         { "StartLimitInterval", take_interval },
         { "WorkingDirectory", take_directory },
         { "Environment", take_environment },
+        { "EnvironmentFile", take_files },
+        { "PIDFile", take_pid_file },
         { "SuccessExitStatus", take_success },
         { "RestartPreventExitStatus", take_prevent },
         { "CPUQuota", take_quota },
@@ -402,6 +436,8 @@ static void set_type(struct reader *r)
                                 "RemainAfterExit: a batch that has ended well stays as succeeded");
         } else if (strcmp(type, "notify") == 0) {
                 import_set(r->job, "ready.notify", "true");
+        } else if (strcmp(type, "forking") == 0 && r->pid_file != NULL) {
+                import_set_text(r->job, "daemon.pid_file", r->pid_file);
         } else if (strcmp(type, "simple") != 0 && strcmp(type, "exec") != 0 &&
                    strcmp(type, "idle") != 0) {
                 import_note(r->job,
@@ -437,6 +473,8 @@ static void reader_done(struct reader *r)
 {
         free(r->start);
         free(r->type);
+        free(r->pid_file);
+        forget_files(r);
 }
 
 int import_systemd(struct import *im, const char *path, char *text, struct error *err)
@@ -451,6 +489,8 @@ int import_systemd(struct import *im, const char *path, char *text, struct error
                         err, ERR_INVALID, "%s: no ExecStart: nothing that could be run", path);
         set_command(&r);
         set_type(&r);
+        if (r.files_len > 0)
+                import_set_words(r.job, "env_files", r.files);
         if (r.unlimited)
                 import_set(r.job, "restart.burst", "0");
         return 0;

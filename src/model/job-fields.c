@@ -717,6 +717,20 @@ const struct job_field job_fields[] = {
                 .help = "Environment variables. Numbers, `true` and `false` are taken as the text "
                         "they are written as.",
                 .example = "{LOG_LEVEL: info}" },
+        { .name = "env_files",
+                .path = "env_files",
+                .type = FIELD_TEXTS,
+                .needs_restart = true,
+                .offset = AT(env_files),
+                .max = JOB_ENV_FILES_MAX,
+                .without = "none",
+                .help = "Files with more environment variables, absolute paths; with a `-` before "
+                        "it a file may be missing. The agent reads them at each start; they go "
+                        "before `env`, and later files before earlier ones. Lines are "
+                        "`NAME=VALUE`, "
+                        "with comments, quotes and escapes as in systemd's `EnvironmentFile=` "
+                        "(systemd.exec(5)).",
+                .example = "[/etc/default/web, -/etc/web.local]" },
         { .name = "pid_file",
                 .path = "pid_file",
                 .type = FIELD_PATH,

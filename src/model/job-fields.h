@@ -50,6 +50,7 @@ enum field_type {
 };
 
 #define JOB_RULES_MAX     64
+#define JOB_ENV_FILES_MAX 64
 #define JOB_EXIT_CODE_MAX 255
 
 #define JOB_PREFERENCES_MAX 64

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The fields of a job spec about how a run is begun: `pid_file` and the section `daemon`, and what
- * they say together with others. */
+/* The fields of a job spec about how a run is begun: the section `daemon`, and what it, `pid_file`
+ * and `env_files` say together with others. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -61,10 +61,30 @@ static int check_file(const struct reader *r, const struct value *at, const stru
         return 0;
 }
 
+static int check_env_files(
+        const struct reader *r, const struct value *job, const struct job_spec *spec)
+{
+        struct error why = ERROR_INIT;
+        struct value at;
+
+        if (spec->env_files == NULL || !value_find(r, job, "env_files", &at))
+                return 0;
+        for (char **file = spec->env_files; *file != NULL; file++) {
+                if ((*file)[(*file)[0] == '-'] != '/')
+                        return value_fail_expected(
+                                r, &at, "absolute paths, perhaps with a \"-\" before them");
+                if (variables_check(*file, spec->resources.ports, &why) < 0)
+                        return value_fail(r, &at, "%s", why.message);
+        }
+        return 0;
+}
+
 int job_check_start(const struct reader *r, const struct value *job, const struct job_spec *spec)
 {
         struct value section, at;
 
+        if (check_env_files(r, job, spec) < 0)
+                return -1;
         if (!value_find(r, job, "daemon", &section))
                 section = *job;
         if (spec->daemon.pid_file != NULL &&

@@ -140,6 +140,9 @@ struct job_spec {
         char *directory;    /* NULL: the root directory */
         char **env;         /* "NAME=value", sorted by name, NULL-terminated; NULL if none */
 
+        char **env_files; /* read at each start, after env; "-/path": it may be missing; NULL if
+                             none */
+
         char *pid_file; /* that Reeve writes; NULL: none */
         struct {
                 char *pid_file; /* that the program writes, which forks itself away; NULL: it does

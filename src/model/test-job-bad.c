@@ -25,8 +25,8 @@ struct row {
         "there are kind, template, count, command, user, group, groups, dynamic_user, umask, "     \
         "nice, oom_score, "                                                                        \
         "cpus, max_run_time, "                                                                     \
-        "directory, env, pid_file, daemon, success_codes, priority, owner, singleton, lease, "     \
-        "resources, limits, io, sandbox, "                                                         \
+        "directory, env, env_files, pid_file, daemon, success_codes, priority, owner, singleton, " \
+        "lease, resources, limits, io, sandbox, "                                                  \
         "place, queue, lost, restart, alerts, stop, ready, health, watchdog, sockets, start, "     \
         "fd_store, after, "                                                                        \
         "after_failure, logs, "                                                                    \

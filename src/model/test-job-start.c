@@ -86,10 +86,25 @@ static void each_task_has_a_file_of_its_own(void **state)
                 "its own");
 }
 
+static void files_of_variables(void **state)
+{
+        AUTO(job_spec_unrefp)
+        struct job_spec *s = parse("env_files: [/etc/a, \"-/etc/${job.name}\"]");
+
+        (void) state;
+        assert_string_equal(s->env_files[0], "/etc/a");
+        assert_string_equal(s->env_files[1], "-/etc/${job.name}");
+        assert_null(s->env_files[2]);
+        assert_refused("env_files: [/etc/a, -b]",
+                "f:4: jobs.a.env_files: expected absolute paths, perhaps with a \"-\" before them, "
+                "got a list");
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_daemon_is_read),
+                cmocka_unit_test(files_of_variables),
                 cmocka_unit_test(what_cannot_be_is_refused),
                 cmocka_unit_test(each_task_has_a_file_of_its_own),
         };

@@ -43,11 +43,13 @@
 #include "base/mem.h"
 #include "keeper/launch.h"
 #include "keeper/protocol.h"
+#include "model/env-file.h"
 #include "node/raw.h"
 
 #define CHILD_STACK_SIZE   (64 * 1024)
 #define DESCRIPTORS_WISHED 262144 /* three per task, see table.h for how many there may be */
 #define GROUPS_LIMIT       65536
+#define ENV_FILE_MAX       ((size_t) 1024 * 1024)
 #define DEFAULT_PATH       "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static int lock_fd = -1;          /* stays with the child until it executes */
@@ -307,6 +309,35 @@ void spawn_plan_expand(
         ret->argv = expand_texts(plan->argv, values);
         ret->env = expand_texts(plan->env, values);
         ret->program = find_program(plan->root, ret->argv[0], find_in_env(ret->env, "PATH"));
+}
+
+static int read_env_file(
+        const char *name, const struct variables *values, char ***env, struct error *err)
+{
+        AUTO(mem_freep) char *path = variables_expand(name + (*name == '-'), values);
+        AUTO(buffer_done) struct buffer text = { 0 };
+        struct error why = ERROR_INIT;
+
+        if (file_read(path, ENV_FILE_MAX, &text, &why) < 0) {
+                if (*name == '-' && access(path, F_OK) < 0 && errno == ENOENT)
+                        return 0;
+                return error_set(err, why.code, "env_files: %s", why.message);
+        }
+        if (env_file_parse(path, buffer_str(&text), text.len, env, err) < 0)
+                return error_wrap(err, "env_files");
+        return 0;
+}
+
+int spawn_plan_read_files(struct spawn_plan *expanded, char *const *files,
+        const struct variables *values, struct error *err)
+{
+        for (; *files != NULL; files++)
+                if (read_env_file(*files, values, &expanded->env, err) < 0)
+                        return -1;
+        free(expanded->program);
+        expanded->program =
+                find_program(expanded->root, expanded->argv[0], find_in_env(expanded->env, "PATH"));
+        return 0;
 }
 
 void spawn_plan_expanded_done(struct spawn_plan *expanded)

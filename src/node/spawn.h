@@ -63,6 +63,11 @@ void spawn_plan_done(struct spawn_plan *plan);
  * none. */
 void spawn_plan_expand(
         const struct spawn_plan *plan, const struct variables *values, struct spawn_plan *ret);
+
+/* Puts what the spec's env_files say into the environment of an expanded plan, and looks for the
+ * program once more. The error names the file, and the line if one is wrong. */
+int spawn_plan_read_files(struct spawn_plan *expanded, char *const *files,
+        const struct variables *values, struct error *err);
 void spawn_plan_expanded_done(struct spawn_plan *expanded);
 
 /* Reads RLIMIT_NOFILE and remembers it for the tasks, then raises our own soft limit to the hard

@@ -48,18 +48,22 @@ static struct spec *running_spec(struct task *t)
 
 /* The plan's variables, with the run's values put into them, and then the run's own. The command is
  * a person's and stays as it was typed. */
-static char **make_env(const struct task *t, const struct spawn_plan *plan)
+static char **make_env(
+        const struct task *t, const struct spawn_plan *plan, char *const *files, struct error *err)
 {
         const struct task_machine *m = table_machine(t->slot);
         struct variables values = task_variables(t, m);
-        size_t n = 0;
+        AUTO(spawn_plan_expanded_done) struct spawn_plan expanded = { 0 };
         char **env;
+        size_t n = 0;
 
-        while (plan->env[n] != NULL)
+        spawn_plan_expand(plan, &values, &expanded);
+        if (files != NULL && spawn_plan_read_files(&expanded, files, &values, err) < 0)
+                return NULL;
+        env = take_ptr(expanded.env);
+        while (env[n] != NULL)
                 n++;
-        env = mem_resize(NULL, n + RUN_ENV_MAX + 1, sizeof *env);
-        for (size_t i = 0; i < n; i++)
-                env[i] = variables_expand(plan->env[i], &values);
+        env = mem_resize(env, n + RUN_ENV_MAX + 1, sizeof *env);
         task_make_run_env(t, m, env + n);
         return env;
 }
@@ -97,8 +101,13 @@ int tasks_plan_exec(struct tasks *ts, const char *id, char **command, char *user
                 ret->sandbox = sandbox_ref(spec->plan.sandbox);
                 ret->join = t->pidfd;
         }
+        if (r == 0) {
+                *ret_env = make_env(t, ret, spec->job->env_files, err);
+                if (*ret_env == NULL) {
+                        spawn_plan_done(ret);
+                        r = -1;
+                }
+        }
         specs_put(ts->config.specs, spec);
-        if (r == 0)
-                *ret_env = make_env(t, ret);
         return r;
 }

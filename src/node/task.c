@@ -336,11 +336,14 @@ static int start_process(struct task *t, const struct task_machine *m, pid_t *re
         run.pass = extras.pass;
         run.pass_len = extras.pass_len;
         run.listen_pid = extras.listen_pid;
-        if (run.plan->has_variables) {
+        if (run.plan->has_variables || t->spec->job->env_files != NULL) {
                 struct variables values = task_variables(t, m);
 
                 spawn_plan_expand(run.plan, &values, &expanded);
                 run.plan = &expanded;
+                if (t->spec->job->env_files != NULL &&
+                        spawn_plan_read_files(&expanded, t->spec->job->env_files, &values, err) < 0)
+                        return -1;
         }
         task_make_run_env(t, m, env);
         while (env[env_len] != NULL)

@@ -146,6 +146,24 @@ def test_systemd_of_other_types(up, made):
     up.wait_for(lambda: up.log_text('set-up-.0') == 'one\n/x /x\n', 'it was run')
 
 
+def test_systemd_daemon(up, made, tmp_path):
+    """PIDFile and EnvironmentFile have equivalents, which do the same."""
+    (tmp_path / 'default').write_text('# what it says\nSPAN="100000"\n')
+    (tmp_path / 'd.sh').write_text(f'sleep $SPAN & echo $! > {tmp_path}/d.pid')
+    unit = f"""[Service]
+Type=forking
+PIDFile={tmp_path}/d.pid
+EnvironmentFile={tmp_path}/default
+EnvironmentFile=-{tmp_path}/missing
+ExecStart=/bin/sh {tmp_path}/d.sh
+"""
+    _, spec = made('systemd', {'d.service': unit}, {'d': 1})
+    assert spec('d')['env_files'] == [f'{tmp_path}/default', f'-{tmp_path}/missing']
+    assert spec('d')['daemon']['pid_file'] == f'{tmp_path}/d.pid'
+    up.wait_for(lambda: up.task('d.0')['ready'], 'it is found')
+    assert int((tmp_path / 'd.pid').read_text()) == up.task('d.0')['pid']
+
+
 def test_procfile(up, made, tmp_path):
     text, spec = made('procfile', {'Procfile': '# x\nweb: echo port $PORT; exec sleep 100000\n\nworker-1: sleep 100000\n'},
                       {'web': 1, 'worker-1': 1})
