@@ -20,6 +20,7 @@ struct tasks {
         uint64_t seed;
         uv_idle_t spawner; /* active while the queue is not empty */
         struct task *spawn_first, **spawn_last;
+        struct task **spawn_urgent; /* behind those of them that go first */
         struct task *changed_first, **changed_last;
         struct buffer last_reports; /* see task.h */
         size_t processes;

@@ -86,15 +86,28 @@ static void unlink_changed(struct task *t)
 
 static void on_spawner(uv_idle_t *handle);
 
+/* What did its work until now goes before what begins or fails all the time: hundreds of those do
+ * not keep it waiting. It cannot come often, since its last run has lasted for `restart.healthy`.
+ */
+static bool is_urgent(const struct task *t)
+{
+        const struct task_machine *m = table_machine(t->slot);
+
+        return m->failures == 1 && m->good_run + 1 == m->runs;
+}
+
 void task_enqueue_spawn(struct task *t)
 {
         struct tasks *ts = t->owner;
+        struct task ***end = is_urgent(t) ? &ts->spawn_urgent : &ts->spawn_last;
 
         assert(!t->spawning);
         t->spawning = true;
-        t->next_spawn = NULL;
-        *ts->spawn_last = t;
-        ts->spawn_last = &t->next_spawn;
+        t->next_spawn = **end;
+        **end = t;
+        if (ts->spawn_last == *end)
+                ts->spawn_last = &t->next_spawn;
+        *end = &t->next_spawn;
         if (ts->keeper != 0)
                 uv_idle_start(&ts->spawner, on_spawner);
 }
@@ -421,6 +434,8 @@ static void on_spawner(uv_idle_t *handle)
                 ts->spawn_first = t->next_spawn;
                 if (ts->spawn_first == NULL)
                         ts->spawn_last = &ts->spawn_first;
+                if (ts->spawn_first == NULL || ts->spawn_urgent == &t->next_spawn)
+                        ts->spawn_urgent = &ts->spawn_first;
                 t->spawning = false;
                 spawn(t);
         }
@@ -456,7 +471,7 @@ struct tasks *tasks_new(const struct tasks_config *config)
         struct tasks *ts = mem_alloc(sizeof *ts);
 
         ts->config = *config;
-        ts->spawn_last = &ts->spawn_first;
+        ts->spawn_last = ts->spawn_urgent = &ts->spawn_first;
         ts->changed_last = &ts->changed_first;
         ts->witness = -1;
         ts->seed = time_mono() ^ (uint64_t) getpid() << 32;
