@@ -592,9 +592,9 @@ static bool is_reusable(const struct tree *tree, const char *path)
         return tree->version == &cgroup_v2 && tree->plain && !is_populated(path);
 }
 
-bool cgroups_pass_on(struct cgroups *cs, const char *id, const struct job_spec *spec)
+bool cgroups_pass_on(struct cgroups *cs, const char *id, const struct job_spec *spec, bool clean)
 {
-        for (size_t i = 0; cgroup_needs(spec) == 0 && i < cs->trees_len; i++) {
+        for (size_t i = 0; clean && cgroup_needs(spec) == 0 && i < cs->trees_len; i++) {
                 AUTO(mem_freep) char *path = group_of(&cs->trees[i], id);
 
                 if (is_reusable(&cs->trees[i], path))
@@ -625,7 +625,7 @@ void cgroup_birth_done(struct cgroup_birth *birth)
 
 /* Makes one group. Returns 1 if processes of an earlier run are in it. */
 static int begin_in(struct cgroups *cs, const struct tree *tree, const char *id, unsigned need,
-        const struct job_spec *spec, struct error *err)
+        const struct job_spec *spec, bool clean, struct error *err)
 {
         AUTO(mem_freep) char *path = group_of(tree, id);
         int r = mkdir(path, 0755);
@@ -634,7 +634,7 @@ static int begin_in(struct cgroups *cs, const struct tree *tree, const char *id,
                 if (prepare_tree(cs, tree, need, err) < 0)
                         return -1;
                 r = mkdir(path, 0755);
-        } else if (r < 0 && errno == EEXIST && is_reusable(tree, path)) {
+        } else if (r < 0 && errno == EEXIST && clean && is_reusable(tree, path)) {
                 return 0;
         } else if (r < 0 && errno == EEXIST) { /* what it counted is of another run */
                 if (!remove_group(tree, id))
@@ -658,7 +658,7 @@ static void add_birth(struct cgroup_birth *birth, size_t n, const struct tree *t
 }
 
 /* Those of version 2 come first in the list of trees. */
-int cgroups_begin(struct cgroups *cs, const char *id, const struct job_spec *spec,
+int cgroups_begin(struct cgroups *cs, const char *id, const struct job_spec *spec, bool clean,
         struct cgroup_birth *ret, struct error *err)
 {
         unsigned need = cgroup_needs(spec);
@@ -673,7 +673,7 @@ int cgroups_begin(struct cgroups *cs, const char *id, const struct job_spec *spe
 
                 if (!is_used(cs, &cs->trees[i], need))
                         continue;
-                r = begin_in(cs, &cs->trees[i], id, need, spec, err);
+                r = begin_in(cs, &cs->trees[i], id, need, spec, clean, err);
                 if (r != 0) {
                         cgroup_birth_done(ret);
                         return r;
@@ -776,7 +776,7 @@ static int change_in(struct cgroups *cs, const struct tree *tree, const char *id
                         spec, err);
         if ((need & tree->enforces) == 0)
                 return 0;
-        if (begin_in(cs, tree, id, need, spec, err) != 0)
+        if (begin_in(cs, tree, id, need, spec, true, err) != 0)
                 return -1;
         return move_into(cs, tree, id, err);
 }

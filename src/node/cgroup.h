@@ -56,8 +56,11 @@ void cgroup_birth_done(struct cgroup_birth *birth);
 
 /* Makes the groups of a run of task @id with the limits of its spec; those that cannot be enforced
  * are passed over. Returns 0; 1 if processes of an earlier run are still in them, which are killed:
- * ask again in a moment; or -1. */
-int cgroups_begin(struct cgroups *cs, const char *id, const struct job_spec *spec,
+ * ask again in a moment; or -1. @clean: nobody was killed in a group that is there with
+ * cgroup.kill, so that it may serve again: since Linux 6.15, whoever is born with CLONE_INTO_CGROUP
+ * in a group that was killed once, is killed, too (kernel/cgroup/cgroup.c, cgroup_css_set_fork():
+ * it compares with how often the parent's group was killed). */
+int cgroups_begin(struct cgroups *cs, const char *id, const struct job_spec *spec, bool clean,
         struct cgroup_birth *ret, struct error *err);
 
 /* Gives the groups of a run that is there the limits of @spec. Each error is told as a sentence of
@@ -73,8 +76,8 @@ void cgroups_kill(struct cgroups *cs, const char *id);
 bool cgroups_end(struct cgroups *cs, const char *id);
 
 /* The same, if the next run of @spec begins at once: it may get a group that is there. If it does
- * not begin after all, cgroups_end() is due. */
-bool cgroups_pass_on(struct cgroups *cs, const char *id, const struct job_spec *spec);
+ * not begin after all, cgroups_end() is due. @clean: as for cgroups_begin(). */
+bool cgroups_pass_on(struct cgroups *cs, const char *id, const struct job_spec *spec, bool clean);
 
 #define CGROUP_UNKNOWN UINT64_MAX
 

@@ -760,6 +760,19 @@ static pid_t clone_into_cgroup(
         return -1;
 }
 
+/* Somebody killed the child before it had told who it is; its end shall find its run all the same.
+ */
+static void complete_record(const struct spawn_run *run, pid_t pid)
+{
+        struct timespec ts;
+
+        clock_gettime(CLOCK_BOOTTIME, &ts);
+        run->record->pid = pid;
+        run->record->parent = getppid(); /* CLONE_PARENT */
+        run->record->after_ns = (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
+        __atomic_store_n(&run->record->run, run->number, __ATOMIC_RELEASE);
+}
+
 int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struct error *err)
 {
         static _Alignas(16) char stack[CHILD_STACK_SIZE]; /* vfork: one child at a time */
@@ -818,6 +831,8 @@ int spawn_run(const struct spawn_run *run, pid_t *ret_pid, int *ret_pidfd, struc
                 close(fds[WITNESS_PIDFD]);
                 return spawn_failure(run->plan, run->record, err);
         }
+        if (run->record->run != run->number)
+                complete_record(run, pid);
         *ret_pid = pid;
         *ret_pidfd = fds[WITNESS_PIDFD];
         return 0;

@@ -193,10 +193,11 @@ void task_leave_remains(struct task *t)
 int task_begin_cgroup(struct task *t, struct cgroup_birth *ret, struct error *err)
 {
         struct tasks *ts = t->owner;
-        int r = t->remains != NULL
-                        ? 1
-                        : cgroups_begin(ts->config.cgroups, t->id, t->spec->job, ret, err);
+        int r = t->remains != NULL ? 1
+                                   : cgroups_begin(ts->config.cgroups, t->id, t->spec->job,
+                                             t->clean_cgroup, ret, err);
 
+        t->clean_cgroup = r == 0;
         if (r <= 0)
                 return r;
         look_after(ts, t, t->id, 0);
@@ -218,13 +219,14 @@ void task_pass_on_cgroup(struct task *t)
         uint64_t run = table_run_record(t->slot)->run;
         struct tasks *ts = t->owner;
 
-        if (!cgroups_pass_on(ts->config.cgroups, t->id, t->spec->job) ||
+        if (!cgroups_pass_on(ts->config.cgroups, t->id, t->spec->job, t->clean_cgroup) ||
                 !end_orphans(ts, t->id, run))
                 look_after(ts, t, t->id, run);
 }
 
 void task_kill(struct task *t)
 {
+        t->clean_cgroup = false;
         cgroups_kill(t->owner->config.cgroups, t->id);
         end_orphans(t->owner, t->id, table_run_record(t->slot)->run);
 }

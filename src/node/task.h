@@ -41,6 +41,7 @@ struct task {
         struct task_sockets *sockets; /* NULL: nothing is held for it */
         struct task_health *health;   /* NULL: nothing asks how its process is */
         struct task_launch *launch;   /* looks for its process; NULL: nobody does */
+        bool clean_cgroup;            /* made by us, and nobody was killed in it (cgroup.h) */
         bool forget;                  /* drop it once it has ended ... */
         bool purge;                   /* ... with its logs */
         bool tell_end;                /* ... and tell that, since it was not told yet */

@@ -121,7 +121,7 @@ static void without_cgroups_runs_begin_and_end(void **state)
         assert_int_equal(cgroups_enforced(cs), 0);
         assert_false(cgroups_tracked(cs));
         assert_non_null(strstr(cgroups_lack(cs), "memory swap cpu pids io (memory is watched"));
-        assert_int_equal(cgroups_begin(cs, "a.0", spec, &birth, &err), 0);
+        assert_int_equal(cgroups_begin(cs, "a.0", spec, true, &birth, &err), 0);
         assert_int_equal(birth.fd, -1);
         assert_null(birth.procs);
         assert_int_equal(cgroups_change(cs, "a.0", spec, &err), 0);
