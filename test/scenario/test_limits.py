@@ -390,3 +390,17 @@ def test_the_session_is_killed_without_cgroups(rootless):
     up.wait_for(lambda: marked(up, '100010'), 'it has a child')
     stop(up, 'run')
     up.wait_for(lambda: not marked(up, '100010') and not marked(up, '100011'), 'nobody is left')
+
+
+def test_a_run_that_follows_a_kill_lives(up):
+    """A group that was killed with cgroup.kill kills whoever is born into it (Linux 6.15): the next run gets another."""
+    def deaf(version):
+        return {'deaf': {'command': ['/bin/sh', '-c', f'trap "" TERM; echo > {up.dir}/{version}; while :; do sleep 0.05; done'],
+                         'stop': {'grace': '200ms'}}}
+    for run, version in enumerate(('one', 'two', 'three', 'four'), 1):
+        up.apply(deaf(version))
+        up.wait_for(lambda: os.path.exists(f'{up.dir}/{version}'), f'run {run} is at work')
+        task = up.wait_running('deaf', 1)[0]
+        assert (task['runs'], task['version']) == (run, run)
+    ends = [e['message'] for e in up.events() if e['kind'] == 'task-ended']
+    assert len(ends) == 3 and all('killed by KILL' in e for e in ends), ends
