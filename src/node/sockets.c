@@ -129,9 +129,9 @@ static void tell_witness(const struct sockets *s, const char *name, int fd)
 void sockets_set_witness(struct sockets *s, int witness)
 {
         s->witness = witness;
-        if (s->by_name == NULL)
-                return;
-        tell_witness(s, SOCKET_DEPOSIT, -1); /* whatever it holds of an agent before us */
+        /* whatever it holds of an agent before us, or of one that was killed while it handed over
+         * to a new keeper: that address would be taken for ever */
+        tell_witness(s, SOCKET_DEPOSIT, -1);
         for (const struct held_socket *h = s->by_name; h != NULL; h = h->hh.next)
                 tell_witness(s, h->name, h->fd);
 }

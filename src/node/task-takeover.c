@@ -257,6 +257,11 @@ size_t tasks_hand_over(struct tasks *ts, struct keeper_handover **ret)
         for (const struct task *t = ts->by_id; t != NULL; t = t->hh.next)
                 most += task_store_len(t);
         items = mem_resize(NULL, most, sizeof *items);
+        /* first, since of them nothing can be found again that way; who is killed amid this has
+         * handed over a part */
+        held = sockets_hand_over(ts->sockets, items);
+        for (; n < held; n++)
+                items[n] = deposit(items[n].name, items[n].fds, items[n].fds_len);
 
         for (struct task *t = ts->by_id; t != NULL; t = t->hh.next) {
                 struct task_deposit more[2];
@@ -283,9 +288,6 @@ size_t tasks_hand_over(struct tasks *ts, struct keeper_handover **ret)
                         items[n++] = deposit(name, fds, len);
                 }
         }
-        held = sockets_hand_over(ts->sockets, items + n);
-        for (size_t i = 0; i < held; i++, n++)
-                items[n] = deposit(items[n].name, items[n].fds, items[n].fds_len);
         *ret = items;
         return n;
 }
