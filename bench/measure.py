@@ -8,6 +8,7 @@ the driver is ended, whatever was written is removed.
 import concurrent.futures
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -337,3 +338,66 @@ def health(kind, tools, parent, options):
         result = idle(run, options.idle)
         result["rate"] = (answers.asked - before) / options.idle
         return result
+
+
+ORDERS = ("stop-first", "start-first")
+
+
+def free_address():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def number_of(pattern, text, default=None):
+    found = re.search(pattern, text)
+    if found is None and default is None:
+        raise Failed(f"wrk did not say {pattern}: {text}")
+    return float(found.group(1)) if found else default
+
+
+def milliseconds(text):
+    """What wrk writes as 850.00us, 1.20ms or 2.00s."""
+    value, unit = re.match(r"([0-9.]+)(us|ms|s|m)$", text).groups()
+    return float(value) * {"us": 1e-3, "ms": 1, "s": 1e3, "m": 6e4}[unit]
+
+
+def read_wrk(text):
+    """Requests, rate, slowest answer, and how many failed, of whichever kind."""
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    slowest = re.search(r"Latency +\S+ +\S+ +(\S+)", text)
+    if slowest is None:
+        raise Failed(f"wrk did not tell the latency: {text}")
+    return {
+        "requests": number_of(r"(\d+) requests in", text),
+        "rate": number_of(r"Requests/sec: +([0-9.]+)", text),
+        "slowest_ms": milliseconds(slowest.group(1)),
+        "failed": sum(int(n) for n in errors.groups()) if errors else 0
+        + number_of(r"Non-2xx or 3xx responses: (\d+)", text, 0),
+    }
+
+
+def reload_in(order, kind, tools, parent, options):
+    """Restarts a server on a held socket again and again while wrk asks it."""
+    address = free_address()
+    with running(kind, tools, parent) as run:
+        run.peer.prepare_held(run.reports.path, address, order)
+        run.launch(1)
+        load = subprocess.Popen(
+            ["wrk", "-t1", "-c32", f"-d{options.reload:g}s", "--timeout", "10s",
+             f"http://{address}/"],
+            stdout=subprocess.PIPE, text=True,
+        )
+        restarts = 0
+        with load:
+            time.sleep(0.3)  # the connections are there
+            while load.poll() is None:
+                run.peer.restart_job()
+                restarts += 1
+            result = read_wrk(load.stdout.read())
+        return {"restarts": restarts, **result}
+
+
+def reload(kind, tools, parent, options):
+    if shutil.which("wrk") is None:
+        raise Failed("wrk (package wrk) is not installed")
+    return {order: reload_in(order, kind, tools, parent, options) for order in ORDERS}

@@ -209,6 +209,33 @@ class Reeve(Peer):
         )
         self.jobs = self.job_file("jobs.json", {"bench": job})
 
+    def prepare_held(self, reports, address, order):
+        job = self.job(
+            [self.tools.held, reports, 9], sockets={"http": {"listen": address}},
+            ready={"fd": 9}, update={"order": order},
+        )
+        self.jobs = self.job_file("jobs.json", {"bench": job})
+
+    def restart_job(self):
+        """Returns when the restart is through, and nobody stands in any more."""
+        before = self.tasks()[0]["runs"]
+        self.run(self.tools.reeve, "restart", "bench")
+        deadline = time.monotonic() + 60
+        while True:
+            tasks = self.tasks()
+            if len(tasks) == 1 and tasks[0]["ready"] and tasks[0]["runs"] > before:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError("a restart was not through within 60 s")
+            time.sleep(0.02)
+
+    def tasks(self):
+        answer = subprocess.run(
+            [self.tools.reeve, "ps", "--json"], env=self.environment, capture_output=True,
+            timeout=10, check=True,
+        )
+        return json.loads(answer.stdout)
+
     def prepare_log(self, command, file_bytes, files):
         logs = {"size": f"{file_bytes}B", "files": files}
         self.jobs = self.job_file("jobs.json", {"bench": self.job(command, logs=logs)})
