@@ -57,9 +57,9 @@ void cgroup_birth_done(struct cgroup_birth *birth);
 /* Makes the groups of a run of task @id with the limits of its spec; those that cannot be enforced
  * are passed over. Returns 0; 1 if processes of an earlier run are still in them, which are killed:
  * ask again in a moment; or -1. @clean: nobody was killed in a group that is there with
- * cgroup.kill, so that it may serve again: since Linux 6.15, whoever is born with CLONE_INTO_CGROUP
- * in a group that was killed once, is killed, too (kernel/cgroup/cgroup.c, cgroup_css_set_fork():
- * it compares with how often the parent's group was killed). */
+ * cgroup.kill, so that it may serve again. Seen on Linux 6.18: whoever is born with
+ * CLONE_INTO_CGROUP in a group that was killed once is killed, too, since the kernel compares with
+ * how often the parent's group was killed (kernel/cgroup/cgroup.c, kill_seq). */
 int cgroups_begin(struct cgroups *cs, const char *id, const struct job_spec *spec, bool clean,
         struct cgroup_birth *ret, struct error *err);
 

@@ -393,7 +393,7 @@ def test_the_session_is_killed_without_cgroups(rootless):
 
 
 def test_a_run_that_follows_a_kill_lives(up):
-    """A group that was killed with cgroup.kill kills whoever is born into it (Linux 6.15): the next run gets another."""
+    """A group that was killed with cgroup.kill kills whoever is born into it (Linux 6.18): the next run gets another."""
     def deaf(version):
         return {'deaf': {'command': ['/bin/sh', '-c', f'trap "" TERM; echo > {up.dir}/{version}; while :; do sleep 0.05; done'],
                          'stop': {'grace': '200ms'}}}
