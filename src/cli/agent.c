@@ -31,9 +31,9 @@
 #define JOIN_SECRET_LEN 32 /* hexadecimal digits; the fingerprint follows behind a dash */
 
 static struct {
-        const char *data, *join, *name, *zone, *cpu, *memory, *disk, *ports, *logs_max,
-                *vitals_every, *syslog_socket, *journal_socket;
+        const char *data, *join, *name, *zone, *cpu, *memory, *disk, *ports;
         struct option_list servers, attributes;
+        struct begin_agent agent;
         bool detach;
 } opt;
 
@@ -55,13 +55,7 @@ static const struct option_row options[] = {
                 "disk that they may have (what is free in DIR)" },
         { "ports", 0, OPTION_TEXT, &opt.ports, "FIRST-LAST",
                 "ports that are handed out to tasks (20000-31999)" },
-        { "logs-max", 0, OPTION_TEXT, &opt.logs_max, "SIZE",
-                "what all logs together may take; above, the oldest rotated files go (no limit)" },
-        { "vitals-every", 0, OPTION_TEXT, &opt.vitals_every, "TIME", BEGIN_VITALS_HELP },
-        { "syslog-socket", 0, OPTION_TEXT, &opt.syslog_socket, "PATH",
-                "of the daemon for `logs.forward: syslog` (/dev/log)" },
-        { "journal-socket", 0, OPTION_TEXT, &opt.journal_socket, "PATH",
-                "of the daemon for `logs.forward: journal` (/run/systemd/journal/socket)" },
+        BEGIN_AGENT_ROWS(opt.agent),
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL, "return as soon as the agent runs" },
         { NULL, 0, OPTION_FLAG, NULL, NULL, NULL },
 };
@@ -91,10 +85,6 @@ static const struct {
         { "memory", &opt.memory },
         { "disk", &opt.disk },
         { "ports", &opt.ports },
-        { "logs-max", &opt.logs_max },
-        { "vitals-every", &opt.vitals_every },
-        { "syslog-socket", &opt.syslog_socket },
-        { "journal-socket", &opt.journal_socket },
 };
 
 static int check_servers(const struct servers *servers, struct error *err)
@@ -119,6 +109,8 @@ static int check_options(struct start *s, struct error *err)
                 if (*texts[i].value != NULL &&
                         agent_take_option(&s->agent, texts[i].name, *texts[i].value, err) < 0)
                         return -1;
+        if (begin_check_agent(&opt.agent, err) < 0)
+                return -1;
         for (size_t i = 0; i < opt.attributes.len; i++)
                 if (agent_take_option(&s->agent, "attr", opt.attributes.items[i], err) < 0)
                         return -1;
@@ -290,10 +282,7 @@ static void add_program(struct start *s)
         begin_add(b, "--memory", opt.memory);
         begin_add(b, "--disk", opt.disk);
         begin_add(b, "--ports", opt.ports);
-        begin_add(b, "--logs-max", opt.logs_max);
-        begin_add(b, "--vitals-every", opt.vitals_every);
-        begin_add(b, "--syslog-socket", opt.syslog_socket);
-        begin_add(b, "--journal-socket", opt.journal_socket);
+        begin_add_agent(b, &opt.agent);
 }
 
 static bool is_up(void *data)

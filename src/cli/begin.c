@@ -30,6 +30,7 @@
 #include "cli/client.h"
 #include "keeper/launch.h"
 #include "net/address.h"
+#include "node/agent-options.h"
 #include "node/agent.h"
 
 #define ANSWER_WITHIN  (30 * USEC_SEC)
@@ -89,6 +90,43 @@ void begin_add_keep(struct begin *b, const struct begin_keep *keep)
         begin_add(b, "--keep-events", events);
         begin_add(b, "--keep-events-for", time_format_exact(span, keep->events_for));
         begin_add(b, "--metrics-tasks", tasks);
+}
+
+struct agent_option {
+        const char *option, *value; /* NULL: was not given */
+};
+
+#define AGENT_OPTIONS 4
+
+static void list_agent(const struct begin_agent *agent, struct agent_option ret[AGENT_OPTIONS])
+{
+        ret[0] = (struct agent_option){ "--logs-max", agent->logs_max };
+        ret[1] = (struct agent_option){ "--vitals-every", agent->vitals_every };
+        ret[2] = (struct agent_option){ "--syslog-socket", agent->syslog_socket };
+        ret[3] = (struct agent_option){ "--journal-socket", agent->journal_socket };
+}
+
+int begin_check_agent(const struct begin_agent *agent, struct error *err)
+{
+        struct agent_options scratch = { 0 };
+        struct agent_option list[AGENT_OPTIONS];
+
+        list_agent(agent, list);
+        for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+                if (list[i].value != NULL &&
+                        agent_take_option(
+                                &scratch, list[i].option + strlen("--"), list[i].value, err) < 0)
+                        return -1;
+        return 0;
+}
+
+void begin_add_agent(struct begin *b, const struct begin_agent *agent)
+{
+        struct agent_option list[AGENT_OPTIONS];
+
+        list_agent(agent, list);
+        for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+                begin_add(b, list[i].option, list[i].value);
 }
 
 void begin_add_alerts(struct begin *b, const struct server_alerts *alerts)

@@ -47,10 +47,30 @@ struct begin_keep {
                 "metrics-tasks", 0, OPTION_INT, &(keep).metrics_tasks, "N",                        \
                         "with more tasks than that, /metrics shows none by itself (10000)"         \
         }
-#define BEGIN_VITALS_HELP                                                                          \
-        "how often CPU and memory of tasks and machine are sampled, for an hour (10s); never"
 int begin_check_keep(const struct begin_keep *keep, struct error *err);
 void begin_add_keep(struct begin *b, const struct begin_keep *keep);
+
+/* What is the agent's to understand, whoever begins it. */
+struct begin_agent {
+        const char *logs_max, *vitals_every, *syslog_socket, *journal_socket;
+};
+#define BEGIN_AGENT_ROWS(agent)                                                                    \
+        {                                                                                          \
+                "logs-max", 0, OPTION_TEXT, &(agent).logs_max, "SIZE",                             \
+                "what all logs together may take; above, the oldest rotated files go (no limit)"   \
+        },                                                                                         \
+                { "vitals-every", 0, OPTION_TEXT, &(agent).vitals_every, "TIME",                   \
+                        "how often CPU and memory of tasks and machine are sampled, for an hour "  \
+                        "(10s); never" },                                                          \
+                { "syslog-socket", 0, OPTION_TEXT, &(agent).syslog_socket, "PATH",                 \
+                        "of the daemon for `logs.forward: syslog` (/dev/log)" },                   \
+        {                                                                                          \
+                "journal-socket", 0, OPTION_TEXT, &(agent).journal_socket, "PATH",                 \
+                        "of the daemon for `logs.forward: journal` "                               \
+                        "(/run/systemd/journal/socket)"                                            \
+        }
+int begin_check_agent(const struct begin_agent *agent, struct error *err);
+void begin_add_agent(struct begin *b, const struct begin_agent *agent);
 
 /* Who is told of failures, by the server. */
 #define BEGIN_ALERTS                                                                               \

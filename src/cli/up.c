@@ -13,13 +13,12 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "net/http-client.h"
-#include "node/agent-options.h"
 
 static struct {
-        const char *data, *socket, *listen, *node, *logs_max, *vitals_every, *syslog_socket,
-                *journal_socket;
+        const char *data, *socket, *listen, *node;
         struct option_list jobs;
         struct begin_keep keep;
+        struct begin_agent agent;
         struct server_alerts alerts;
         bool detach;
 } opt = { .keep = BEGIN_KEEP, .alerts = BEGIN_ALERTS };
@@ -35,13 +34,7 @@ static const struct option_row options[] = {
                 "job file or directory of job files, watched; may be repeated" },
         { "node", 'n', OPTION_TEXT, &opt.node, "NAME",
                 "name of this node (the host name up to its first dot)" },
-        { "logs-max", 0, OPTION_TEXT, &opt.logs_max, "SIZE",
-                "what all logs together may take; above, the oldest rotated files go (no limit)" },
-        { "vitals-every", 0, OPTION_TEXT, &opt.vitals_every, "TIME", BEGIN_VITALS_HELP },
-        { "syslog-socket", 0, OPTION_TEXT, &opt.syslog_socket, "PATH",
-                "of the daemon for `logs.forward: syslog` (/dev/log)" },
-        { "journal-socket", 0, OPTION_TEXT, &opt.journal_socket, "PATH",
-                "of the daemon for `logs.forward: journal` (/run/systemd/journal/socket)" },
+        BEGIN_AGENT_ROWS(opt.agent),
         BEGIN_KEEP_ROWS(opt.keep),
         BEGIN_ALERT_ROWS(opt.alerts),
         { "detach", 'D', OPTION_FLAG, &opt.detach, NULL,
@@ -83,26 +76,6 @@ static int check_jobs(struct error *err)
         return 0;
 }
 
-/* Those that are the agent's. */
-static int check_agent_options(struct error *err)
-{
-        const struct {
-                const char *name, *value;
-        } texts[] = {
-                { "logs-max", opt.logs_max },
-                { "vitals-every", opt.vitals_every },
-                { "syslog-socket", opt.syslog_socket },
-                { "journal-socket", opt.journal_socket },
-        };
-        struct agent_options scratch = { 0 };
-
-        for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-                if (texts[i].value != NULL &&
-                        agent_take_option(&scratch, texts[i].name, texts[i].value, err) < 0)
-                        return -1;
-        return 0;
-}
-
 static int prepare(struct up *u, struct error *err)
 {
         u->node = opt.node != NULL ? mem_strdup(opt.node) : begin_default_node();
@@ -112,7 +85,8 @@ static int prepare(struct up *u, struct error *err)
                         "a letter or digit",
                         u->node, TEXT_NAME_MAX);
         if (begin_check_keep(&opt.keep, err) < 0 || server_check_alerts(&opt.alerts, err) < 0 ||
-                check_listen(err) < 0 || check_jobs(err) < 0 || check_agent_options(err) < 0 ||
+                check_listen(err) < 0 || check_jobs(err) < 0 ||
+                begin_check_agent(&opt.agent, err) < 0 ||
                 begin_socket(opt.socket, &u->socket, err) < 0)
                 return -1;
         return begin_init(&u->begin, opt.data, err);
@@ -136,10 +110,7 @@ static void add_programs(struct up *u)
         begin_add_program(b, "agent");
         begin_add(b, "--socket", u->socket);
         begin_add(b, "--node", u->node);
-        begin_add(b, "--logs-max", opt.logs_max);
-        begin_add(b, "--vitals-every", opt.vitals_every);
-        begin_add(b, "--syslog-socket", opt.syslog_socket);
-        begin_add(b, "--journal-socket", opt.journal_socket);
+        begin_add_agent(b, &opt.agent);
 }
 
 /* What a GET over the socket answers, or NULL. */
