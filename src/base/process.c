@@ -32,9 +32,9 @@ bool process_parse_stat(const char *text, struct process_stat *ret)
         return true;
 }
 
-bool process_read_stat(pid_t pid, struct process_stat *ret)
+bool process_read_stat_text(pid_t pid, char *ret, size_t size)
 {
-        char path[32], text[1024];
+        char path[32];
         ssize_t n;
         int fd;
 
@@ -42,12 +42,19 @@ bool process_read_stat(pid_t pid, struct process_stat *ret)
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
                 return false;
-        n = read(fd, text, sizeof text - 1);
+        n = read(fd, ret, size - 1);
         close(fd);
         if (n <= 0)
                 return false;
-        text[n] = '\0';
-        return process_parse_stat(text, ret);
+        ret[n] = '\0';
+        return true;
+}
+
+bool process_read_stat(pid_t pid, struct process_stat *ret)
+{
+        char text[PROCESS_STAT_TEXT_MAX];
+
+        return process_read_stat_text(pid, text, sizeof text) && process_parse_stat(text, ret);
 }
 
 int process_open(pid_t pid)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -18,7 +19,11 @@ struct process_stat { /* of /proc/PID/stat, see proc(5) */
 /* Parses the text of /proc/PID/stat; the command in it may contain anything. */
 bool process_parse_stat(const char *text, struct process_stat *ret);
 
-/* False if there is no such process. */
+#define PROCESS_STAT_TEXT_MAX 1024
+/* Reads /proc/PID/stat, as a string. False if there is no such process. */
+bool process_read_stat_text(pid_t pid, char *ret, size_t size);
+
+/* Both. */
 bool process_read_stat(pid_t pid, struct process_stat *ret);
 
 /* pidfd_open(2); -1 and errno. */

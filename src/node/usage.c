@@ -6,12 +6,13 @@
 #include "node/usage.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/process.h"
 
 #define TICK_USEC 10000
 
@@ -39,20 +40,10 @@ bool usage_parse(const char *text, struct usage *ret, pid_t *ret_session)
 
 bool usage_read(pid_t pid, struct usage *ret, pid_t *ret_session)
 {
-        char path[32], text[1024];
-        ssize_t n;
-        int fd;
+        char text[PROCESS_STAT_TEXT_MAX];
 
-        snprintf(path, sizeof path, "/proc/%d/stat", (int) pid);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return false;
-        n = read(fd, text, sizeof text - 1);
-        close(fd);
-        if (n <= 0)
-                return false;
-        text[n] = '\0';
-        return usage_parse(text, ret, ret_session);
+        return process_read_stat_text(pid, text, sizeof text) &&
+               usage_parse(text, ret, ret_session);
 }
 
 void usage_add(void *sum, pid_t pid)
